@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from importlib import import_module
 from itertools import count
 
 import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.test import Client
 from rest_framework.test import APIClient
 
 from inferences.models import Inference, InferenceAction, RegisteredModel, TaskType
 from inferences.store.recording import NewInference, record
 from inferences.tests.builders import typed
 from istore.accounts.tokens import create_token
-from istore.models import Project, Role
+from istore.celery import app
+from istore.models import Membership, Project, Role
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +32,26 @@ def blob_directory(settings, tmp_path):
     }
     settings.STORAGES = storages
     return tmp_path / "blobs"
+
+
+class Queue(list):
+    """The messages that were sent to workers: task names with their arguments."""
+
+    is_eager = False  # whether a worker carries each of them out at once
+
+    def send(self, name: str, args=(), kwargs=None, **options) -> None:
+        self.append((name, [*args]))
+        if self.is_eager:
+            import_module(name.rpartition(".")[0])  # it registers the task
+            app.tasks[name].run(*args)
+
+
+@pytest.fixture
+def queue(monkeypatch) -> Queue:
+    """A queue in place of the broker, for this process."""
+    queue = Queue()
+    monkeypatch.setattr(app, "send_task", queue.send)
+    return queue
 
 
 @pytest.fixture
@@ -81,3 +106,37 @@ def api_as(project):
 @pytest.fixture
 def api(api_as) -> APIClient:
     return api_as()
+
+
+@pytest.fixture
+def person(project):
+    """``person(Role.VIEWER)`` is a client of somebody who is logged in."""
+
+    def make(role: Role | None = Role.VIEWER, of: Project | None = None) -> Client:
+        number = User.objects.count()
+        user = User.objects.create_user(f"person-{number}", password="anchor-42")
+        if role:
+            Membership.objects.create(user=user, project=of or project, role=role)
+        client = Client()
+        client.force_login(user)
+        client.user = user
+        return client
+
+    return make
+
+
+@pytest.fixture
+def operator(db) -> Client:
+    """A superuser, logged in."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("operator"))
+    return client
+
+
+@pytest.fixture
+def local_cache(settings):
+    """A cache of this test alone."""
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    }
+    cache.clear()

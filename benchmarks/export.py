@@ -70,9 +70,10 @@ def copied(model: RegisteredModel) -> float:
 
 def encoded(model: RegisteredModel) -> float:
     """Return the seconds that pyarrow takes to encode the finished batches."""
+    from django.conf import settings
+
     from exports.formats.open_inference.layout import Layout, Shape
     from exports.formats.open_inference.parquet import ParquetWriter
-    from exports.formats.open_inference.table_format import AT_ONCE
     from exports.formats.open_inference.tables import Tables
 
     layout = Layout.of(model, Shape.FLAT)
@@ -81,7 +82,7 @@ def encoded(model: RegisteredModel) -> float:
     taken = 0.0
     with tempfile.TemporaryFile() as file:
         writer = ParquetWriter(file, layout.schema, {})
-        for rows in tables.all_rows(ids, AT_ONCE):
+        for rows in tables.all_rows(ids, settings.ISTORE_EXPORT_ROW_GROUP):
             batch = rows.batch
             begun = time.perf_counter()
             writer.write(batch)

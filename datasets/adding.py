@@ -138,12 +138,13 @@ def _written(
             replaced.append(before)
             fresh.append(entry)
             continue
-        if seen[entry.data_hash]:
+        data_hash = bytes(entry.data_hash)
+        if seen[data_hash]:
             counts[DUPLICATES] += 1
             if task.skip_duplicates:
                 counts[SKIPPED] += 1
                 continue
-        seen[entry.data_hash] += 1
+        seen[data_hash] += 1
         counts[ADDED] += 1
         counts[WITHOUT_INPUT] += entry.blob_id is None
         fresh.append(entry)
@@ -162,8 +163,8 @@ def leave(dataset: Dataset, entries: list[DatasetEntry]) -> None:
     Entries that are new in the working version are in no other, so their rows are deleted.
     Older entries get ``gone_version``.
     """
-    fresh = [each.pk for each in entries if each.first_version == dataset.working]
-    old = [each.pk for each in entries if each.first_version < dataset.working]
+    fresh = [entry.pk for entry in entries if entry.first_version == dataset.working]
+    old = [entry.pk for entry in entries if entry.first_version < dataset.working]
     DatasetEntry.objects.filter(pk__in=fresh).delete()
     DatasetEntry.objects.filter(pk__in=old).update(gone_version=dataset.working)
 
@@ -188,18 +189,18 @@ def _entries(
         "first_version": dataset.working,
         "added_by": task.created_by,
     }
-    return [
-        _entry(member, truths.get(member.inference.id), found, common)
-        for member in members
-    ]
+    return [_entry(member, truths, found, common) for member in members]
 
 
 def _entry(
     member: Member,
-    truth: dict[str, Any] | None,
+    truths: dict[int, dict[str, Any]],
     found: dict[str, DatasetBlob],
     common: dict[str, Any],
 ) -> DatasetEntry:
+    inference = member.inference
+    assert inference is not None  # the members are those of records
+    truth = truths.get(inference.id)
     try:
         blob = found.get(member.content.sha256.hex())
     except Skip:
@@ -208,9 +209,9 @@ def _entry(
     entry = DatasetEntry(
         **common,
         inference_id=member.inference_id,
-        row_id=member.inference.id,
+        row_id=inference.id,
         happened_at=member.created_at,
-        inference_action=member.inference.inference_action,
+        inference_action=inference.inference_action,
         data_hash=member.data_hash,
         data_size=member.data_size,
         data_source=member.data_source,
@@ -222,8 +223,8 @@ def _entry(
         truth=truth,
         embedding=list(member.embedding) if member.embedding is not None else None,
     )
-    said = [member.answer, metadata, truth, blob.sha256 if blob else None]
-    entry.content_hash = hashlib.sha256(canonical(said)).digest()
+    content = [member.answer, metadata, truth, blob.sha256 if blob else None]
+    entry.content_hash = hashlib.sha256(canonical(content)).digest()
     entry.labels = labels_of(entry)
     return entry
 

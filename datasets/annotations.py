@@ -20,8 +20,8 @@ PARTS = {
 
 def text_of(entry: DatasetEntry) -> str:
     """Return the annotations as the text of an answer."""
-    said = collection_of(entry.truth) if entry.truth else None
-    return entry.answer if said is None else json.dumps(said)
+    collection = collection_of(entry.truth) if entry.truth else None
+    return entry.answer if collection is None else json.dumps(collection)
 
 
 def collection_of(truth: dict[str, Any]) -> dict[str, Any] | None:
@@ -50,5 +50,6 @@ def taken_apart(entry: DatasetEntry, text: str) -> Deconstructed:
     only the best class does.
     """
     found = deconstructed(entry.source, text)
-    is_truth = bool(entry.truth) and collection_of(entry.truth) is not None
+    truth: dict[str, Any] | None = entry.truth
+    is_truth = bool(truth and collection_of(truth) is not None)
     return replace(found, is_one_class=False) if is_truth else found

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+from django.conf import settings
+
 from datasets.annotations import taken_apart, text_of
 from datasets.models import DatasetArchive, DatasetEntry
 from exports.export_report import Receipt
-from exports.member_sets import BATCH_SIZE
 from exports.members import Batch, Member, Value
 from inferences.models import RegisteredModel
 from istore import blobs
@@ -93,7 +94,9 @@ class VersionMembers:
         rows = task.dataset.entries_of(task.version).order_by("pk")
         last = 0
         while batch := list(
-            rows.filter(pk__gt=last).select_related("source", "blob")[:BATCH_SIZE]
+            rows.filter(pk__gt=last).select_related("source", "blob")[
+                : settings.ISTORE_EXPORT_BATCH
+            ]
         ):
             for entry in batch:
                 split = splitting.split_of(entry.data_hash, entry.metadata)
@@ -105,7 +108,7 @@ class VersionMembers:
         number, waiting = 1, []
         for pair in self._entries(task):
             waiting.append(pair)
-            if len(waiting) == BATCH_SIZE:
+            if len(waiting) == settings.ISTORE_EXPORT_BATCH:
                 yield EntryBatch(number, waiting)
                 number += len(waiting)
                 waiting = []

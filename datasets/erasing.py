@@ -26,12 +26,12 @@ def of_value(project: Project, carried: Carried) -> int:
     """Remove entries that carry the value, even if their inference was removed or changed."""
     entries = DatasetEntry.objects.filter(dataset__project=project)
     if carried.is_source:
-        found = entries.filter(data_source=carried.value)
-        return _erase(project, list(found.values_list("pk", flat=True)))
+        of_source = entries.filter(data_source=carried.value)
+        return _erase(project, list(of_source.values_list("pk", flat=True)))
     key = carried.path[0]
     rows = entries.filter(metadata__has_key=key).values_list("pk", "metadata")
-    found = [pk for pk, metadata in rows.iterator(2000) if carried.is_in(metadata[key])]
-    return _erase(project, found)
+    ids = [pk for pk, metadata in rows.iterator(2000) if carried.is_in(metadata[key])]
+    return _erase(project, ids)
 
 
 def _erase(project: Project, ids: list[int]) -> int:

@@ -12,6 +12,7 @@ from datasets.models import DESCRIPTION_MAX, NAME, Dataset
 from datasets.splitting import Splitting
 from exports.formats import FORMATS
 from exports.models import Container
+from istore.web.forms import set_choices
 
 KINDS = [
     ("none", "No splits"),
@@ -46,10 +47,11 @@ class AddForm(forms.Form):
 
     def __init__(self, *args: Any, names: list[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["dataset"].choices = [("", "—"), *((n, n) for n in names)]
+        set_choices(self, "dataset", [("", "—"), *((n, n) for n in names)])
 
     def clean(self) -> dict[str, Any]:
-        values = super().clean()
+        super().clean()
+        values = self.cleaned_data
         if bool(values.get("dataset")) == bool(values.get("new_name")):
             raise ValidationError("Choose a dataset, or name a new one.")
         return values
@@ -89,7 +91,8 @@ class SplittingForm(forms.Form):
         )
 
     def clean(self) -> dict[str, Any]:
-        values = super().clean()
+        super().clean()
+        values = self.cleaned_data
         if self.errors:
             return values
         try:
@@ -126,4 +129,4 @@ class ArchiveForm(forms.Form):
 
     def __init__(self, *args: Any, splits: list[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["split"].choices = [("", "all"), *((n, n) for n in splits)]
+        set_choices(self, "split", [("", "all"), *((n, n) for n in splits)])

@@ -233,9 +233,10 @@ def finish_deletions() -> int:
     for dataset in Dataset.objects.exclude(deleted_at=None):
         for task in dataset.archives.exclude(archive_key=""):
             remove_archive(task, "The dataset was deleted.")
-        if dataset.adding_tasks.active().exists() or dataset.archives.active().exists():
-            for task in [*dataset.adding_tasks.active(), *dataset.archives.active()]:
-                task.stop()
+        tasks = [*dataset.adding_tasks.active(), *dataset.archives.active()]
+        for active in tasks:
+            active.stop()
+        if tasks:
             continue  # the workers that hold these tasks must stop first
         while ids := list(dataset.entries.values_list("pk", flat=True)[:AT_ONCE]):
             DatasetEntry.objects.filter(pk__in=ids).delete()

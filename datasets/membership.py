@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import QuerySet
 
 from datasets.models import DatasetEntry
 from inferences.models import RegisteredModel
 
 
-def rows_in(model: RegisteredModel, name: str | None) -> QuerySet:
+def rows_in(model: RegisteredModel, name: str | None) -> QuerySet[Any, Any]:
     """Return the row ids of a model's inferences in a dataset's working version.
 
     With ``name`` None they are those in any dataset of the project.

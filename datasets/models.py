@@ -204,6 +204,10 @@ class DatasetEntry(models.Model):
     added_at = models.DateTimeField(db_default=Now())
     added_by = models.CharField(max_length=300)
 
+    #: What the page of a dataset shows beside it, where the page has set it.
+    split: str | None
+    still_there: bool
+
     objects = DatasetEntryQuerySet.as_manager()
 
     class Meta:
@@ -337,7 +341,7 @@ class DatasetArchive(ArchiveTask):
     def folder(self) -> str:
         return f"dataset-{self.dataset_id}"
 
-    def members(self) -> MemberSet:
+    def members(self) -> MemberSet[DatasetArchive]:
         from datasets.archiving import VersionMembers  # here: it imports this module
 
         return VersionMembers()

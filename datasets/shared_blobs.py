@@ -83,7 +83,7 @@ def save(project: Project, found: dict[str, DatasetBlob]) -> list[str]:
     rows = DatasetBlob.objects.select_for_update(no_key=True).filter(
         project=project, sha256__in=list(found), removal_at=None
     )
-    there = {each.sha256: each for each in rows.order_by("sha256")}
+    there = {row.sha256: row for row in rows.order_by("sha256")}
     if there.keys() != found.keys():
         raise Gone
     needless = [

@@ -74,7 +74,7 @@ class Splitting:
         return sorted(self.shares, key=lambda name: (-self.shares[name], name))
 
     def split_of(
-        self, data_hash: bytes, metadata: Mapping[str, list[str]]
+        self, data_hash: bytes | memoryview, metadata: Mapping[str, list[str]]
     ) -> str | None:
         """Return the split of an entry; None without splits, or if the key's value names none.
 

@@ -35,7 +35,7 @@ def of_version(dataset: Dataset, version: int) -> dict[str, Any]:
         **totals,
         "labels": labels(entries),
         "splits": splits(dataset, version),
-        "models": {each["model_id"]: each["n"] for each in models},
+        "models": {model["model_id"]: model["n"] for model in models},
     }
 
 
@@ -72,7 +72,8 @@ def has_changed(dataset: Dataset) -> bool:
         Q(first_version=working) | Q(gone_version=working)
     ).exists():
         return True
-    return dataset.splitting != dataset.versions.get(number=dataset.published).splitting
+    published = dataset.versions.get(number=dataset.published)
+    return bool(dataset.splitting != published.splitting)
 
 
 @dataclass(frozen=True, slots=True)

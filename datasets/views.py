@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -9,7 +10,8 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.db import OperationalError
 from django.db.models import Count
-from django.http import Http404, HttpRequest, HttpResponse
+from django.forms import Form
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import (
@@ -29,13 +31,13 @@ from inferences.previews.media import serve, serve_preview
 from inferences.web import visible_model
 from inferences.web.errors import sentence
 from inferences.web.undo import with_undo
-from istore.accounts.access import caller_of
+from istore.accounts.access import Caller, caller_of
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import StoreError
 from istore.models import Project, Role
 from istore.tasks.pages import stop_task
 from istore.tasks.paging import find_task
-from istore.web.pages import render_page, visible_project
+from istore.web.pages import htmx_of, render_page, visible_project
 
 THUMBNAILS, ON_A_PAGE, TASKS_SHOWN, LABELS_SHOWN = 4, 48, 10, 20
 
@@ -116,7 +118,7 @@ def dataset(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     if following or after:
         context["is_part"] = True
     part = "datasets/_entries.html"
-    if not (request.htmx and request.GET.get("part") == "entries"):
+    if not (htmx_of(request) and request.GET.get("part") == "entries"):
         context |= {
             "told": _describe(found, version),
             "adding": _latest(found.adding_tasks.select_related("model")),
@@ -251,7 +253,13 @@ def add(request: HttpRequest, model_id: str) -> HttpResponse:
     return render(request, "datasets/add.html", context, status=status)
 
 
-def _act(request: HttpRequest, project_id: str, name: str, do: Any, said: str) -> Any:
+def _act(
+    request: HttpRequest,
+    project_id: str,
+    name: str,
+    do: Callable[[Caller, Dataset], object],
+    message: str,
+) -> HttpResponse:
     """Run an action, show its message, and redirect to the dataset; show a conflict instead."""
     found = _dataset(request, project_id, name, Role.EDITOR)
     try:
@@ -259,8 +267,12 @@ def _act(request: HttpRequest, project_id: str, name: str, do: Any, said: str) -
     except StoreError as error:
         messages.error(request, sentence(error))
     else:
-        messages.success(request, said)
+        messages.success(request, message)
     return redirect("datasets:dataset", project_id, name)
+
+
+def _all_errors(form: Form) -> str:
+    return " ".join(str(error) for errors in form.errors.values() for error in errors)
 
 
 @login_required
@@ -283,7 +295,7 @@ def split(request: HttpRequest, project_id: str, name: str) -> HttpResponse:
     """Set how the working version is split."""
     form = SplittingForm(request.POST)
     if not form.is_valid():
-        messages.error(request, " ".join(e for es in form.errors.values() for e in es))
+        messages.error(request, _all_errors(form))
         return redirect("datasets:dataset", project_id, name)
     splitting = form.cleaned_data["splitting"]
     return _act(
@@ -366,7 +378,7 @@ def archive(
     number = _version(found, version)
     form = ArchiveForm(request.POST, splits=found.splitting_of(number).names)
     if not form.is_valid():
-        messages.error(request, " ".join(e for es in form.errors.values() for e in es))
+        messages.error(request, _all_errors(form))
         return redirect("datasets:dataset", project_id, name)
     flags = ("include_inferences_as_annotations", "include_custom_metadata")
     return _act(
@@ -429,7 +441,7 @@ def stop_addition(
 @require_safe
 def archive_file(
     request: HttpRequest, project_id: str, name: str, task_id: str
-) -> HttpResponse:
+) -> HttpResponseBase:
     task = _archive(request, project_id, name, task_id)
     if not task.has_archive:
         raise Http404

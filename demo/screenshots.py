@@ -12,13 +12,14 @@ import io
 import os
 import shutil
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 TO = Path(__file__).resolve().parent.parent / "docs" / "screenshots"
 DESK, PHONE = (1440, 900), (390, 844)
-SCREENS = (
+SCREENS: tuple[tuple[str, tuple[int, int], Literal["light", "dark"]], ...] = (
     ("", DESK, "light"),
     ("-dark", DESK, "dark"),
     ("-phone", PHONE, "light"),

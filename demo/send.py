@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from time import monotonic
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -85,16 +86,16 @@ async def show(options: argparse.Namespace) -> str:
         if tally.problem:
             raise SendError(tally.problem)
         stored = await wait(session, options.url, before, tally)
-    for model_id, asked in tally.asked.items():
+    for model_id, count in tally.asked.items():
         print(
-            f"{model_id}: {asked} inferences, {tally.answered[model_id]} answered, "
+            f"{model_id}: {count} inferences, {tally.answered[model_id]} answered, "
             f"{tally.recorded[model_id]} recorded, {stored[model_id]} in the store"
         )
     return f"{options.url}/models/face-detector/inferences"
 
 
 async def register(
-    session: aiohttp.ClientSession, options: argparse.Namespace, model: dict
+    session: aiohttp.ClientSession, options: argparse.Namespace, model: dict[str, Any]
 ) -> bool:
     """Registers a model; whether it was known already, with other values.
 
@@ -108,7 +109,7 @@ async def register(
         is_known = response.status == HTTPStatus.CONFLICT
         if not (response.ok or is_known):
             raise SendError(
-                f"Registering {model['model_id']} failed: {await said(response)}"
+                f"Registering {model['model_id']} failed: {await error_text(response)}"
             )
     if is_known:
         path = f"{models}/{quote(model['model_id'])}/inference-server-settings"
@@ -116,7 +117,7 @@ async def register(
             if not response.ok:
                 raise SendError(
                     f"{model['model_id']} is registered with other values, and changing "
-                    f"its settings failed: {await said(response)}"
+                    f"its settings failed: {await error_text(response)}"
                 )
     return is_known
 
@@ -146,7 +147,7 @@ async def send(
         async with session.post(url, data=call.body, headers=call.headers) as response:
             if not response.ok:
                 tally.problem = (
-                    f"{call.model_id} did not answer: {await said(response)}"
+                    f"{call.model_id} did not answer: {await error_text(response)}"
                 )
                 return
             await response.read()
@@ -175,7 +176,9 @@ async def counts(session: aiohttp.ClientSession, url: str) -> Counter[str]:
         path = f"{url}/api/v1/models/{quote(model_id)}/inferences/count"
         async with session.post(path, json={}) as response:
             if not response.ok:
-                raise SendError(f"Counting {model_id} failed: {await said(response)}")
+                raise SendError(
+                    f"Counting {model_id} failed: {await error_text(response)}"
+                )
             found[model_id] = (await response.json())["count"]
     return found
 
@@ -210,7 +213,7 @@ async def wait(
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def said(response: aiohttp.ClientResponse) -> str:
+async def error_text(response: aiohttp.ClientResponse) -> str:
     """The failure as one line: status, and the beginning of the body."""
     text = " ".join((await response.text(errors="replace")).split())
     return f"{response.status} {text[:300]}".strip()

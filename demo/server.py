@@ -105,22 +105,28 @@ async def model_metadata(request: web.Request) -> web.Response:
 
 async def infer(request: web.Request) -> web.Response:
     model = _model(request)
-    asked = v2.read_request(await request.read(), request.headers.get(v2.HEADER_LENGTH))
+    infer_request = v2.read_request(
+        await request.read(), request.headers.get(v2.HEADER_LENGTH)
+    )
     loop = asyncio.get_running_loop()
-    outputs = await loop.run_in_executor(request.app[POOL], model.infer, asked.inputs)
+    outputs = await loop.run_in_executor(
+        request.app[POOL], model.infer, infer_request.inputs
+    )
     names = [output.name for output in outputs]
-    if unknown := set(asked.wanted) - set(names):
+    if unknown := set(infer_request.wanted) - set(names):
         raise v2.V2Error(f"There is no output {unknown.pop()!r}; there is {names}.")
     document = {"model_name": model.name, "model_version": VERSION}
-    if (said := asked.id or request.headers.get("Inference-Id")) is not None:
-        document["id"] = said
+    if (
+        request_id := infer_request.id or request.headers.get("Inference-Id")
+    ) is not None:
+        document["id"] = request_id
     body, header_length = v2.write_message(
         document,
         "outputs",
         [
-            (output, asked.is_binary(output.name))
+            (output, infer_request.is_binary(output.name))
             for output in outputs
-            if not asked.wanted or output.name in asked.wanted
+            if not infer_request.wanted or output.name in infer_request.wanted
         ],
     )
     if header_length is None:
@@ -152,8 +158,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     host = os.environ.get("DEMO_HOST", "127.0.0.1")
     port = int(os.environ.get("DEMO_PORT", "9000"))
-    app = make_app(models.load())
-    logger.info("Serving %s on http://%s:%d/v2", ", ".join(app[MODELS]), host, port)
+    loaded = models.load()
+    app, names = make_app(loaded), list(loaded)
+    logger.info("Serving %s on http://%s:%d/v2", ", ".join(names), host, port)
     web.run_app(app, host=host, port=port, print=None, access_log=None)
 
 

@@ -77,7 +77,7 @@ def read_request(body: bytes, header_length: str | None) -> Request:
     if not isinstance(inputs, list) or not inputs:
         raise V2Error("'inputs' must be a list with at least one tensor.")
     outputs = _objects(document.get("outputs") or [], "outputs")
-    own = {str(each.get("name")): _parameters(each) for each in outputs}
+    own = {str(tensor.get("name")): _parameters(tensor) for tensor in outputs}
     binary = {
         name: bool(each["binary_data"])
         for name, each in own.items()
@@ -210,7 +210,8 @@ def _flat(data: Any) -> Iterator[Any]:
 
 def _plain(tensor: Tensor, parameters: dict[str, Any]) -> list[Any]:
     if tensor.datatype != "BYTES":
-        return np.asarray(tensor.values).tolist()
+        values: list[Any] = np.asarray(tensor.values).tolist()
+        return values
     if not any(isinstance(item, bytes) for item in tensor.values):
         return list(tensor.values)
     parameters["content_type"] = "base64"
@@ -228,7 +229,7 @@ def _encoded(tensor: Tensor) -> list[bytes]:
 
 
 def _objects(entries: Any, member: str) -> list[dict[str, Any]]:
-    if isinstance(entries, list) and all(isinstance(each, dict) for each in entries):
+    if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
         return entries
     raise V2Error(f"'{member}' must be a list of objects.")
 

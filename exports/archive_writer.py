@@ -50,7 +50,7 @@ def carry_out(task: ArchiveTask) -> None:
         _write(task, members)
 
 
-def _write(task: ArchiveTask, members: MemberSet) -> None:
+def _write(task: ArchiveTask, members: MemberSet[ArchiveTask]) -> None:
     key = f"{task.prefix}/export-{task.attempt}.{task.container}"
     with storing(key) as sink:
         receipt = _fill(task, members, sink)
@@ -67,8 +67,11 @@ def _write(task: ArchiveTask, members: MemberSet) -> None:
     failpoint("archiving.completed")
 
 
-def _fill(task: ArchiveTask, members: MemberSet, sink: HashedSink) -> Receipt:
+def _fill(
+    task: ArchiveTask, members: MemberSet[ArchiveTask], sink: HashedSink
+) -> Receipt:
     """Write every member, then the manifest; return the report on the members."""
+    assert task.fixed_at is not None  # ``carry_out`` has fixed the set
     archive = KINDS[task.container](sink, task.fixed_at)
     try:
         # ``record`` and not ``advance``: a later attempt starts over, so this is no progress

@@ -42,7 +42,7 @@ def collect(at: datetime) -> int:
 
 def kinds() -> list[type[ArchiveTask]]:
     """Return every model class of tasks that write archives, of all apps."""
-    return [each for each in apps.get_models() if issubclass(each, ArchiveTask)]
+    return [model for model in apps.get_models() if issubclass(model, ArchiveTask)]
 
 
 def remove_archive(task: ArchiveTask, reason: str) -> None:

@@ -36,14 +36,15 @@ def add(
         file.write(orjson.dumps(head, option=orjson.OPT_INDENT_2)[:-2])
         _list(file, "skipped", receipt.skips())
         entries = (
-            {"path": each.path, "size": each.size, "sha256": each.sha256}
-            for each in archive.entries()
+            {"path": entry.path, "size": entry.size, "sha256": entry.sha256}
+            for entry in archive.entries()
         )
         _list(file, "files", map(orjson.dumps, entries))
         file.write(b"\n}\n")
 
 
 def _head(task: ArchiveTask, receipt: Receipt, format_version: int) -> dict[str, Any]:
+    assert task.fixed_at is not None  # the set is fixed before anything is written
     return {
         "format": task.format,
         "options": task.options,

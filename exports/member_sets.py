@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from django.conf import settings
 from django.db import connection
 
 from exports.export_report import Receipt
 from exports.members import Batch
-from exports.models import ArchiveTask, ExportTask
+from exports.models import ExportTask
 from exports.selections import Selection, snapshot
 from inferences.models import RegisteredModel
 from istore.db.clock import now
 from istore.tasks.tracking import Failed
-
-PART_SIZE = 10_000  # row ids in one row of the set, which is an array
-BATCH_SIZE = 200  # members that are read together
 
 # The set is written by one statement, so no id passes through Python. LIMIT is one more than
 # ISTORE_EXPORT_MAX, so that a larger set is noticed without being written whole.
@@ -34,22 +31,25 @@ WHERE task_id = %s
 """
 
 
-class MemberSet(Protocol):
+TaskT = TypeVar("TaskT", contravariant=True)
+
+
+class MemberSet(Protocol[TaskT]):
     """The members of one kind of task. Its methods take the task that is carried out."""
 
-    def fix(self, task: ArchiveTask) -> None:
+    def fix(self, task: TaskT) -> None:
         """Decide on the members, and record ``expected_count`` and ``fixed_at``."""
 
-    def batches(self, task: ArchiveTask) -> Iterator[Batch]:
+    def batches(self, task: TaskT) -> Iterator[Batch]:
         """Yield the members in their order, in batches."""
 
-    def model(self, task: ArchiveTask) -> RegisteredModel:
+    def model(self, task: TaskT) -> RegisteredModel:
         """Return what formats need of a model: the task type, the class labels and a name."""
 
-    def facts(self, task: ArchiveTask) -> dict[str, Any]:
+    def facts(self, task: TaskT) -> dict[str, Any]:
         """Return where the members come from, for the manifest."""
 
-    def warn(self, task: ArchiveTask, receipt: Receipt) -> None:
+    def warn(self, task: TaskT, receipt: Receipt) -> None:
         """Count warnings about the set as a whole."""
 
 
@@ -66,7 +66,7 @@ def fix_selected(task: Any) -> None:
         chosen, values = selection.statement(task.model)
         cursor.execute(
             FIX.format(parts=parts, chosen=chosen),
-            [task.pk, PART_SIZE, *values, most + 1],
+            [task.pk, settings.ISTORE_EXPORT_SET_PART, *values, most + 1],
         )
         cursor.execute(COUNT.format(parts=parts), [task.pk])
         (count,) = cursor.fetchone()
@@ -80,10 +80,10 @@ def fix_selected(task: Any) -> None:
 
 def selected_batches(task: Any, passed: int = 0) -> Iterator[Batch]:
     """Yield the fixed set in batches, oldest first, after the first ``passed`` members."""
-    number = 1
+    number, size = 1, settings.ISTORE_EXPORT_BATCH
     for part in task.parts.order_by("number").iterator(chunk_size=1):
-        for start in range(0, len(part.row_ids), BATCH_SIZE):
-            here = slice(start, start + BATCH_SIZE)
+        for start in range(0, len(part.row_ids), size):
+            here = slice(start, start + size)
             row_ids, names = part.row_ids[here], part.inference_ids[here]
             if number > passed:
                 yield Batch(task.model, number, row_ids, names)

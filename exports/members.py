@@ -197,9 +197,9 @@ class Member:
     @cached_property
     def extension(self) -> str:
         """The file extension by the content type, else by the first bytes, else ``bin``."""
-        said = self.content_type.partition(";")[0].strip().lower()
-        if said in EXTENSIONS:
-            return EXTENSIONS[said]
+        media_type = self.content_type.partition(";")[0].strip().lower()
+        if media_type in EXTENSIONS:
+            return EXTENSIONS[media_type]
         guessed = filetype.guess_extension(self.content.head(SNIFFED)) or "bin"
         return ALIKE.get(guessed, guessed)
 
@@ -220,10 +220,10 @@ class Member:
     def _measured(self, content: bytes) -> Measure:
         while True:
             try:
-                said, _ = pool.ask(content)
+                answer, _ = pool.ask(content)
             except Busy:  # retry: pages have priority over exports
                 continue
-            return Measure(said["width"], said["height"], said["orientation"])
+            return Measure(answer["width"], answer["height"], answer["orientation"])
 
     # -- the answer
 
@@ -314,7 +314,7 @@ class Batch:
             inference_action=inference.get_inference_action_display(),
             data_hash=bytes(inference.data_hash),
             data_size=inference.data_size,
-            data_source=inference.source.name if inference.source_id else None,
+            data_source=inference.source.name if inference.source else None,
             latitude=inference.latitude,
             longitude=inference.longitude,
             is_protected=inference.is_protected,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -29,7 +30,7 @@ class Container(models.TextChoices):
     TAR = "tar"
 
 
-CONTENT_TYPES = {
+CONTENT_TYPES: dict[str, str] = {
     Container.ZIP: "application/zip",
     Container.TAR: "application/x-tar",
 }
@@ -107,7 +108,7 @@ class ArchiveTask(TrackedTask):
         self.record(**values, **self._ending(TaskState.COMPLETE, ""))
         self.refresh_from_db()
 
-    def members(self) -> MemberSet:
+    def members(self) -> MemberSet[Self]:
         """Return the member set of the archive."""
         raise NotImplementedError
 
@@ -150,7 +151,7 @@ class ExportTask(ArchiveTask):
     def folder(self) -> str:
         return str(self.model_id)
 
-    def members(self) -> MemberSet:
+    def members(self) -> MemberSet[ExportTask]:
         from exports.member_sets import SelectedInferences  # imports this module
 
         return SelectedInferences()
@@ -164,11 +165,12 @@ class ExportTask(ArchiveTask):
 
 
 class SetPart(models.Model):
-    """Up to ``PART_SIZE`` members of a task's fixed set, oldest first.
+    """Up to ``ISTORE_EXPORT_SET_PART`` members of a task's fixed set, oldest first.
 
     A subclass has the ``task`` they belong to, with ``parts`` as the reverse name.
     """
 
+    task_id: UUID
     number = models.PositiveIntegerField()
     row_ids = ArrayField(models.BigIntegerField())
     # Stored with the set, because a row that was removed since has no id to report.

@@ -19,8 +19,9 @@ def on_disk() -> IO[bytes]:
 
 def spooled(size: int) -> IO[bytes]:
     """Return a temporary file that stays in memory up to ``size`` bytes."""
-    return tempfile.SpooledTemporaryFile(size, dir=_directory())
+    return tempfile.SpooledTemporaryFile(size, dir=str(_directory()))
 
 
 def _directory() -> Path:
-    return settings.ISTORE_HOME.directory("scratch")
+    path: Path = settings.ISTORE_HOME.directory("scratch")
+    return path

@@ -109,9 +109,9 @@ class Selection:
         parts = [_compile(named)] if self.include else []
         if self.filters is not None:
             parts.append(_compile(all_matching(model, self.filters)))
-        parts = [part for part in parts if part is not None] or [NOTHING]
-        chosen = " UNION ".join(f"({sql})" for sql, _ in parts)
-        values = [value for _, given in parts for value in given]
+        possible = [part for part in parts if part is not None] or [NOTHING]
+        chosen = " UNION ".join(f"({sql})" for sql, _ in possible)
+        values = [value for _, given in possible for value in given]
         excluded = sorted(row_ids_of(model, self.exclude))
         sql = (
             f"SELECT id, inference_id FROM ({chosen}) AS chosen WHERE id NOT IN"

@@ -4,8 +4,9 @@ from celery import shared_task
 
 from exports import cleanup
 from exports.archive_writer import carry_out
-from exports.models import ExportTask, ScheduledExport
+from exports.models import ExportTask
 from exports.schedules import lifecycle, runner
+from exports.schedules.models import ScheduledExport
 from istore.db.clock import now
 
 

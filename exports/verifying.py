@@ -52,8 +52,8 @@ def _wrong_with(task: ArchiveTask, deep: bool) -> str:
 def leftovers(scope: Scope) -> Iterator[Finding]:
     """Yield objects of broken attempts that the collector should have removed by now."""
     prefix = f"{ROOT}{scope.project.pk}/" if scope.project else ROOT
-    for each in orphans(scope.at, prefix):
-        if each.modified_at < scope.young_from:
+    for orphan in orphans(scope.at, prefix):
+        if orphan.modified_at < scope.young_from:
             if scope.repair:
-                blobs.delete([each.key])
-            yield Finding("orphan", each.key, "Of no export task.", scope.repair)
+                blobs.delete([orphan.key])
+            yield Finding("orphan", orphan.key, "Of no export task.", scope.repair)

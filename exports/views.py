@@ -8,7 +8,13 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    StreamingHttpResponse,
+)
 from django.shortcuts import redirect, render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import (
@@ -104,7 +110,7 @@ def task(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
 
 @login_required
 @require_safe
-def download(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
+def download(request: HttpRequest, model_id: str, task_id: str) -> HttpResponseBase:
     """Send the archive under a descriptive file name."""
     found = _with_archive(request, model_id, task_id)
     kind = CONTENT_TYPES[found.container]
@@ -113,7 +119,7 @@ def download(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
 
 @login_required
 @require_safe
-def manifest(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
+def manifest(request: HttpRequest, model_id: str, task_id: str) -> HttpResponseBase:
     """Send the manifest, read from its place in the archive."""
     found = _with_archive(request, model_id, task_id)
     first, size = found.receipt["manifest_at"]
@@ -125,7 +131,7 @@ def manifest(request: HttpRequest, model_id: str, task_id: str) -> HttpResponse:
     response = StreamingHttpResponse(content, content_type="application/json")
     response["Content-Length"] = size
     name = f"{found.filename}-manifest.json"
-    response["Content-Disposition"] = content_disposition_header(False, name)
+    response["Content-Disposition"] = content_disposition_header(False, name) or ""
     return response
 
 

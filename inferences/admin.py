@@ -28,7 +28,7 @@ IDENTITY = ["model_id", "project", "task_type", "embedding_size"]
 
 class ModelForm(forms.ModelForm):
     def clean_upstream_url(self) -> str:
-        url = self.cleaned_data["upstream_url"]
+        url: str = self.cleaned_data["upstream_url"]
         if url:
             try:
                 check_upstream_url(url)
@@ -80,7 +80,7 @@ class ModelFilter(admin.RelatedFieldListFilter):
 
     def field_choices(
         self, field: Any, request: HttpRequest, model_admin: Any
-    ) -> list[tuple[int, str]]:
+    ) -> list[tuple[Any, Any]]:
         models = RegisteredModel.objects.select_related("project")
         return [(model.pk, model.full_name) for model in models]
 
@@ -126,7 +126,8 @@ class InferenceAdmin(ReadOnlyAdmin):
         if not search_term:
             return queryset, False
         keys = InferenceKey.objects.filter(inference_id=search_term)
-        ids = list(keys.values_list("row_id", flat=True))
+        row_ids = keys.values_list("row_id", flat=True)
+        ids = [row_id for row_id in row_ids if row_id is not None]
         return queryset.filter(id__in=ids, inference_id=search_term), False
 
     @admin.action(description="Protect from retention", permissions=["change"])

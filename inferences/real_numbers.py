@@ -77,7 +77,7 @@ def beyond_reals(
                     return (name, vector_name, place), message
         elif isinstance(part, list):
             for number, item in enumerate(part):
-                score = item.get("score") if isinstance(item, Mapping) else None
+                score: Any = item.get("score") if isinstance(item, Mapping) else None
                 if type(score) in (int, float) and not fits(score):
                     message = f"{score!s:.40} is beyond what four bytes hold."
                     return (name, number, "score"), message

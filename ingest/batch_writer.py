@@ -116,8 +116,8 @@ class Storing:
 
 def _by_model(portion: list[Composed]) -> dict[RegisteredModel, list[Composed]]:
     groups: dict[RegisteredModel, list[Composed]] = {}
-    for each in portion:
-        groups.setdefault(each.arrival.model, []).append(each)
+    for composed in portion:
+        groups.setdefault(composed.arrival.model, []).append(composed)
     return groups
 
 

@@ -83,8 +83,7 @@ class Fetcher:
         for arrival, content in (self._one_by_one if local else self._ahead)(arrivals):
             # Markers are opened here and not ahead: an answer in a blob of its own may be
             # large.
-            found = self._ask(lambda a=arrival, c=content: _open(a, c, local))
-            yield arrival, found
+            yield arrival, self._ask(partial(_open, arrival, content, local))
 
     def _one_by_one(
         self, arrivals: Iterable[ValidatedEvent]

@@ -80,9 +80,11 @@ class InferenceEvent:
                 raise ValueError(f"{name} is not a string.")
             if not value[name]:
                 raise ValueError(f"{name} is empty.")
-        return cls(
-            **{n: read_moment(v) if n in MOMENTS else v for n, v in value.items()}
-        )
+        fields: dict[str, Any] = {
+            name: read_moment(text) if name in MOMENTS else text
+            for name, text in value.items()
+        }
+        return cls(**fields)
 
     @classmethod
     def from_json(cls, payload: bytes) -> Self:

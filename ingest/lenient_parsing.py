@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from django.conf import settings
 
-from inferences.models import RegisteredModel
+from inferences.models import MetadataType, RegisteredModel
 from inferences.models.metadata_values import (
     LEAVES_TOGETHER_MAX,
     READERS,
@@ -47,8 +47,8 @@ class LenientReader:
                 self.warnings.append("metadata is not a list.")
             return []
         found: dict[str, MetadataValue] = {}
-        leaves, most = 0, settings.ISTORE_METADATA_MAX_ITEMS
-        for item in items[:most]:
+        leaves, limit = 0, settings.ISTORE_METADATA_MAX_ITEMS
+        for item in items[:limit]:
             try:
                 value = _metadata_value(item)
             except ValueError as error:
@@ -64,15 +64,17 @@ class LenientReader:
                 continue
             if found.setdefault(value.key, value) is not value:
                 self.warnings.append(f"Metadata was set aside: {value.key!r} again.")
-        if len(items) > most:
-            self.warnings.append(f"Of {len(items)} metadata the first {most} are kept.")
+        if len(items) > limit:
+            self.warnings.append(
+                f"Of {len(items)} metadata the first {limit} are kept."
+            )
         return list(found.values())
 
-    def degrees(self, name: str, value: Any, most: int) -> float | None:
-        """Return the coordinate if it is a finite number within ±``most`` degrees, else None."""
+    def degrees(self, name: str, value: Any, limit: int) -> float | None:
+        """Return the coordinate if it is a finite number within ±``limit`` degrees, else None."""
         if value is None:
             return None
-        if type(value) in (int, float) and math.isfinite(value) and abs(value) <= most:
+        if type(value) in (int, float) and math.isfinite(value) and abs(value) <= limit:
             return float(value)
         self.warnings.append(f"{name} was set aside: {value!r:.60}.")
         return None
@@ -102,7 +104,7 @@ class LenientReader:
             else:
                 response = open_inference.read_response(body, header_length)
                 outputs = [
-                    open_inference.tensor_value(each) for each in response.outputs
+                    open_inference.tensor_value(tensor) for tensor in response.outputs
                 ]
                 text = orjson.dumps(_as_json(response, outputs))
         except (ValueError, TypeError) as error:
@@ -187,7 +189,8 @@ def _remembered(key: str, type_: str, text: str) -> MetadataValue:
 
 
 def _check(key: str, type_: str, text: str) -> MetadataValue:
-    value = MetadataValue(key, type_, text)
+    # One of ``READERS``, whose keys compare as texts.
+    value = MetadataValue(key, cast(MetadataType, type_), text)
     _ = value.comparable
     return value
 

@@ -43,7 +43,6 @@ from istore.failpoints import failpoint
 BLOCK_MS = 1000  # the longest wait for new entries
 RECLAIM_SECONDS, TRIM_SECONDS = 5.0, 30.0  # between reclaims, and between trims
 ALONE_FROM = 3  # deliveries: from here on an event is handled alone
-PORTION_BYTES = 16 * 2**20  # of answers: a statement is closed once it carries more
 
 log = structlog.get_logger(__name__)
 
@@ -164,7 +163,7 @@ class Listener:
                 aside.append((each.entry, Rejected(Reason.REFUSED, repr(error))))
                 continue
             size += len(found.answer)
-            if size > PORTION_BYTES:
+            if size > settings.ISTORE_LISTENER_PORTION_BYTES:
                 yield portion
                 portion, size = [], 0
         if portion:

@@ -18,6 +18,7 @@ from istore.blobs import packs
 # In format 1 a marker is an object of its own and may repeat the answer as ``text``. In format 2
 # it is a member of a pack, directly before its answer, and names no place of its record.
 FORMATS = (1, 2)
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class Marker:
     @property
     def input(self) -> dict[str, Any]:
         """What the marker says of the input."""
-        return self.value["input"]
+        facts: dict[str, Any] = self.value["input"]
+        return facts
 
     @property
     def is_read_out(self) -> bool:
@@ -40,7 +42,8 @@ class Marker:
     @property
     def answer_facts(self) -> dict[str, Any]:
         """What the marker says of the answer."""
-        return self.value["answer"]
+        facts: dict[str, Any] = self.value["answer"]
+        return facts
 
 
 def read_marker(content: bytes) -> dict[str, Any]:
@@ -149,8 +152,8 @@ def _read_loosely(content: bytes) -> Any:
 def _check_facts(name: str, facts: dict[str, Any]) -> None:
     digest, size = facts.get("sha256"), facts.get("size")
     try:
-        good = len(bytes.fromhex(digest)) == hashlib.sha256().digest_size
-    except (TypeError, ValueError):
+        good = isinstance(digest, str) and len(bytes.fromhex(digest)) == DIGEST_BYTES
+    except ValueError:
         good = False
     if not good:
         raise Rejected(Reason.MALFORMED_METADATA, f"{name}.sha256 is not a SHA-256.")

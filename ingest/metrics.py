@@ -59,5 +59,5 @@ class Counts:
     def tell(self, **values: int) -> None:
         """Log the counters."""
         reasons = {f"set_aside.{reason}": n for reason, n in self.set_aside.items()}
-        wrong = {f"wrong_reply.{asked}": n for asked, n in wrong_replies.items()}
+        wrong = {f"wrong_reply.{command}": n for command, n in wrong_replies.items()}
         log.info("events", **self.events, **reasons, **wrong, **values)

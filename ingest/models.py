@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
 from django.db.models import F, Func, Value
@@ -17,7 +17,7 @@ class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
         """Those whose blobs lie below the prefix of the project."""
         return self.filter(metadata_storage_key__startswith=f"{project.pk}/")
 
-    def with_project_key(self) -> Self:
+    def with_project_key(self) -> models.QuerySet[Any]:
         """Annotate ``project_key``, the first part of the storage key.
 
         It tells apart two projects that have a model of the same id.

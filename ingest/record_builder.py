@@ -48,27 +48,27 @@ def compose(
 ) -> NewInference:
     """Return the record of an event. Raises ``Rejected`` when the marker has no valid action."""
     value, stated = marker.value, marker.input
-    said = LenientReader(value.get("warnings"))
-    asked = _ask(value, said)
-    text, found = said.answer(arrival.model, marker)
+    reader = LenientReader(value.get("warnings"))
+    fields = _fields_of_input(value, reader)
+    text, found = reader.answer(arrival.model, marker)
     created_at, offset = _created_at(arrival)
-    version = said.model_version or said.text(
+    version = reader.model_version or reader.text(
         "model_version", value.get("model_version")
     )
     return NewInference(
-        **asked,
+        **fields,
         inference_id=arrival.event.inference_id,
         created_at=created_at,
-        detections=said.detections(found),
-        embedding=said.embedding(arrival.model, found),
+        detections=reader.detections(found),
+        embedding=reader.embedding(arrival.model, found),
         data=text,
         data_storage_key=arrival.event.data_storage_key,
-        data_content_type=said.text("input.content_type", stated.get("content_type"))[
+        data_content_type=reader.text("input.content_type", stated.get("content_type"))[
             :CONTENT_TYPE_CHARS
         ],
         answer_storage_key=arrival.event.inference_storage_key,
-        notes=_notes(arrival, marker, indexed_at, offset, said),
-        derived=derived_metadata(found, asked["metadata"], version),
+        notes=_notes(arrival, marker, indexed_at, offset, reader),
+        derived=derived_metadata(found, fields["metadata"], version),
         reservation=_reservation(value),
     )
 
@@ -79,11 +79,11 @@ def content_hash_of(value: dict[str, Any]) -> bytes:
     The proxy compares it with that of a record that has the id of a call. Raises ``Rejected`` as
     ``compose`` does.
     """
-    asked = _ask(value, LenientReader([]))
-    return NewInference(**asked, inference_id="", created_at=EARLIEST).content_hash
+    fields = _fields_of_input(value, LenientReader([]))
+    return NewInference(**fields, inference_id="", created_at=EARLIEST).content_hash
 
 
-def _ask(value: dict[str, Any], said: LenientReader) -> dict[str, Any]:
+def _fields_of_input(value: dict[str, Any], reader: LenientReader) -> dict[str, Any]:
     """Return the fields of ``NewInference`` that tell one content from another."""
     action = ACTIONS.get(str(value.get("inference_action")))
     if action is None:
@@ -95,10 +95,10 @@ def _ask(value: dict[str, Any], said: LenientReader) -> dict[str, Any]:
         "inference_action": action,
         "data_hash": bytes.fromhex(value["input"]["sha256"]),
         "data_size": value["input"]["size"],
-        "metadata": said.metadata(value.get("metadata")),
-        "latitude": said.degrees("latitude", value.get("latitude"), 90),
-        "longitude": said.degrees("longitude", value.get("longitude"), 180),
-        "data_source": said.text("data_source", value.get("data_source")) or None,
+        "metadata": reader.metadata(value.get("metadata")),
+        "latitude": reader.degrees("latitude", value.get("latitude"), 90),
+        "longitude": reader.degrees("longitude", value.get("longitude"), 180),
+        "data_source": reader.text("data_source", value.get("data_source")) or None,
         "content": {"answer": value["answer"]["sha256"]},
     }
 
@@ -132,7 +132,7 @@ def _notes(
     marker: Marker,
     indexed_at: datetime,
     offset: timedelta,
-    said: LenientReader,
+    reader: LenientReader,
 ) -> dict[str, Any]:
     event, answer, stated = arrival.event, marker.answer_facts, marker.input
     notes: dict[str, Any] = {
@@ -154,10 +154,10 @@ def _notes(
     if offset:
         notes["clock_anomaly"] = True
         notes["clock_offset_seconds"] = offset.total_seconds()
-    if said.warnings:
-        first = said.warnings[:WARNINGS_MAX]
+    if reader.warnings:
+        first = reader.warnings[:WARNINGS_MAX]
         notes[WARNINGS] = [each[:WARNING_CHARS] for each in first]
-    if said.is_not_understood:
+    if reader.is_not_understood:
         notes[NOT_UNDERSTOOD] = True
     return _storable(notes)
 
@@ -175,11 +175,14 @@ def _write(moment: datetime) -> str:
 
 def _storable(notes: dict[str, Any]) -> dict[str, Any]:
     """Return the notes, changed only where PostgreSQL could not store them."""
+    storable: dict[str, Any]
     try:
         written = orjson.dumps(notes)
     except TypeError:
-        return _replace(notes)
-    return _replace(notes) if b"\\u0000" in written else orjson.loads(written)
+        storable = _replace(notes)
+    else:
+        storable = _replace(notes) if b"\\u0000" in written else orjson.loads(written)
+    return storable
 
 
 def _replace(value: Any) -> Any:

@@ -96,14 +96,14 @@ class EventStream:
 
     def _read(self, count: int, block_ms: int) -> list[Entry]:
         with self._reading("XREADGROUP"):
-            answer = self._reader.xreadgroup(
+            reply: Any = self._reader.xreadgroup(
                 GROUP, self.consumer, {STREAM: ">"}, count=count, block=block_ms
             )
             return [
-                _entry(each, 1)
-                for name, entries in answer or ()
+                _entry(entry, 1)
+                for name, entries in reply or ()
                 if name == STREAM.encode()
-                for each in entries
+                for entry in entries
             ]
 
     def reclaim(self, count: int, idle_ms: int) -> list[Entry]:
@@ -163,9 +163,9 @@ class EventStream:
         consumers = self._redis.xinfo_consumers(STREAM, GROUP)
         least = longer_than.total_seconds() * 1000
         return [
-            each["name"].decode()
-            for each in consumers
-            if not each["pending"] and each["idle"] > least
+            consumer["name"].decode()
+            for consumer in consumers
+            if not consumer["pending"] and consumer["idle"] > least
         ]
 
     def remove_consumer(self, name: str) -> bool:
@@ -207,7 +207,7 @@ class EventStream:
         for entry_id in ids:
             pipeline.xpending_range(STREAM, GROUP, entry_id, entry_id, 1)
         answers = pipeline.execute()
-        return [each[0]["times_delivered"] if each else 1 for each in answers]
+        return [answer[0]["times_delivered"] if answer else 1 for answer in answers]
 
     def _in_group(self, ask: Callable[[], Result]) -> Result:
         try:
@@ -229,16 +229,17 @@ class EventStream:
     def _lowest_needed(self, group: dict[str, Any]) -> str:
         """Return the group's oldest pending id, else its last delivered: what follows is needed."""
         pending = self._redis.xpending(STREAM, group["name"])
-        return (pending["min"] or group["last-delivered-id"]).decode()
+        lowest: bytes = pending["min"] or group["last-delivered-id"]
+        return lowest.decode()
 
     def _count_after(self, entry_id: str) -> int:
         count, last = 0, entry_id
         while True:
-            page = self._redis.xrange(STREAM, min=f"({last}", count=COUNT_AT_ONCE)
+            page: Any = self._redis.xrange(STREAM, min=f"({last}", count=COUNT_AT_ONCE)
             count += len(page)
             if len(page) < COUNT_AT_ONCE:
                 return count
-            end = page[-1][0].decode()
+            end: str = page[-1][0].decode()
             if _order(end) <= _order(last):
                 raise WrongReply("A range does not go on.")
             last = end

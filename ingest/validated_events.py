@@ -14,7 +14,7 @@ from ingest.events import InferenceEvent
 from ingest.stream import Entry
 from istore import blobs
 from istore.blobs import packs
-from istore.outside_ids import OUTSIDE_ID
+from istore.outside_ids import is_outside_id
 
 MODELS_REMEMBERED_SECONDS = 1.0  # how long a change of a model may go unnoticed
 # <project key>/<model key>/<yyyy>/<mm>/<dd>/<hh>, and then <uuid>/<kind> for an object of its
@@ -85,7 +85,7 @@ def read_event(entry: Entry) -> InferenceEvent:
     except ValueError as error:
         raise Rejected(Reason.MALFORMED_EVENT, str(error)) from None
     for value in (event.model_id, event.inference_id):
-        if not OUTSIDE_ID.regex.match(value):
+        if not is_outside_id(value):
             raise Rejected(Reason.MALFORMED_EVENT, f"{value!r:.60} is not an id.")
     return event
 
@@ -104,7 +104,8 @@ def validate(
             Reason.UNKNOWN_MODEL, f"No model is registered as {event.model_id!r:.300}."
         )
     if (
-        model is None
+        place is None
+        or model is None
         or model.model_id != event.model_id
         or int(place["project"]) != model.project_id
     ):

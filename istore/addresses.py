@@ -23,6 +23,7 @@ from istore.errors import Conflict
 # writes an escaped one as this control character, which no id may contain; ``NamedProject``
 # turns it back into a slash. In a link made from such a path it means the same.
 ESCAPED_SLASH = "\x1f"
+NAMED_PROJECT = "istore.named_project"  # in the META of a request
 MODEL = r"models/(?P<model_id>.+?)"
 INFERENCE = rf"{MODEL}/inferences/(?P<inference_id>.+?)"
 # For pages. These routes come after all routes of models, so a path that can be read as a page
@@ -90,22 +91,22 @@ class AmbiguousModel(Conflict):
 
 def named_project(request: Any) -> str | None:
     """Return the project that the path of a model names, or None."""
-    return getattr(request, "named_project", None)
+    project: str | None = request.META.get(NAMED_PROJECT)
+    return project
 
 
 class NamedProject:
     """Middleware that moves the project of a model's path from the view's arguments to the request.
 
-    ``request.named_project`` holds it, or None if the path names none, so one view of a model
-    serves both forms. Escaped slashes in the arguments become slashes here. If a page cannot tell
-    which model is meant, the response lists the person's own projects.
+    ``named_project`` reads it from there, so one view of a model serves both forms. Escaped
+    slashes in the arguments become slashes here. If a page cannot tell which model is meant, the
+    response lists the person's own projects.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.named_project = None
         return self.get_response(request)
 
     def process_view(
@@ -115,7 +116,7 @@ class NamedProject:
             if isinstance(value, str) and ESCAPED_SLASH in value:
                 kwargs[name] = value.replace(ESCAPED_SLASH, "/")
         if "model_id" in kwargs:
-            request.named_project = kwargs.pop("project_id", None)
+            request.META[NAMED_PROJECT] = kwargs.pop("project_id", None)
 
     def process_exception(
         self, request: HttpRequest, error: Exception

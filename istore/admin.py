@@ -104,7 +104,8 @@ class ShortPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
-        return self.object_list[: self.MOST].count()
+        rows: Any = self.object_list
+        return int(rows[: self.MOST].count())
 
 
 class TaskAdmin(ReadOnlyAdmin):

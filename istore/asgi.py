@@ -279,7 +279,8 @@ def body_limit(path: bytes) -> int:
 
 
 def raw_path(scope: Message) -> bytes:
-    return scope["raw_path"].partition(b"?")[0]
+    path: bytes = scope["raw_path"]
+    return path.partition(b"?")[0]
 
 
 def too_large() -> Refused:

@@ -25,7 +25,7 @@ from typing import IO, NoReturn
 from istore.lifeline import follow_parent
 
 LOG_BYTES, LOG_FILES = 16 * 1024**2, 3
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+LONGEST_PAUSE = 30.0
 # Failures older than this do not count for the pause.
 MEMORY_SECONDS = 60
 
@@ -66,6 +66,7 @@ class Child:
     cwd: Path | str | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     grace_seconds: float = 3
+    first_pause: float = 0.5  # seconds before a restart; it doubles with each failure
     become: Callable[[], None] | None = follow_parent
     inherited: Sequence[int] = ()
     own_session: bool = True  # so that ``kill`` also reaches what it started
@@ -135,7 +136,7 @@ class Child:
         self.kill()
         now = time.monotonic()
         self.failures.append(now)
-        pause = FIRST_PAUSE * 2 ** (self.recent_failures() - 1)
+        pause = self.first_pause * 2 ** (self.recent_failures() - 1)
         self.process, self.start_at = None, now + min(pause, self.longest_pause)
 
     def recent_failures(self) -> int:

@@ -57,8 +57,8 @@ class Home:
             return path
         name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
         base = os.environ.get("XDG_RUNTIME_DIR")
-        path = Path(base) / f"istore-{name}" if base else None
-        if path is None or len(os.fsencode(path)) > LONGEST_RUN_DIRECTORY:
+        path = Path(base) / f"istore-{name}" if base else path
+        if len(os.fsencode(path)) > LONGEST_RUN_DIRECTORY:
             path = Path("/tmp") / f"istore-{os.getuid()}-{name}"
         path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()

@@ -12,6 +12,7 @@ import threading
 from typing import Any
 
 import structlog
+from structlog.typing import Processor
 
 from istore.log_values import (
     clean_record,
@@ -20,7 +21,7 @@ from istore.log_values import (
     log_uncaught,
 )
 
-SHARED = [
+SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,

@@ -70,4 +70,5 @@ def free_port(wanted: int) -> int:
         return wanted
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+        port: int = found.getsockname()[1]
+    return port

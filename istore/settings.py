@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import dj_database_url
@@ -169,6 +170,21 @@ ISTORE_SOFT_DELETE_DAYS = env.number("ISTORE_SOFT_DELETE_DAYS", 30)
 ISTORE_VERIFY_GRACE_HOURS = env.number("ISTORE_VERIFY_GRACE_HOURS", 24, least=1)
 # With fewer days of partitions ahead, /health/ready is "degraded".
 ISTORE_PARTITION_WARN_DAYS = env.number("ISTORE_PARTITION_WARN_DAYS", 14, least=1)
+
+# -- sizes of steps: no environment variables, because only tests need other ones
+
+ISTORE_CLASS_MIGRATION_BATCH = 1000  # rows of one transaction
+ISTORE_COUNT_AT_ONCE = 20_000  # takes a few ms; larger counts come by another request
+ISTORE_EMPTY_PARTITION_BYTES = 8 * MIB  # a new partition with its indexes has a tenth
+ISTORE_EXPORT_BATCH = 200  # members that are read together
+ISTORE_EXPORT_ROW_GROUP = 5_000  # rows of a statement, and of a row group of Parquet
+ISTORE_EXPORT_SET_PART = 10_000  # row ids in one row of a fixed set, which is an array
+ISTORE_EXPORT_SHARD_SAMPLES = 10_000
+ISTORE_LISTENER_PORTION_BYTES = 16 * MIB  # answers of one statement
+ISTORE_MULTIPART_BYTES = 16 * MIB  # S3 takes 10,000 parts: 160 GB
+ISTORE_PROCESS_RESTART_SECONDS = 0.5  # the first pause; it doubles with each failure
+ISTORE_QUALITY_PAGE_ROWS = 10_000  # measured by default; a link asks for all
+ISTORE_VERIFY_WINDOW = 20_000  # rows of one statement
 
 # -- database, cache, broker: the embedded servers unless a URL names others
 
@@ -392,7 +408,7 @@ CELERY_BEAT_SCHEDULE = {
 
 # -- blobs
 
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "istore.blobs.local_storage.LocalStorage",
         "OPTIONS": {"location": str(ISTORE_HOME.root / "blobs")},

@@ -14,6 +14,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from istore.accounts.access import COUNTED
 from istore.api import rate_limits
 from istore.api.failures import as_store_error
 from istore.api.problems import Problem, problem_response
@@ -90,7 +91,7 @@ def limiting_calls(
             return get_response(request)
         if request.path.startswith("/api/") and _shows_token(request):
             response = get_response(request)
-            if getattr(request, "is_counted", False):
+            if COUNTED in request.META:
                 return response
             return _too_many(request, _address(request)) or response
         return _too_many(request, _person(request)) or get_response(request)
@@ -99,8 +100,8 @@ def limiting_calls(
 
 
 def _shows_token(request: HttpRequest) -> bool:
-    scheme = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")[0]
-    return scheme.lower() == "bearer"
+    header: str = request.META.get("HTTP_AUTHORIZATION", "")
+    return header.partition(" ")[0].lower() == "bearer"
 
 
 def _address(request: HttpRequest) -> str:

@@ -7,6 +7,8 @@ Routes are the proxy's own endpoints (``/v2``, health, metrics), calls of sessio
 from __future__ import annotations
 
 import logging
+from collections.abc import MutableMapping
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -131,7 +133,8 @@ class Application:
         is_ready, reason = await self.proxy.admission.is_ready()
         if not is_ready:
             raise Refused(503, reason, AGAIN_IN_A_SECOND)
-        value = {"ready": True, "status": "degraded" if reason else "ready"}
+        status = "degraded" if reason else "ready"
+        value: dict[str, Any] = {"ready": True, "status": status}
         if reason:
             value["reasons"] = {"database": reason}
         await send_json(send, 200, value)
@@ -163,7 +166,7 @@ class Sending:
         self._send = send
         self.is_begun = False
 
-    async def __call__(self, message: dict) -> None:
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
         self.is_begun = True
         await self._send(message)
 

@@ -97,12 +97,12 @@ def tell_kept(reason: str) -> None:
         counts.streams_kept += 1
 
 
-def tell(status: int, told: str) -> None:
+def tell(status: int, disposition: str) -> None:
     """Count an answer by the value of its ``Inference-Store`` header."""
     counts.answered[status] += 1
-    if told == "recorded":
+    if disposition == "recorded":
         counts.recorded += 1
-    elif told == "streaming":
+    elif disposition == "streaming":
         counts.streamed += 1
-    elif told.startswith("not-recorded"):
-        counts.not_recorded[told.partition("; reason=")[2]] += 1
+    elif disposition.startswith("not-recorded"):
+        counts.not_recorded[disposition.partition("; reason=")[2]] += 1

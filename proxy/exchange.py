@@ -34,7 +34,7 @@ class Exchange:
 
     call: Call
     target: Target
-    asked: ParsedRequest
+    request: ParsedRequest
     received_at: int
     forwarded_at: int
     responded_at: int
@@ -48,10 +48,10 @@ class Exchange:
 
     @classmethod
     def begin(
-        cls, call: Call, target: Target, asked: ParsedRequest, received_at: int
+        cls, call: Call, target: Target, request: ParsedRequest, received_at: int
     ) -> Exchange:
         """Return a new exchange; the other times begin as ``received_at``."""
-        return cls(call, target, asked, received_at, received_at, received_at)
+        return cls(call, target, request, received_at, received_at, received_at)
 
     async def carry(
         self,
@@ -71,18 +71,20 @@ class Exchange:
         stored.
         """
         self.forwarded_at = timestamps.now()
-        async with upstreams.ask(self.target, self.call, query, headers, body) as asked:
-            response = asked.response
+        async with upstreams.ask(
+            self.target, self.call, query, headers, body
+        ) as upstream:
+            response = upstream.response
             if self.target.is_stored and is_stream(response):
-                await carry_stream(self, asked, keeper, allowance, reader, send)
+                await carry_stream(self, upstream, keeper, allowance, reader, send)
                 return None
-            answered = await self._read(response, allowance, asked.patience)
+            answered = await self._read(response, allowance, upstream.patience)
             self.responded_at = timestamps.now()
-            if not answered.told:
+            if not answered.disposition:
                 return answered
-            told = self.headers(answered.told)
-            await pass_on(response, send, told, asked.patience, answered.chunks)
-            counters.tell(answered.status, answered.told)
+            lines = self.headers(answered.disposition)
+            await pass_on(response, send, lines, upstream.patience, answered.chunks)
+            counters.tell(answered.status, answered.disposition)
             return None
 
     async def _read(
@@ -92,12 +94,12 @@ class Exchange:
             return UpstreamResponse.beginning(response, "off")
         return await read_answer(response, allowance, patience)
 
-    def headers(self, told: str) -> list[tuple[bytes, bytes]]:
+    def headers(self, disposition: str) -> list[tuple[bytes, bytes]]:
         """Return the headers that we add to the answer: the ids, and what became of our copy."""
-        ids = self.ids or [self.asked.request_id]
+        ids = self.ids or [self.request.request_id]
         return [
             (b"inference-id", header_of_ids(ids)),
-            (b"inference-store", told.encode()),
+            (b"inference-store", disposition.encode()),
         ]
 
     def entry(
@@ -107,7 +109,7 @@ class Exchange:
 
         Each call makes new names for the blobs.
         """
-        target, asked = self.target, self.asked
+        target, request = self.target, self.request
         ids = list(self.ids if ids is None else ids)
         facts = Facts(
             model_id=target.model_id,
@@ -118,19 +120,19 @@ class Exchange:
             request_forwarded_at=timestamps.format_timestamp(self.forwarded_at),
             request_responded_at=timestamps.format_timestamp(self.responded_at),
             status=answered.status,
-            request_header_length=asked.header_length,
+            request_header_length=request.header_length,
             answer_header_length=answered.header_length,
             answer_content_type=answered.content_type,
             answer_encoding=answered.encoding,
             stream=self.stream,
-            form=self.form if asked.is_read else FORM_RAW,
-            warnings=[*asked.warnings, *self.warnings],
-            request_encoding=asked.encoding,
+            form=self.form if request.is_read else FORM_RAW,
+            warnings=[*request.warnings, *self.warnings],
+            request_encoding=request.encoding,
             reservations=self.digests,
             part_warnings=self.part_warnings,
             model_version=self.call.version,
         )
-        return SpoolEntry(facts, asked.body, answered.body)
+        return SpoolEntry(facts, request.body, answered.body)
 
     def _new_prefix(self) -> str:
         target = self.target

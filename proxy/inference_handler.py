@@ -104,8 +104,8 @@ class Proxy:
         """Pass on what the server says about a model, such as its metadata or readiness."""
         call, target = await self.find_target(calls, headers)
         lines = headers.to_upstream({})
-        async with self.upstreams.ask(target, call, query, lines) as asked:
-            await pass_on(asked.response, send, (), asked.patience)
+        async with self.upstreams.ask(target, call, query, lines) as upstream:
+            await pass_on(upstream.response, send, (), upstream.patience)
 
     async def infer(
         self,
@@ -123,9 +123,11 @@ class Proxy:
         call, target = await self.find_target(calls, headers)
         with self.permits.allowance() as allowance:
             body = await reader.body(allowance)
-            asked = await parse_request(body, headers, target.task_type, allowance.take)
-            given, body = await outgoing(target, asked, headers, body)
-            exchange = Exchange.begin(call, target, asked, received_at)
+            request = await parse_request(
+                body, headers, target.task_type, allowance.take
+            )
+            given, body = await outgoing(target, request, headers, body)
+            exchange = Exchange.begin(call, target, request, received_at)
             answered = await exchange.carry(
                 self.upstreams,
                 query,
@@ -138,9 +140,9 @@ class Proxy:
             )
             if answered is not None:
                 reason = await self.keep(exchange, answered)
-                told = not_recorded(reason) or RECORDED
-                counters.tell(answered.status, told)
-                headers_out = [*answered.headers, *exchange.headers(told)]
+                disposition = not_recorded(reason) or RECORDED
+                counters.tell(answered.status, disposition)
+                headers_out = [*answered.headers, *exchange.headers(disposition)]
                 await send_whole(send, answered.status, headers_out, answered.body)
                 failpoint("proxy.answered")
 
@@ -169,7 +171,7 @@ class Proxy:
         failpoint("proxy.forwarded")
         if not 200 <= answered.status < 300:
             return STATUS
-        if len(exchange.asked.body) > limits.CAPTURE_MAX_BYTES:
+        if len(exchange.request.body) > limits.CAPTURE_MAX_BYTES:
             return TOO_LARGE
         spool = self.open_spool()
         if spool is None:
@@ -183,7 +185,7 @@ class Proxy:
 
 
 async def outgoing(
-    target: Target, asked: ParsedRequest, headers: Headers, body: bytes
+    target: Target, request: ParsedRequest, headers: Headers, body: bytes
 ) -> tuple[list[bytes], bytes]:
     """Return the headers and the body to forward.
 
@@ -191,17 +193,17 @@ async def outgoing(
     request metadata that a model with ``strips_metadata`` does not get.
     """
     instead: dict[bytes, bytes | None] = {}
-    if not asked.is_told:
-        ids = header_of_ids([asked.request_id])
+    if not request.is_told:
+        ids = header_of_ids([request.request_id])
         instead[b"inference-id"] = ids
         if headers.get(REQUEST_ID) is None:
             instead[REQUEST_ID] = ids
-    if target.strips_metadata and asked.is_read:
+    if target.strips_metadata and request.is_read:
         try:
-            stripped, header_length = await without_metadata(asked)
+            stripped, header_length = await without_metadata(request)
         except ValueError:  # it cannot be parsed, so it is forwarded unchanged
             return headers.to_upstream(instead), body
-        if stripped is not asked.body:
+        if stripped is not request.body:
             body, instead[CONTENT_ENCODING] = stripped, None
             if header_length is not None:
                 instead[HEADER_LENGTH] = b"%d" % header_length

@@ -87,13 +87,13 @@ class Lease:
         self.is_refused = False  # the database answers, but accepts no writes, say
         self.heard_at: float | None = None  # None: never
         self._id = uuid.UUID(uuid7())
-        self._told: list[tuple[Forget, Doubt]] = []
+        self._caches: list[tuple[Forget, Doubt]] = []
         self._outcome: asyncio.Future[None] | None = None
         self._follower: asyncio.Task[None] | None = None
 
     def tell(self, forget: Forget, doubt: Doubt) -> None:
         """Register callbacks. They are called before a change is acknowledged as heard."""
-        self._told.append((forget, doubt))
+        self._caches.append((forget, doubt))
 
     def holds(self) -> bool:
         """Return whether cached lookups may be used now."""
@@ -160,9 +160,11 @@ class Lease:
         proxy up.
         """
         given = {"id": self._id, "host": socket.gethostname(), "most": CHANGES_MOST}
-        heard, changes = await (await database.execute(BEGIN, given)).fetchone()
+        cursor = await database.execute(BEGIN, given)
+        heard: str
+        ((heard, changes),) = await cursor.fetchall()
         self._forget_all(changes)
-        for _, doubt in self._told:
+        for _, doubt in self._caches:
             doubt(self.heard_at)
         return heard
 
@@ -178,6 +180,7 @@ class Lease:
         row = await (await database.execute(HEARTBEAT, given)).fetchone()
         if row is None or row[1]:
             return await self._begin(database)
+        heard: str
         heard, _, changes = row
         if changes:
             self._forget_all(changes)
@@ -191,7 +194,7 @@ class Lease:
     def _forget_all(self, changes: Collection[str] | None) -> None:
         if changes is not None:
             changes = frozenset(changes) if len(changes) < CHANGES_MOST else None
-        for forget, _ in self._told:
+        for forget, _ in self._caches:
             forget(changes)
 
     def _note_heard(self, began: float) -> None:

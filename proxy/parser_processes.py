@@ -112,8 +112,8 @@ class ParserProcesses:
         self._free = asyncio.Semaphore(count)
 
     async def run(
-        self, function: Callable[..., Any], body: bytes, *arguments: Any
-    ) -> Any:
+        self, function: Callable[..., Result], body: bytes, *arguments: Any
+    ) -> Result:
         """Return ``function(body, *arguments)``, computed in a process.
 
         ``function`` must be one of a module. Raises what it raises, or ``NotParsed``.
@@ -121,7 +121,7 @@ class ParserProcesses:
         place = f"{function.__module__}:{function.__qualname__}"
         await self._free.acquire()
         process = self._idle.pop()
-        work = asyncio.ensure_future(
+        work: asyncio.Future[Result] = asyncio.ensure_future(
             asyncio.to_thread(process.call, place, body, arguments)
         )
         # The thread goes on when the call is cancelled, and uses the process until it ends.

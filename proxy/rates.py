@@ -33,7 +33,7 @@ class Count:
 
     fresh: int = 0
     on_the_way: int = 0
-    told: int = 0  # the shared count, including that of other processes
+    shared: int = 0  # the shared count, including that of other processes
 
 
 class TokenRate:
@@ -62,23 +62,23 @@ class TokenRate:
         count.fresh += 1
         if count.fresh >= self._portion and not count.on_the_way:
             self._tell(digest, count)
-        if count.told + count.on_the_way + count.fresh > self._limit:
+        if count.shared + count.on_the_way + count.fresh > self._limit:
             message = "The token has made too many calls in this minute."
             raise too_many(message, seconds_left())
 
     def _tell(self, digest: bytes, count: Count) -> None:
         count.on_the_way, count.fresh = count.fresh, 0
-        told = asyncio.get_running_loop().run_in_executor(
+        task = asyncio.get_running_loop().run_in_executor(
             self._thread, shared.add, f"proxy:{digest.hex()}", count.on_the_way
         )
-        told.add_done_callback(lambda done: _note_told(count, done))
+        task.add_done_callback(lambda done: _note_shared(count, done))
 
 
-def _note_told(count: Count, done: asyncio.Future[int]) -> None:
+def _note_shared(count: Count, done: asyncio.Future[int]) -> None:
     if done.cancelled() or done.exception():
-        count.told += count.on_the_way
+        count.shared += count.on_the_way
     else:
-        count.told = max(count.told + count.on_the_way, done.result())
+        count.shared = max(count.shared + count.on_the_way, done.result())
     count.on_the_way = 0
 
 

@@ -81,11 +81,11 @@ class RecordIds:
         if exchange.ids:  # those of a stream were settled before it began
             return ""
         count = await _count_parts(exchange, answered)
-        ids = part_ids(exchange.asked.request_id, count)
-        if not exchange.asked.is_wish:
+        ids = part_ids(exchange.request.request_id, count)
+        if not exchange.request.is_wish:
             exchange.ids = ids
             return ""
-        size = len(exchange.asked.body) + len(answered.body)
+        size = len(exchange.request.body) + len(answered.body)
         digests = await _aside(size, lambda: _digests(exchange, answered, count))
         content_hashes = partial(_content_hashes, exchange, answered, ids)
         return await self._settle(exchange, ids, digests, content_hashes)
@@ -95,8 +95,8 @@ class RecordIds:
 
         The digest is random, because the answer is unknown: so no other call can share the id.
         """
-        ids = [exchange.asked.request_id]
-        if not exchange.asked.is_wish:
+        ids = [exchange.request.request_id]
+        if not exchange.request.is_wish:
             exchange.ids = ids
             return ""
         return await self._settle(exchange, ids, [os.urandom(32)], None)
@@ -123,8 +123,10 @@ class RecordIds:
         except IdRemoved:
             self.give_back(exchange)
             return REMOVED
-        exchange.ids = [each.id for each in chosen]
-        exchange.digests = [each.digest and each.digest.hex() for each in chosen]
+        exchange.ids = [choice.id for choice in chosen]
+        exchange.digests = [
+            None if choice.digest is None else choice.digest.hex() for choice in chosen
+        ]
         for wish, each in zip(wishes, chosen, strict=True):
             warnings = []
             if each.replaced:
@@ -198,12 +200,12 @@ def _chosen(
 
 async def _count_parts(exchange: Exchange, answered: UpstreamResponse) -> int:
     """Return how many inferences the call is: as many as its inputs, if the answer has as many."""
-    count = exchange.asked.parts
+    count = exchange.request.parts
     if count == 1:
         return 1
     # An id with its comma has two characters at least, so more than HEADER_BYTES ids never
     # fit in the header and need not be made.
-    ids = part_ids(exchange.asked.request_id, min(count, HEADER_BYTES))
+    ids = part_ids(exchange.request.request_id, min(count, HEADER_BYTES))
     why = ""
     if len(header_of_ids(ids)) > HEADER_BYTES:
         why = "too many to name one by one in a header"
@@ -213,12 +215,12 @@ async def _count_parts(exchange: Exchange, answered: UpstreamResponse) -> int:
         exchange.warnings.append(f"The request has {count} inputs: {why}.")
         return 1
     plain = await _aside(len(answered.body), lambda: _plain(answered))
-    asked = exchange.asked
+    request = exchange.request
     try:
         if exchange.form == FORM_JSON:
             task_type = exchange.target.task_type
             in_parts = await parse(
-                plain_comes_in_parts, plain, asked.body, task_type, count
+                plain_comes_in_parts, plain, request.body, task_type, count
             )
         else:
             in_parts = await parse(comes_in_parts, plain, answered.header_length, count)
@@ -230,7 +232,7 @@ async def _count_parts(exchange: Exchange, answered: UpstreamResponse) -> int:
 def _digests(exchange: Exchange, answered: UpstreamResponse, count: int) -> list[bytes]:
     """Return what tells this call from others: a hash of all that its records are made of."""
     facts = exchange.entry(answered).facts
-    said = [
+    hashed = [
         facts.form,
         facts.task_type,
         facts.status,
@@ -242,7 +244,7 @@ def _digests(exchange: Exchange, answered: UpstreamResponse, count: int) -> list
     digest = hashlib.sha256()
     # Decompressed, because a server may compress the same answer to other bytes.
     answer = _plain(answered)
-    for piece in (orjson.dumps(said), exchange.asked.body, answer):
+    for piece in (orjson.dumps(hashed), exchange.request.body, answer):
         digest.update(LENGTH.pack(len(piece)))
         digest.update(piece)
     found = []
@@ -255,8 +257,8 @@ def _digests(exchange: Exchange, answered: UpstreamResponse, count: int) -> list
 
 def _plain(answered: UpstreamResponse) -> bytes:
     try:
-        most = limits.PROXY_MAX_RESPONSE_BYTES
-        return decode(answered.body, answered.encoding, most)
+        limit = limits.PROXY_MAX_RESPONSE_BYTES
+        return decode(answered.body, answered.encoding, limit)
     except ValueError:
         return answered.body
 

@@ -66,21 +66,21 @@ async def parse_request(
         return as_it_came(body, error, encoding)
     try:
         header_length = _read_header_length(headers.get(HEADER_LENGTH))
-        asked = await _read(plain, header_length, task_type)
+        request = await _read(plain, header_length, task_type)
     except ValueError as error:
         return as_it_came(plain, error)
-    asked.body = plain
-    return asked
+    request.body = plain
+    return request
 
 
-async def inflate(body: bytes, encoding: str, most: int, take: Take) -> bytes:
+async def inflate(body: bytes, encoding: str, limit: int, take: Take) -> bytes:
     """Return the body without its content encoding. Raises ValueError if it cannot be decoded.
 
     It runs in a thread, not in a process: zlib releases the interpreter lock.
     """
     if not encoding:
         return body
-    return await asyncio.to_thread(decode, body, encoding, most, take)
+    return await asyncio.to_thread(decode, body, encoding, limit, take)
 
 
 def as_it_came(body: bytes, why: object, encoding: str = "") -> ParsedRequest:
@@ -91,13 +91,13 @@ def as_it_came(body: bytes, why: object, encoding: str = "") -> ParsedRequest:
     )
 
 
-async def without_metadata(asked: ParsedRequest) -> tuple[bytes, int | None]:
+async def without_metadata(request: ParsedRequest) -> tuple[bytes, int | None]:
     """Return the body without its request metadata, and its header length.
 
     It is the identical object if the body holds no metadata. Raises ValueError if it cannot be
     parsed.
     """
-    body, length = asked.body, asked.header_length
+    body, length = request.body, request.header_length
     if is_light(_header_of(body, length)):
         return strip_metadata(body, length)
     stripped, length = await shared().run(strip, body, length)
@@ -119,9 +119,9 @@ def wish_of(given: object) -> tuple[str, list[str]]:
         return "", []
     if isinstance(given, str) and is_id(given):
         return given, []
-    most = limits.ID_MAX_CHARS
+    limit = limits.ID_MAX_CHARS
     return "", [
-        f"The caller wished for the id {given!r:.300}, which is not a text of 1 to {most} "
+        f"The caller wished for the id {given!r:.300}, which is not a text of 1 to {limit} "
         "characters without control characters, other than '.' and '..'."
     ]
 
@@ -133,8 +133,8 @@ def part_ids(request_id: str, count: int) -> list[str]:
     """
     if count == 1:
         return [request_id]
-    most = limits.ID_MAX_CHARS
-    return [f"{request_id[: most - len(str(n)) - 1]}-{n}" for n in range(count)]
+    limit = limits.ID_MAX_CHARS
+    return [f"{request_id[: limit - len(str(n)) - 1]}-{n}" for n in range(count)]
 
 
 async def _read(
@@ -216,7 +216,7 @@ def _may_be_several(document: dict[str, Any], task_type: str) -> bool:
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or not all(isinstance(e, dict) for e in inputs):
         return False
-    if inputs and all(each.get("datatype") == "BYTES" for each in inputs):
+    if inputs and all(tensor.get("datatype") == "BYTES" for tensor in inputs):
         if len(inputs) != 1:
             return True
         # One input with several elements is several parts only in the shapes [N] and [N, 1].
@@ -224,9 +224,9 @@ def _may_be_several(document: dict[str, Any], task_type: str) -> bool:
         if isinstance(shape, list) and shape not in ([1], [1, 1]):
             return True
     forms = [
-        Form(str(each.get("datatype")), tuple(shape))
-        for each in inputs
-        if isinstance(shape := each.get("shape"), list)
+        Form(str(tensor.get("datatype")), tuple(shape))
+        for tensor in inputs
+        if isinstance(shape := tensor.get("shape"), list)
         and all(type(size) is int for size in shape)
     ]
     parameters = document.get("parameters")

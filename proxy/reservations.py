@@ -57,7 +57,9 @@ class Reservations:
 
     def give_back(self, reservations: Sequence[Reservation]) -> None:
         """Free reservations of copies that were not kept. Nobody waits for this."""
-        self._returned += [each for each in reservations if each.is_new]
+        self._returned += [
+            reservation for reservation in reservations if reservation.is_new
+        ]
         self._ask_next()
 
     def _is_away(self, seconds: float) -> bool:

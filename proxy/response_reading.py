@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from protocols.streams.framing import FRAMINGS
 from proxy import limits
@@ -21,15 +22,27 @@ TOO_LARGE, BUSY, STATUS = "too-large", "busy", "upstream-status"
 ORDINARY = ("application/json", "application/octet-stream", "")
 
 
+class ResponseHead(Protocol):
+    """The head of an answer, from a server or from a mock."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]: ...
+
+    def header(self, name: bytes) -> bytes: ...
+
+
 class BrokenOff(Exception):
     """The answer cannot be sent to its end, and the client must see that it ends early."""
 
 
 @dataclass(slots=True)
 class UpstreamResponse:
-    """An upstream's answer with its whole body, unless ``told`` says why no copy is kept.
+    """An upstream's answer with its whole body, unless ``disposition`` says why no copy is kept.
 
-    ``told`` is a value of the ``Inference-Store`` header.
+    ``disposition`` is a value of the ``Inference-Store`` header.
     """
 
     status: int
@@ -37,12 +50,12 @@ class UpstreamResponse:
     content_type: str
     encoding: str
     header_length: int | None
-    told: str = ""
+    disposition: str = ""
     chunks: list[bytes] = field(default_factory=list)
 
     @classmethod
     def beginning(
-        cls, response: Response, told: str = "", *chunks: bytes
+        cls, response: ResponseHead, disposition: str = "", *chunks: bytes
     ) -> UpstreamResponse:
         """Return an answer with the head of the response, and with the chunks read so far."""
         length = response.header(HEADER_LENGTH)
@@ -52,7 +65,7 @@ class UpstreamResponse:
             content_type=response.header(b"content-type").decode("latin-1"),
             encoding=read_encoding(response.header(CONTENT_ENCODING)),
             header_length=_number(length),
-            told=told,
+            disposition=disposition,
             chunks=list(chunks),
         )
 

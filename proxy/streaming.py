@@ -28,6 +28,7 @@ from proxy.response_reading import (
     STATUS,
     TOO_LARGE,
     BrokenOff,
+    ResponseHead,
     UpstreamResponse,
     not_recorded,
 )
@@ -51,13 +52,8 @@ class Keeper(Protocol):
     async def keep(self, exchange: Exchange, answered: UpstreamResponse) -> str: ...
 
 
-class StreamResponse(Protocol):
+class StreamResponse(ResponseHead, Protocol):
     """The head of an answer and its pieces, from a server or from a mock."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-
-    def header(self, name: bytes) -> bytes: ...
 
     def pieces(self) -> AsyncIterator[bytes]: ...
 
@@ -65,19 +61,22 @@ class StreamResponse(Protocol):
 class Streaming(Protocol):
     """A call to a server whose answer has begun, or a mock in its place."""
 
-    response: StreamResponse
-    patience: Timeout
+    @property
+    def response(self) -> StreamResponse: ...
+
+    @property
+    def patience(self) -> Timeout: ...
 
 
 @dataclass(slots=True)
 class StreamCopy:
-    """The bytes of a stream as they come, up to ``most`` bytes.
+    """The bytes of a stream as they come, up to ``limit`` bytes.
 
     ``reason`` says why there is no copy; then no bytes are held.
     """
 
     allowance: MemoryReservation
-    most: int
+    limit: int
     size: int = 0
     reason: str = ""
     chunks: list[bytes] = field(default_factory=list)
@@ -89,7 +88,7 @@ class StreamCopy:
         self.size += len(piece)
         if self.reason:
             return
-        if self.size > self.most:
+        if self.size > self.limit:
             self._give_up(TOO_LARGE)
         elif not self.allowance.take(len(piece)):
             self._give_up(BUSY)
@@ -111,24 +110,24 @@ class StreamCopy:
 
 async def carry_stream(
     exchange: Exchange,
-    asking: Streaming,
+    upstream: Streaming,
     keeper: Keeper,
     allowance: MemoryReservation,
     reader: Reader,
     send: Send,
 ) -> None:
     """Pass the stream on to the client; ``keeper`` keeps the copy if it is to be stored."""
-    response = asking.response
-    told = _disposition(exchange, response)
-    if told == STREAMING:
+    response = upstream.response
+    disposition = _disposition(exchange, response)
+    if disposition == STREAMING:
         # The header names the record, so its id is settled before the answer is known.
         reason = await keeper.record_ids.settle_stream(exchange)
-        told = not_recorded(reason) or STREAMING
+        disposition = not_recorded(reason) or STREAMING
     copy = None
-    if told == STREAMING:
+    if disposition == STREAMING:
         copy = StreamCopy(allowance, limits.CAPTURE_MAX_BYTES)
         keeper.lost.expect(exchange)
-    headers = [*to_client(response.headers), *exchange.headers(told)]
+    headers = [*to_client(response.headers), *exchange.headers(disposition)]
     end = BROKE_OFF
     try:
         await send(
@@ -138,8 +137,8 @@ async def carry_stream(
                 "headers": headers,
             }
         )
-        counters.tell(response.status, told)
-        end = await _pass_pieces(asking, copy, reader, send)
+        counters.tell(response.status, disposition)
+        end = await _pass_pieces(upstream, copy, reader, send)
     finally:
         exchange.responded_at = timestamps.now()
         if copy is not None:
@@ -157,35 +156,35 @@ def _disposition(exchange: Exchange, response: StreamResponse) -> str:
         return "off"
     if not 200 <= response.status < 300:
         return not_recorded(STATUS)
-    if len(exchange.asked.body) > limits.CAPTURE_MAX_BYTES:
+    if len(exchange.request.body) > limits.CAPTURE_MAX_BYTES:
         return not_recorded(TOO_LARGE)
     return STREAMING
 
 
 async def _pass_pieces(
-    asking: Streaming, copy: StreamCopy | None, reader: Reader, send: Send
+    upstream: Streaming, copy: StreamCopy | None, reader: Reader, send: Send
 ) -> str:
     """Pass pieces on until the stream ends or the client leaves, and return which it was.
 
     Raises what a server that breaks off or stays silent raises.
     """
-    pieces = asking.response.pieces()
-    left = asyncio.ensure_future(reader.until_gone())
-    coming: asyncio.Future[bytes | None] = left  # type: ignore[assignment]
+    pieces = upstream.response.pieces()
+    left: asyncio.Future[Any] = asyncio.ensure_future(reader.until_gone())
+    coming = left  # until the first piece is waited for
     size = 0
     try:
         while True:
-            coming = asyncio.ensure_future(anext(pieces, None))  # type: ignore[arg-type]
+            coming = asyncio.ensure_future(anext(pieces, None))
             await asyncio.wait((coming, left), return_when=FIRST)
             if left.done():
                 return LEFT
-            piece = coming.result()
+            piece: bytes | None = coming.result()
             if piece is None:
                 return WHOLE
             size += len(piece)
             if size > limits.PROXY_MAX_RESPONSE_BYTES:
                 raise BrokenOff("The upstream's answer is too large.")
-            asking.patience.reset()
+            upstream.patience.reset()
             if copy is not None:
                 copy.take(piece)
             await send({"type": "http.response.body", "body": piece, "more_body": True})

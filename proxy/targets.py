@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.db import Error, InterfaceError, OperationalError, connection
 
@@ -188,7 +188,7 @@ class Targets(Generic[Found]):
         self._lease = admission.lease
         self._lease.tell(self.forget, self.doubt)
         self._memory: dict[Key, Remembered[Found]] = {}
-        self._asked: dict[Key, asyncio.Future[Found]] = {}
+        self._lookups: dict[Key, asyncio.Future[Found]] = {}
         self._tokens: dict[bytes, None] = {}  # digests of those that were valid lately
         self._forgettings = 0
 
@@ -220,7 +220,7 @@ class Targets(Generic[Found]):
         shared with later callers.
         """
         self._forgettings += 1
-        self._asked.clear()
+        self._lookups.clear()
         if changes is None:
             self._memory.clear()
             return
@@ -268,16 +268,16 @@ class Targets(Generic[Found]):
         """
         if not is_shared:
             return await self._ask(key, secret, headers)
-        asked = self._asked.get(key)
-        if asked is None:
-            asked = asyncio.ensure_future(self._ask(key, secret, headers))
-            self._asked[key] = asked
-            asked.add_done_callback(lambda done: self._done(key, done))
-        return await asyncio.shield(asked)
+        lookup = self._lookups.get(key)
+        if lookup is None:
+            lookup = asyncio.ensure_future(self._ask(key, secret, headers))
+            self._lookups[key] = lookup
+            lookup.add_done_callback(lambda done: self._done(key, done))
+        return await asyncio.shield(lookup)
 
     def _done(self, key: Key, done: asyncio.Future[Found]) -> None:
-        if self._asked.get(key) is done:
-            del self._asked[key]
+        if self._lookups.get(key) is done:
+            del self._lookups[key]
         if not done.cancelled():
             done.exception()  # mark it as retrieved: the caller may be gone
 
@@ -363,7 +363,7 @@ def seconds_until(*moments: datetime | None) -> float:
 
     They count by the database's clock.
     """
-    given = [each for each in moments if each is not None]
+    given = [moment for moment in moments if moment is not None]
     return (min(given) - now()).total_seconds() if given else float("inf")
 
 
@@ -383,7 +383,7 @@ def _problem(url: str) -> str:
     return ""
 
 
-def _keep(memory: dict, key: object, value: object) -> None:
+def _keep(memory: dict[Any, Any], key: object, value: object) -> None:
     """Set the value as the newest entry; the oldest goes when there are too many."""
     memory.pop(key, None)
     memory[key] = value

@@ -105,26 +105,26 @@ def measure(model: RegisteredModel, query: QualityQuery) -> Quality:
     first, form = _form(model, query, rows)
     made = Settings(query.threshold, query.label)
     whole = accumulators()[form or "labels"](made)
-    told = Quality(form, 0, True, Figures(0, {}))
+    quality = Quality(form, 0, True, Figures(0, {}))
     others: Counter[str] = Counter()
     groups: dict[str, Accumulator] = {}
     for row in first:
-        if told.considered == query.most:
-            told.is_complete = False
+        if quality.considered == query.most:
+            quality.is_complete = False
             break
-        told.considered += 1
+        quality.considered += 1
         if row.form != form:
             others[row.form] += 1
         elif not whole.add(row.truth, row.predicted):
-            told.not_comparable += 1
+            quality.not_comparable += 1
         elif query.group_by:
-            _add(groups, row, query, told)
-    told.other_forms = dict(others)
-    told.figures = whole.figures(whole=True)
-    told.groups = [
+            _add(groups, row, query, quality)
+    quality.other_forms = dict(others)
+    quality.figures = whole.figures(whole=True)
+    quality.groups = [
         Group(name, each.figures(whole=False)) for name, each in sorted(groups.items())
     ]
-    return told
+    return quality
 
 
 def _form(
@@ -143,12 +143,12 @@ def _form(
 
 
 def _add(
-    groups: dict[str, Accumulator], row: Row, query: QualityQuery, told: Quality
+    groups: dict[str, Accumulator], row: Row, query: QualityQuery, quality: Quality
 ) -> None:
     name = _named(row, query)
     if name not in groups:
         if len(groups) == GROUPS_MOST:
-            told.groups_left_out += 1
+            quality.groups_left_out += 1
             return
         groups[name] = accumulators()[row.form](Settings(query.threshold, query.label))
     groups[name].add(row.truth, row.predicted)

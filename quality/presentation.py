@@ -165,28 +165,28 @@ def curve_path(points: Sequence[tuple[float, float]]) -> str:
 def followed(quality: Quality, is_over_time: bool) -> Line | None:
     """Return the main figure over the groups, or None if fewer than two groups have it."""
     name = next((n for n in FOLLOWED if n in quality.figures.overall), None)
-    told = [
+    groups = [
         (group, value)
         for group in quality.groups
         if name and (value := group.figures.overall.get(name)) is not None
     ]
-    if name is None or len(told) < 2:
+    if name is None or len(groups) < 2:
         return None
-    values = [value for _, value in told]
+    values = [value for _, value in groups]
     low, high = (0.0, 1.0) if name not in ERRORS else (0.0, max(values) or 1.0)
     low = min(low, *values)
-    slot = 100 / len(told)
+    slot = 100 / len(groups)
 
     def height_at(value: float) -> float:
         return 100 - 100 * (value - low) / (high - low)
 
     points = []
-    for n, (group, value) in enumerate(told):
+    for n, (group, value) in enumerate(groups):
         top, foot = sorted((height_at(value), height_at(0.0)))
         points.append(
             Point(
                 round(
-                    100 * n / (len(told) - 1) if is_over_time else (n + 0.1) * slot, 2
+                    100 * n / (len(groups) - 1) if is_over_time else (n + 0.1) * slot, 2
                 ),
                 round(height_at(value), 2),
                 group,

@@ -80,7 +80,7 @@ ORDER BY row.id DESC
 
 
 def _read(model: RegisteredModel, ids: Sequence[int], key: str | None) -> list[Row]:
-    values = {
+    values: dict[str, Any] = {
         "model": model.pk,
         "ids": list(ids),
         "key": key or "",

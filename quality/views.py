@@ -20,7 +20,6 @@ from istore.db.statement_timeout import statement_timeout
 from quality import presentation
 from quality.measuring import INTERVALS, KEYS, Quality, QualityQuery, measure
 
-ROWS = 10_000  # rows that the page measures by default; a link asks for all allowed
 GROUPS = {
     "": "no groups",
     "time": "time",
@@ -35,6 +34,7 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
     model = visible_model(request, model_id)
     question = Question(request.GET)
     all_rows = request.GET.get("rows") == "all"
+    first_rows = settings.ISTORE_QUALITY_PAGE_ROWS
     group, interval = request.GET.get("group", ""), request.GET.get("interval", "")
     label = request.GET.get("curve", "")
     context: dict[str, Any] = {
@@ -47,8 +47,8 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
         "label": label,
         "asked": _query_string(request),
         "counts": _counts(model),
-        "most": settings.ISTORE_QUALITY_ROWS if all_rows else ROWS,
-        "may_look_at_more": not all_rows and settings.ISTORE_QUALITY_ROWS > ROWS,
+        "most": settings.ISTORE_QUALITY_ROWS if all_rows else first_rows,
+        "may_look_at_more": not all_rows and first_rows < settings.ISTORE_QUALITY_ROWS,
     }
     is_part = request.GET.get("part") == "figures"
     template = "quality/_figures.html" if is_part else "quality/page.html"
@@ -58,7 +58,7 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
             group_by=group or None,
             interval=context["interval"],
             label=label or None,
-            limit=None if all_rows else ROWS,
+            limit=None if all_rows else first_rows,
         )
         # The page is sent at once, and htmx then fetches the figures; a link does without scripts.
         if is_part or request.GET.get("figures") == "true":

@@ -18,11 +18,15 @@ from retention.models import RetentionPolicy, RetentionTask
 
 class PolicyForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
-        given = super().clean()
-        ages = (given.get("maximum_record_age"), given.get("maximum_blob_age"))
-        if None not in ages and (why := policies.contradiction(*ages)):
+        super().clean()
+        fields = self.cleaned_data
+        record_age = fields.get("maximum_record_age")
+        blob_age = fields.get("maximum_blob_age")
+        if record_age is None or blob_age is None:
+            return fields
+        if why := policies.contradiction(record_age, blob_age):
             raise forms.ValidationError(why)
-        return given
+        return fields
 
 
 @admin.register(RetentionPolicy)
@@ -46,7 +50,7 @@ class RetentionPolicyAdmin(admin.ModelAdmin):
     def formfield_for_foreignkey(
         self, db_field: Any, request: HttpRequest, **options: Any
     ) -> Any:
-        field = super().formfield_for_foreignkey(db_field, request, **options)
+        field: Any = super().formfield_for_foreignkey(db_field, request, **options)
         if db_field.name == "model":
             # Two projects may have models with the same id, so the label names the project.
             field.queryset = field.queryset.select_related("project")

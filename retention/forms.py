@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 
+from istore.web.forms import set_choices
 from retention.models import HOURS_MOST, KEEP, DeleteAction, RetentionPolicy
 from retention.policies import contradiction
 from retention.templatetags.ages import DAY, interval
@@ -52,7 +53,7 @@ class AgeField(forms.MultiValueField):
     def compress(self, given: list[Any]) -> int | None:
         if not given or given[0] is None:
             return None
-        hours = given[0] * int(given[1] or 1)
+        hours: int = given[0] * int(given[1] or 1)
         if hours > HOURS_MOST:
             raise forms.ValidationError("That is too long.")
         return hours
@@ -77,27 +78,32 @@ class PolicyForm(forms.Form):
         required=False,
         widget=forms.RadioSelect,
     )
+    # The stubs allow an empty value that is a text or None only.
     automated_interval = forms.TypedChoiceField(
-        label="Carry it out", coerce=int, required=False, empty_value=0
+        label="Carry it out",
+        coerce=int,
+        required=False,
+        empty_value=0,  # type: ignore[arg-type]
     )
 
     def __init__(
         self, *arguments: Any, policy: RetentionPolicy | None, **more: Any
     ) -> None:
-        super().__init__(*arguments, initial=_initial(policy), **more)
+        more["initial"] = _initial(policy)
+        super().__init__(*arguments, **more)
         known = {*INTERVALS, policy.automated_interval if policy else 0}
         if (
             self.is_bound
             and (given := self.data.get("automated_interval", "")).isdecimal()
         ):
             known.add(min(int(given[:10]), HOURS_MOST))
-        self.fields["automated_interval"].choices = [
-            (count, interval(count)) for count in sorted(known)
-        ]
+        choices = [(count, interval(count)) for count in sorted(known)]
+        set_choices(self, "automated_interval", choices)
 
     def clean(self) -> dict[str, Any]:
-        given = super().clean()
-        what = given.get("what")
+        super().clean()
+        given = self.cleaned_data
+        what: str = given.get("what", "")
         wanted = {BOTH: ("input_age", "record_age"), INPUTS: ("input_age",)}
         for name in wanted.get(what, ()):
             if given.get(name) is None and name not in self.errors:

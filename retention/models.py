@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -148,7 +148,7 @@ class RetentionPolicy(Terms):
             return None
 
 
-class RetentionTaskQuerySet(TrackedTaskQuerySet):
+class RetentionTaskQuerySet(TrackedTaskQuerySet["RetentionTask"]):
     def newest_first(self) -> Self:
         """Return the tasks by creation, newest first."""
         return self.order_by("-created_at", "-id")
@@ -195,7 +195,7 @@ class RetentionTask(TrackedTask, Terms):
     # The batch whose intents are committed but which is not yet counted; else null.
     open_batch = models.JSONField(null=True, editable=False)
 
-    objects = RetentionTaskQuerySet.as_manager()
+    objects: ClassVar = RetentionTaskQuerySet.as_manager()
 
     class Meta(TrackedTask.Meta):
         constraints = [

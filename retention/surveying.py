@@ -35,7 +35,7 @@ class Part:
         self, count: int, size: int, lowest: int | None, highest: int | None
     ) -> None:
         """Add a count, its bytes, and its lowest and highest row id."""
-        if not count:
+        if not count or lowest is None or highest is None:
             return
         self.count += count
         self.bytes += size

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from istore.accounts.access import caller_of
 from istore.admin import ReadOnlyAdmin
-from services.models import InferenceService, InferenceSession, Replica
+from services.models import (
+    InferenceService,
+    InferenceSession,
+    InferenceSessionQuerySet,
+    Replica,
+)
 from services.sessions import terminate_session
 
 
@@ -25,7 +29,7 @@ class InferenceServiceAdmin(ReadOnlyAdmin):
 class ReplicaInline(admin.TabularInline):
     model = Replica
     extra = 0
-    fields = readonly_fields = ["number", "port", "is_ready", "starts", "said"]
+    fields = readonly_fields = ("number", "port", "is_ready", "starts", "said")
     can_delete = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -42,7 +46,7 @@ class InferenceSessionAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Terminate the selected sessions", permissions=["view"])
     def terminate(
-        self, request: HttpRequest, queryset: QuerySet[InferenceSession]
+        self, request: HttpRequest, queryset: InferenceSessionQuerySet
     ) -> None:
         if not request.user.is_superuser:
             messages.error(request, "Only a superuser ends sessions here.")

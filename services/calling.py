@@ -35,15 +35,16 @@ def call(actor: object, session: InferenceSession, request: Any) -> Called:
 
     service = session.service
     try:
-        asked = list(create_pipeline(service.input_pipeline)([request]))
+        requests = list(create_pipeline(service.input_pipeline)([request]))
     except ValueError as error:
         return Called(error=f"The input pipeline: {error}")
-    if len(asked) != 1:
-        return Called(error=f"The input pipeline makes {len(asked)} requests of one.")
+    if len(requests) != 1:
+        message = f"The input pipeline makes {len(requests)} requests of one."
+        return Called(error=message)
     began = time.monotonic()
     try:
         secret = sessions.short_lived_token(actor, session)
-        body = json.dumps(asked[0]).encode()
+        body = json.dumps(requests[0]).encode()
         connection, response = proxy_relay.ask(
             session, service.endpoint, secret, body, HEADERS
         )
@@ -58,10 +59,10 @@ def call(actor: object, session: InferenceSession, request: Any) -> Called:
     seconds = time.monotonic() - began
     if response.status >= 300:
         return Called(error=_describe(content, response.status), seconds=seconds)
-    text, error = _output(service.output_pipeline, content)
+    text, problem_text = _output(service.output_pipeline, content)
     return Called(
         text=text,
-        error=error,
+        error=problem_text,
         seconds=seconds,
         recorded=response.headers.get("inference-store", ""),
         inference_id=response.headers.get("inference-id", ""),

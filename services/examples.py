@@ -49,17 +49,15 @@ def _of_mock(service: InferenceService) -> Any:
 
 
 def _of_openai(endpoint: str) -> Any:
-    asked = {"prompt": PROMPT}
     if "chat" in endpoint:
-        asked = {"messages": MESSAGES}
-    elif "embed" in endpoint:
-        asked = {"input": PROMPT}
-    return {"model": "default", **asked}
+        return {"model": "default", "messages": MESSAGES}
+    return {"model": "default", "input" if "embed" in endpoint else "prompt": PROMPT}
 
 
 def _protocol(service: InferenceService) -> str:
     if service.runner == Runner.URL:
-        return service.configuration.get("protocol", "")
+        protocol: str = service.configuration.get("protocol", "")
+        return protocol
     try:
         command = listed().get(service.configuration.get("process", ""))
     except BadCommands:

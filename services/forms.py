@@ -14,6 +14,7 @@ from istore.errors import StoreError
 from istore.json_text import read_json
 from istore.models import Project
 from istore.outside_ids import OUTSIDE_ID
+from istore.web.forms import set_choices, set_rows
 from services.models import Runner
 from services.runners.checking import (
     check_configuration,
@@ -61,7 +62,7 @@ class OfProjectsForm(forms.Form):
 
     def __init__(self, *arguments: Any, projects: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.fields["project"].queryset = projects
+        set_rows(self, "project", projects)
 
 
 class MockForm(OfProjectsForm):
@@ -70,7 +71,7 @@ class MockForm(OfProjectsForm):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.fields["mock"].choices = list(mock_titles().items())
+        set_choices(self, "mock", mock_titles().items())
 
 
 class NewServiceForm(OfProjectsForm):
@@ -118,10 +119,10 @@ class NewServiceForm(OfProjectsForm):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         commands = [(f"process:{n}", f"Command: {n}") for n in command_names()]
-        self.fields["runner"].choices = [("url", "A server at a URL"), *commands]
+        set_choices(self, "runner", [("url", "A server at a URL"), *commands])
 
     def clean_endpoint(self) -> str:
-        endpoint = self.cleaned_data["endpoint"]
+        endpoint: str = self.cleaned_data["endpoint"]
         if not is_endpoint(endpoint):
             raise forms.ValidationError("Letters, digits and '._~-' in segments.")
         return endpoint
@@ -139,9 +140,10 @@ class NewServiceForm(OfProjectsForm):
         return schema
 
     def clean(self) -> dict[str, Any]:
-        said = super().clean()
-        kind, _, process = said.get("runner", "").partition(":")
-        given = {name: said.get(name) for name in ("url", "protocol", "model")}
+        super().clean()
+        cleaned = self.cleaned_data
+        kind, _, process = cleaned.get("runner", "").partition(":")
+        given = {name: cleaned.get(name) for name in ("url", "protocol", "model")}
         configuration = {name: value for name, value in given.items() if value}
         if kind == Runner.PROCESS:
             configuration = {"process": process}
@@ -150,7 +152,7 @@ class NewServiceForm(OfProjectsForm):
         except BadConfiguration as error:
             name = error.name if error.name in self.fields else "runner"
             self.add_error(name, str(error))
-        return {**said, "runner": kind, "configuration": configuration}
+        return {**cleaned, "runner": kind, "configuration": configuration}
 
     @property
     def values(self) -> dict[str, Any]:

@@ -45,8 +45,8 @@ class Batch:
             rows = answer.get(self.answered) if isinstance(answer, dict) else None
         if not isinstance(rows, list) or len(rows) != count:
             return None
-        places = [each.get("index") for each in rows if isinstance(each, dict)]
-        if len(places) == count and all(type(each) is int for each in places):
+        places: list[Any] = [row.get("index") for row in rows if isinstance(row, dict)]
+        if len(places) == count and all(type(place) is int for place in places):
             if sorted(places) == list(range(count)):
                 return [row for _, row in sorted(zip(places, rows, strict=True))]
             return rows if len(set(places)) == 1 else None

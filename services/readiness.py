@@ -30,14 +30,16 @@ def status_of(url: str, seconds: float = SECONDS, *, ours: bool = False) -> int 
     host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     path = parts.path or "/"
     path += f"?{parts.query}" if parts.query else ""
-    asked = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
+    request = (
+        f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
+    )
     with suppress(OSError, UnicodeError, ValueError):
         for address in _addresses(host, port):
             if not ours and not allowed_address(address, host, port):
                 continue
             with _connect(address, port, deadline) as found:
                 server = _secure(found, host) if parts.scheme == "https" else found
-                server.sendall(asked.encode("ascii"))
+                server.sendall(request.encode("ascii"))
                 return _status(server, deadline)
     return None
 

@@ -53,14 +53,14 @@ def show_demo(supervisor: Supervisor) -> None:
 
 
 def _install(supervisor: Supervisor) -> None:
-    asked = settings.BASE_DIR / "demo" / "requirements.lock"
+    lock = settings.BASE_DIR / "demo" / "requirements.lock"
     stamp = Path(sys.prefix, ".installed-demo-requirements.lock")
-    if stamp.exists() and stamp.read_bytes() == asked.read_bytes():
+    if stamp.exists() and stamp.read_bytes() == lock.read_bytes():
         return
     supervisor.announce("Installing demo/requirements.lock (once)")
     pip = [sys.executable, "-m", "pip", "install", "-qq"]
-    options = ["--disable-pip-version-check", "--require-hashes", "-r", str(asked)]
+    options = ["--disable-pip-version-check", "--require-hashes", "-r", str(lock)]
     installer = supervisor.start("pip", [*pip, *options], once=True)
     why = "the demonstration's packages could not be installed"
     supervisor.finish(installer, why, INSTALL_SECONDS)
-    stamp.write_bytes(asked.read_bytes())
+    stamp.write_bytes(lock.read_bytes())

@@ -133,7 +133,7 @@ class Postgres:
         with open(os.open(secret, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
             file.write(self.password)
         self.user.own(secret)
-        argv = [
+        argv: list[str | Path] = [
             *(self.programs / "initdb", "-D", fresh, "-U", OWNER),
             *("--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8"),
             *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
@@ -214,10 +214,11 @@ class Postgres:
 
     def ready(self) -> bool:
         """Return whether the server accepts connections."""
-        asked = [self.programs / "pg_isready", "-h", self.home.run, "-d", "postgres"]
-        return (
-            subprocess.run([*asked, "-q", "-t", "2"], env=ENVIRONMENT).returncode == 0
-        )
+        argv: list[str | Path] = [
+            *(self.programs / "pg_isready", "-h", self.home.run, "-d", "postgres"),
+            *("-q", "-t", "2"),
+        ]
+        return subprocess.run(argv, env=ENVIRONMENT).returncode == 0
 
     def create_database(self) -> None:
         """Create the database, its extension, and the role that owns it and is no superuser.
@@ -227,8 +228,8 @@ class Postgres:
         """
         with self._connect("postgres") as connection:
             self._create_role(connection)
-            asked = "SELECT 1 FROM pg_database WHERE datname = 'istore'"
-            if connection.execute(asked).fetchone() is None:
+            query = "SELECT 1 FROM pg_database WHERE datname = 'istore'"
+            if connection.execute(query).fetchone() is None:
                 connection.execute(f"CREATE DATABASE istore OWNER {ROLE}")
             connection.execute(f"ALTER DATABASE istore OWNER TO {ROLE}")
         if self.careless:  # tests create databases, as copies of template1
@@ -395,14 +396,15 @@ def running(home: Home, *, careless: bool = False) -> Iterator[None]:
     user = ServiceUser.for_home(home.root)
     make_run_directory(home, user)
     database, broker = Postgres(home, user, careless=careless), Valkey(home, user)
+    servers: tuple[Server, ...] = (database, broker)
     journal = Journal(home.root / "servers.log", echo=False)
     children: list[Child] = []
     try:
-        for server in (database, broker):
+        for server in servers:
             server.prepare()
             children.append(child_of(server, journal))
             children[-1].start()
-        for server, child in zip((database, broker), children, strict=True):
+        for server, child in zip(servers, children, strict=True):
             _wait_until_ready(server, child)
         database.create_database()
         yield

@@ -61,8 +61,8 @@ def _wait(reach: Callable[[], None], name: str, pause: Callable[[], None]) -> No
             return reach()
         except (OperationalError, redis.RedisError) as error:
             if time.monotonic() > deadline:
-                said = " ".join(str(error).split())
-                raise Unreachable(f"{name}: {said}") from None
+                reason = " ".join(str(error).split())
+                raise Unreachable(f"{name}: {reason}") from None
         pause()
 
 
@@ -78,7 +78,8 @@ def _reach_database() -> None:
 def _database_setting(name: str) -> str:
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting(%s)", [name])
-        return cursor.fetchone()[0]
+        value: str = cursor.fetchone()[0]
+    return value
 
 
 def _database_warnings() -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from functools import partial
 
 import psycopg
 from django.conf import settings
@@ -159,7 +160,11 @@ def start_ours(supervisor: Supervisor) -> None:
     supervisor.wait(lambda: worker_answers(exporter), "exporter")
     # The others have no endpoint to ask, so it is enough that they are running.
     for name in unasked:
-        supervisor.wait(lambda name=name: supervisor.children[name].runs, name)
+        supervisor.wait(partial(_is_running, supervisor, name), name)
+
+
+def _is_running(supervisor: Supervisor, name: str) -> bool:
+    return supervisor.children[name].runs
 
 
 def _start_granian(

@@ -178,10 +178,11 @@ class Supervisor:
     def _stop_everything(self) -> None:
         self.is_interruptible = False
         enough = max(self.signals, 1)  # one more signal ends the waiting
-        once = [child for child in self.children.values() if child.once]
-        groups = [[self.children.get(name) for name in names] for names in STOP_ORDER]
+        children = self.children
+        once = [child for child in children.values() if child.once]
+        groups = [[children[n] for n in names if n in children] for names in STOP_ORDER]
         for group in [once, *groups]:
-            stop([child for child in group if child], lambda: self.signals > enough)
+            stop(group, lambda: self.signals > enough)
         self.journal.close()
 
     @cached_property

@@ -5,12 +5,8 @@ from __future__ import annotations
 import pytest
 
 from inferences.models import RegisteredModel, TaskType
-from inferences.tests.test_model_types import CASES, given
-from quality.tests.test_figures import (  # noqa: F401 a fixture of figures
-    classes,
-    parts_of,
-    stored,
-)
+from inferences.tests.model_type_cases import CASES, given
+from quality.tests.builders import classes, parts_of, store_answers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SHOWN = (
@@ -28,7 +24,6 @@ def test_quality_and_answers_can_be_seen_by_everyone(
     log_in,
     findings,
     model,
-    stored,  # noqa: F811
     api,
 ):
     beside = {
@@ -45,7 +40,8 @@ def test_quality_and_answers_can_be_seen_by_everyone(
         addresses.append((task, f"/models/{model.model_id}/inferences/{task.name}"))
     model.refresh_from_db()
     made = classes(rows=30, names="abcdefgh")
-    stored(
+    store_answers(
+        model,
         TaskType.IMAGE_CLASSIFICATION,
         [(parts_of(scores), {"label": actual}, {}) for scores, actual in made],
     )

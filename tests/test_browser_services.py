@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from services.calling import Called
+from services import calling
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_a_mock_from_its_start_to_its_end(
     store, watched, live_server, log_in, findings, monkeypatch
 ):
-    said = Called(text='[{"text": "A ship"}]', seconds=0.01, recorded="off")
-    monkeypatch.setattr("services.calling.call", lambda *_: said)
+    answer = calling.Called(text='[{"text": "A ship"}]', seconds=0.01, recorded="off")
+    monkeypatch.setattr(calling, "call", lambda *_: answer)
     page, found = watched, []
     page.emulate_media(reduced_motion="reduce")
 
@@ -38,6 +38,7 @@ def test_a_mock_from_its_start_to_its_end(
     page.get_by_role("button", name="Call generate").click()
     expect(page.locator("#answer")).to_contain_text("A ship")
     look("an answer")
+    page.wait_for_load_state()  # who presses before the scripts have run is not asked
     page.get_by_role("button", name=re.compile("^Terminate")).click()
     expect(page.locator("#ask")).to_contain_text("Terminate this session?")
     look("a question")

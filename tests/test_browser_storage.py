@@ -122,6 +122,7 @@ def test_a_policy_is_previewed_saved_and_carried_out(
     expect(inputs.locator(".figure")).to_have_text("4")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("The policy is saved, and counts at once.")).to_be_visible()
+    page.wait_for_load_state()  # who presses before the scripts have run is not asked
     policy = RetentionPolicy.objects.get()
     assert (policy.maximum_blob_age, policy.maximum_record_age) == (48, 60)
     assert policy.delete_action == "hard"

@@ -117,19 +117,9 @@ def test_sets_retention_and_runs_it(istore, model, make_inference, eager):
 
 
 @pytest.fixture
-def eager(monkeypatch):
+def eager(queue):
     """A worker that begins at once."""
-    from django.db import transaction
-
-    from retention import sweeping
-    from retention.models import RetentionTask
-
-    def notify(task):
-        transaction.on_commit(
-            lambda: sweeping.sweep(RetentionTask.objects.get(pk=task.pk))
-        )
-
-    monkeypatch.setattr(RetentionTask, "notify", notify)
+    queue.is_eager = True
 
 
 @pytest.fixture

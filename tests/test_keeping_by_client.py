@@ -14,9 +14,7 @@ from inference_store.protection import (
     protect_inferences,
 )
 
-from inferences.erasure import running
 from inferences.models import InferencePayload
-from inferences.models.erasure import ErasureTask
 from inferences.store import removal
 from istore.accounts.tokens import create_token
 from istore.models import Role
@@ -36,15 +34,9 @@ def client(live_server, project, monkeypatch):
 
 
 @pytest.fixture
-def eager(monkeypatch):
+def eager(queue):
     """A worker that begins at once."""
-
-    def notify(task):
-        transaction.on_commit(
-            lambda: running.erase(ErasureTask.objects.get(pk=task.pk))
-        )
-
-    monkeypatch.setattr(ErasureTask, "notify", notify)
+    queue.is_eager = True
 
 
 @pytest.fixture

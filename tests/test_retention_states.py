@@ -43,8 +43,7 @@ from inferences.models.erasure import ErasureTask
 from inferences.store import removal, soft_deletion
 from inferences.store.protection import Protection, protect_all, protect_one
 from inferences.store.recording import record
-from inferences.tests.builders import typed
-from inferences.tests.test_recording import new
+from inferences.tests.builders import new, typed
 from istore import blobs, failpoints
 from istore.checks.verification import Scope, report
 from istore.db import clock
@@ -55,8 +54,7 @@ from istore.tasks.tracking import TaskState
 from retention import policies
 from retention.models import Limits, RetentionPolicy, RetentionTask
 from retention.sweeping import sweep
-from retention.tests.builders import files, stored
-from retention.tests.test_interruptions import STEPS
+from retention.tests.builders import STEPS, files, stored
 
 LIVE, HIDDEN, DOOMED, GONE = "live", "hidden", "doomed", "gone"
 NOT_LIVE = {HIDDEN, DOOMED, GONE}

@@ -5,106 +5,13 @@ A route that is not in the table fails the test: deny by default is a habit, too
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import pytest
 from django.urls import get_resolver
 
 from inferences.models import RegisteredModel
 from istore.models import Project, Role
+from tests.routes_and_roles import ABSENT, FOREIGN, METHODS, OWN, ROUTES
 
-OWN, FOREIGN, ABSENT = "yolo-harbour", "foreign", "absent"
-V, E, A = Role.VIEWER, Role.EDITOR, Role.ADMINISTRATOR
-
-# What the least role is that a method of a route needs. {} stands for a model.
-ROUTES = {
-    "projects/harbour/inferences/filter": {"post": V},
-    "projects/harbour/inferences/count": {"post": V},
-    "projects/harbour/erasures": {"get": A, "post": A},
-    f"projects/harbour/erasures/{UUID(int=0)}": {"get": A},
-    f"projects/harbour/erasures/{UUID(int=0)}/stop": {"post": A},
-    f"projects/harbour/erasures/{UUID(int=0)}/included": {"post": A},
-    "projects/harbour/datasets": {"get": V, "post": E},
-    "projects/harbour/datasets/a": {"get": V, "patch": E, "delete": E},
-    "projects/harbour/datasets/a/versions": {"get": V, "post": E},
-    "projects/harbour/datasets/a/versions/working": {"get": V},
-    "projects/harbour/datasets/a/versions/1/entries": {"get": V},
-    "projects/harbour/datasets/a/versions/1/archives": {"post": E},
-    "projects/harbour/datasets/a/entries/remove": {"post": E},
-    "projects/harbour/datasets/a/compare/1..working": {"get": V},
-    "projects/harbour/datasets/a/additions": {"get": V, "post": E},
-    f"projects/harbour/datasets/a/additions/{UUID(int=0)}": {"get": V},
-    f"projects/harbour/datasets/a/additions/{UUID(int=0)}/stop": {"post": E},
-    f"projects/harbour/datasets/a/additions/{UUID(int=0)}/retry": {"post": E},
-    "projects/harbour/datasets/a/archives": {"get": V},
-    f"projects/harbour/datasets/a/archives/{UUID(int=0)}": {"get": V},
-    f"projects/harbour/datasets/a/archives/{UUID(int=0)}/file": {"get": V},
-    f"projects/harbour/datasets/a/archives/{UUID(int=0)}/stop": {"post": E},
-    f"projects/harbour/datasets/a/archives/{UUID(int=0)}/retry": {"post": E},
-    "export-formats": {"get": V},
-    "export-destinations": {"get": V},
-    "models/{}/export-schedules": {"get": V, "post": E},
-    "models/{}/export-schedules/a": {"get": V, "patch": E, "delete": E},
-    "models/{}/export-schedules/a/run": {"post": E},
-    "models/{}/export-schedules/a/runs": {"get": V},
-    "models/{}/export-schedules/a/files": {"get": V},
-    "models/{}/export-tasks": {"get": V, "post": E},
-    "models/{}/export-tasks/filter": {"post": V},
-    "models/{}/export-tasks/a": {"get": V},
-    "models/{}/export-tasks/a/archive": {"get": V},
-    "models/{}/export-tasks/a/stop": {"post": E},
-    "models/{}/export-tasks/a/retry": {"post": E},
-    "inferenceservices": {"get": V, "post": E},
-    "inferenceservices/mock": {"post": E},
-    "inferenceservices/a": {"get": V, "delete": E},
-    "inferencesessions": {"get": V, "post": E},
-    "inferencesessions/a": {"get": V},
-    "inferencesessions/a/token": {"post": E},
-    "inferencesessions/a/terminate": {"post": E},
-    "inferencesessions/a/ready": {"get": V},
-    "inferencesessions/a/infer/generate": {"post": E},
-    "models": {"get": V, "post": E},
-    "models/{}": {"get": V},
-    "models/{}/inference-server-settings": {"patch": E},
-    "models/{}/inferences": {"get": V, "post": E},
-    "models/{}/inferences/filter": {"get": V, "post": V, "delete": E},
-    "models/{}/inferences/count": {"get": V, "post": V, "delete": E},
-    "models/{}/inferences/batch": {"get": V, "post": E, "delete": E},
-    "models/{}/inferences/delete": {"get": V, "post": E, "delete": E},
-    "models/{}/inferences/protection": {"get": V, "post": E, "delete": E},
-    "models/{}/inferences/a": {"get": V, "delete": E},
-    "models/{}/inferences/a/protection": {"get": V, "put": E, "delete": E},
-    "models/{}/inferences/a/input": {"get": V},
-    "models/{}/inferences/a/metadata": {"get": V, "post": E},
-    "models/{}/inferences/a/metadata/k": {"put": E, "delete": E},
-    "models/{}/inferences/a/metadata-history": {"get": V},
-    "models/{}/inferences/a/ground-truth": {"get": V, "put": E, "delete": E},
-    "models/{}/inferences/a/ground-truth/history": {"get": V},
-    "models/{}/ground-truth": {"get": V, "post": E},
-    "models/{}/ground-truth/pending": {"get": V, "delete": E},
-    "models/{}/ground-truth-files": {"get": V},
-    f"models/{{}}/ground-truth-files/{UUID(int=0)}": {"get": V},
-    f"models/{{}}/ground-truth-files/{UUID(int=0)}/stop": {"post": E},
-    "models/{}/quality": {"post": V},
-    "models/{}/metadata/counts": {"get": V},
-    "models/{}/metadata/statistics": {"post": V},
-    "models/{}/metadata/bulk": {"post": E},
-    "models/{}/retention-policy": {"get": V, "post": E},
-    "models/{}/retention-policy/a": {"put": E, "delete": E},
-    "models/{}/retention-preview": {"post": V},
-    "models/{}/retention-tasks": {"get": V, "post": E},
-    "models/{}/retention-tasks/filter": {"post": V},
-    "models/{}/retention-tasks/a": {"get": V},
-    "models/{}/retention-tasks/a/stop": {"post": E},
-    "models/{}/retention-tasks/a/resume": {"post": E},
-    "models/{}/deleted": {"get": A},
-    "models/{}/deleted/filter": {"post": A},
-    "models/{}/deleted/restore": {"post": A},
-    "models/{}/deleted/remove": {"post": A},
-    "models/{}/uploads/data": {"post": E},
-    "models/{}/uploads/metadata": {"post": E},
-}
-METHODS = [(path, method) for path in ROUTES for method in ROUTES[path]]
 ON_A_MODEL = [(path, method) for path, method in METHODS if "{}" in path]
 
 

@@ -33,7 +33,7 @@ from istore.models import AuditEntry, Membership, Project, Role
 from retention import policies
 from services import sessions
 from services.models import Runner
-from tests.test_routes_and_roles import METHODS, OWN
+from tests.routes_and_roles import METHODS, OWN
 
 pytestmark = pytest.mark.django_db
 
@@ -302,26 +302,26 @@ def test_an_id_of_another_project_is_registered_as_a_free_one_is(
 def test_a_taken_id_is_told_in_one_sentence_with_a_hint(api_as, harbour):
     body = {"model_id": OWN, "project_id": "harbour", "task_type": "Ranking"}
 
-    told = api_as().post("/api/v1/models", body)
+    answer = api_as().post("/api/v1/models", body)
 
-    assert told.status_code == 409
-    assert told.json()["code"] == "model-exists"
-    assert told.json()["detail"].startswith("This id is taken.")
-    assert "another id" in told.json()["detail"]
+    assert answer.status_code == 409
+    assert answer.json()["code"] == "model-exists"
+    assert answer.json()["detail"].startswith("This id is taken.")
+    assert "another id" in answer.json()["detail"]
 
 
 def test_a_foreign_project_is_registered_in_as_an_absent_one(api_as, harbour):
     Project.objects.create(project_id="airport")
-    told = []
+    answers = []
     for project_id in ("airport", "nowhere"):
         body = {"model_id": OWN, "project_id": project_id, "task_type": "Ranking"}
         response = api_as().post("/api/v1/models", body)
-        told.append(
+        answers.append(
             (response.status_code, VOLATILE.sub("·", response.content.decode()))
         )
 
-    assert told[0] == told[1]
-    assert told[0][0] == 400
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 400
 
 
 IDS = st.sampled_from([OWN, "new", "a/b", "x/models/y"])
@@ -415,11 +415,11 @@ def test_who_sees_both_chooses_or_names_the_project(person, make_inference, page
 
     which = person.get(f"/models/{OWN}/{page}?label=x")
 
-    told = which.content.decode()
+    content = which.content.decode()
     assert which.status_code == 409
     for project in ("harbour", "airport"):
         address = f"/projects/{project}/models/{OWN}/{page}"
-        assert f'href="{address}?label=x"' in told
+        assert f'href="{address}?label=x"' in content
         assert person.get(address).status_code == 200
         assert f'"/models/{OWN}' not in person.get(address).content.decode()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rest_framework import serializers
@@ -56,7 +57,7 @@ class DatasetChangeSerializer(StrictSerializer):
     splitting = SplittingSerializer(required=False)
 
 
-class DatasetSerializer(serializers.Serializer):
+class DatasetSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     project_id = serializers.CharField(source="project.project_id")
     description = serializers.CharField()
@@ -69,12 +70,12 @@ class DatasetSerializer(serializers.Serializer):
     updated_at = MomentField()
 
 
-class DatasetsSerializer(serializers.Serializer):
+class DatasetsSerializer(serializers.Serializer[Any]):
     results = DatasetSerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
 
-class SummarySerializer(serializers.Serializer):
+class SummarySerializer(serializers.Serializer[Any]):
     """What a version holds. Of splits, those under no name have none."""
 
     version = serializers.IntegerField()
@@ -92,7 +93,7 @@ class SummarySerializer(serializers.Serializer):
     splitting = serializers.JSONField()
 
 
-class VersionsSerializer(serializers.Serializer):
+class VersionsSerializer(serializers.Serializer[Any]):
     results = SummarySerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
@@ -101,7 +102,7 @@ class PublishSerializer(StrictSerializer):
     note = TextField(required=False, max_length=DESCRIPTION_MAX)
 
 
-class EntrySerializer(serializers.Serializer):
+class EntrySerializer(serializers.Serializer[Any]):
     """An entry as it was added; ``presigned_url`` opens its input."""
 
     entry_id = serializers.IntegerField()
@@ -143,7 +144,7 @@ class EntrySerializer(serializers.Serializer):
         }
 
 
-class EntriesSerializer(serializers.Serializer):
+class EntriesSerializer(serializers.Serializer[Any]):
     results = EntrySerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
@@ -165,7 +166,7 @@ class AdditionSerializer(StrictSerializer):
         return {**fields, "selection": selection, "asked": asked_of(given)}
 
 
-class AddingTaskSerializer(serializers.Serializer):
+class AddingTaskSerializer(serializers.Serializer[Any]):
     """``counts``: added, updated, unchanged, duplicates, skipped_duplicates, …"""
 
     id = serializers.CharField()
@@ -190,16 +191,16 @@ class RemovalSerializer(StrictSerializer):
     )
 
 
-class RemovedSerializer(serializers.Serializer):
+class RemovedSerializer(serializers.Serializer[Any]):
     removed = serializers.IntegerField()
 
 
-class LabelPairSerializer(serializers.Serializer):
+class LabelPairSerializer(serializers.Serializer[Any]):
     before = serializers.IntegerField()
     after = serializers.IntegerField()
 
 
-class NamedEntrySerializer(serializers.Serializer):
+class NamedEntrySerializer(serializers.Serializer[Any]):
     model_id = serializers.CharField()
     inference_id = serializers.CharField()
     labels_before = serializers.ListField(
@@ -208,7 +209,7 @@ class NamedEntrySerializer(serializers.Serializer):
     labels_after = serializers.ListField(child=serializers.CharField(), allow_null=True)
 
 
-class ComparisonSerializer(serializers.Serializer):
+class ComparisonSerializer(serializers.Serializer[Any]):
     """Two versions; of each kind of difference the first hundred entries are named."""
 
     added = serializers.IntegerField()
@@ -221,9 +222,9 @@ class ComparisonSerializer(serializers.Serializer):
     first_changed = NamedEntrySerializer(many=True)
 
     def to_representation(self, found: Comparison) -> dict[str, Any]:
-        pairs = {
-            "first_added": [(None, each) for each in found.first_added],
-            "first_removed": [(each, None) for each in found.first_removed],
+        pairs: dict[str, Sequence[tuple[DatasetEntry | None, DatasetEntry | None]]] = {
+            "first_added": [(None, entry) for entry in found.first_added],
+            "first_removed": [(entry, None) for entry in found.first_removed],
             "first_changed": found.first_changed,
         }
         return {
@@ -236,14 +237,15 @@ class ComparisonSerializer(serializers.Serializer):
                 for label, (before, after) in found.labels.items()
             },
             **{
-                name: [_named(before, after) for before, after in each]
-                for name, each in pairs.items()
+                name: [_named(before, after) for before, after in entries]
+                for name, entries in pairs.items()
             },
         }
 
 
 def _named(before: DatasetEntry | None, after: DatasetEntry | None) -> dict[str, Any]:
     entry = after or before
+    assert entry is not None  # one of a pair is there
     return {
         "model_id": entry.model_id,
         "inference_id": entry.inference_id,
@@ -274,7 +276,7 @@ class NewArchiveSerializer(StrictSerializer):
         return {**fields, "options": {**more, **flags}}
 
 
-class DatasetArchiveSerializer(serializers.Serializer):
+class DatasetArchiveSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     version = serializers.IntegerField()
     split = serializers.CharField()
@@ -327,11 +329,11 @@ class DatasetArchiveSerializer(serializers.Serializer):
         }
 
 
-class DatasetArchivesSerializer(serializers.Serializer):
+class DatasetArchivesSerializer(serializers.Serializer[Any]):
     results = DatasetArchiveSerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
 
-class AddingTasksSerializer(serializers.Serializer):
+class AddingTasksSerializer(serializers.Serializer[Any]):
     results = AddingTaskSerializer(many=True)
     next = serializers.CharField(allow_null=True)

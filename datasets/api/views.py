@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -37,7 +37,13 @@ from inferences.previews.media import serve
 from inferences.store.api.scoped_views import ProjectView
 from istore.api.access import RolePermission
 from istore.api.schema import PROBLEMS
-from istore.api.tasks import ResumeTaskView, StopTaskView, TaskView, operation
+from istore.api.tasks import (
+    ResumeTaskView,
+    ShowTaskView,
+    StopTaskView,
+    TaskView,
+    operation,
+)
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import Invalid
 from istore.models import Project
@@ -268,7 +274,7 @@ class AdditionsView(DatasetsIn):
         return Response(AddingTaskSerializer(task).data, status=201)
 
 
-class OneAddition(DatasetsIn):
+class OneAddition(DatasetsIn, TaskView):
     """A view of one such task."""
 
     serializer = AddingTaskSerializer
@@ -279,7 +285,7 @@ class OneAddition(DatasetsIn):
 
 
 @operation("get_dataset_addition")
-class AdditionView(OneAddition, TaskView):
+class AdditionView(OneAddition, ShowTaskView):
     """One such task, as it is now."""
 
 
@@ -359,7 +365,7 @@ class NewArchiveView(DatasetsIn):
         return Response(DatasetArchiveSerializer(task).data, status=201)
 
 
-class OneArchive(DatasetsIn):
+class OneArchive(DatasetsIn, TaskView):
     """A view of one archive."""
 
     serializer = DatasetArchiveSerializer
@@ -369,7 +375,7 @@ class OneArchive(DatasetsIn):
 
 
 @operation("get_dataset_archive")
-class ArchiveView(OneArchive, TaskView):
+class ArchiveView(OneArchive, ShowTaskView):
     """One archive, as it is now."""
 
 
@@ -394,7 +400,7 @@ class ArchiveFileView(OneArchive):
     )
     def get(
         self, request: Request, project_id: str, name: str, task_id: str
-    ) -> HttpResponse:
+    ) -> HttpResponseBase:
         task = self.task(project_id, name, task_id)
         if not task.has_archive:
             raise Http404

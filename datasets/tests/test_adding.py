@@ -153,9 +153,9 @@ STEPS = [
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.django_db(transaction=True)
 def test_broken_off_anywhere_the_next_attempt_adds_each_once(
-    make_stored, dataset, model, monkeypatch, step
+    make_stored, dataset, model, settings, step
 ):
-    monkeypatch.setattr("exports.member_sets.BATCH_SIZE", 2)
+    settings.ISTORE_EXPORT_BATCH = 2
     for number in range(5):
         make_stored(png(number + 1, 4), [SHIP], inference_id=f"i{number}")
     task = AddingTask.objects.create(

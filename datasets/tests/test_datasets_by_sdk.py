@@ -9,11 +9,9 @@ import zipfile
 import pytest
 from inference_store import Client, cli, errors, models
 
-from datasets.tasks import run_adding_task, run_archive_task
 from exports.tests.conftest import png
 from istore.accounts.tokens import create_token
 from istore.models import Role
-from istore.tasks.tracking import TrackedTask
 
 SHIP = {"label": "ship", "score": 0.9, "xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}
 
@@ -30,17 +28,9 @@ def client(live_server, token):
 
 
 @pytest.fixture
-def worker(monkeypatch):
-    """Carries out each task at once."""
-    runners = {
-        "datasets.tasks.run_adding_task": run_adding_task,
-        "datasets.tasks.run_archive_task": run_archive_task,
-    }
-
-    def notify(task) -> None:
-        runners[task.runner](str(task.pk))
-
-    monkeypatch.setattr(TrackedTask, "_notify", notify)
+def worker(queue):
+    """A worker that begins at once."""
+    queue.is_eager = True
 
 
 def istore(live_server, token, monkeypatch, capsys, *arguments) -> str:

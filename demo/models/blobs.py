@@ -70,7 +70,11 @@ def blobs(picture: Image.Image) -> list[dict[str, Any]]:
     scored = zip(found, responses(values, found), strict=True)
     best = sorted(scored, key=lambda each: each[1], reverse=True)[:MOST]
     return [
-        _blob(*(blob * scale), min(1.0, response / FULL_RESPONSE), picture.size)
+        _blob(
+            *(blob[0] * scale, blob[1] * scale, blob[2] * scale),
+            min(1.0, response / FULL_RESPONSE),
+            picture.size,
+        )
         for blob, response in best
     ]
 

@@ -86,7 +86,7 @@ def rows_of(inputs: list[Tensor]) -> np.ndarray:
     if any(tensor.datatype == "BYTES" for tensor in inputs):
         return np.array([_row(picture) for picture in pictures(inputs)])
     values = [np.asarray(tensor.values, np.float64) for tensor in inputs]
-    if any(len(each) == 0 or len(each) % SIDE**2 for each in values):
+    if any(len(value) == 0 or len(value) % SIDE**2 for value in values):
         raise V2Error("Digits are pictures, or numbers in the shape [n, 64].")
     rows = np.concatenate(values).reshape(-1, SIDE**2) / WHITE
     if not ((rows >= 0) & (rows <= 1)).all():

@@ -17,6 +17,7 @@ from demo.v2 import Tensor
 LONGEST_SIDE = 512
 SMALLEST_SHARE = 10  # of the longer side; half the size takes four times as long
 WINDOW = 24  # of the cascade, in pixels
+Window = tuple[int, int, int, int]  # ymin, xmin, ymax, xmax
 SAME_FACE = 0.5  # intersection over union
 MINIMUM_SUPPORT = 4
 SUPPORT_SCALE = 10.0
@@ -58,15 +59,15 @@ class FaceDetector:
 
     def infer(self, inputs: list[Tensor]) -> list[Tensor]:
         found = [self.faces(picture) for picture in pictures(inputs)]
-        most = max(map(len, found))
-        boxes = np.zeros((len(found), most, 4), np.float32)
-        scores = np.zeros((len(found), most), np.float32)
+        longest = max(map(len, found))
+        boxes = np.zeros((len(found), longest, 4), np.float32)
+        scores = np.zeros((len(found), longest), np.float32)
         classes: list[Any] = []
         for n, faces in enumerate(found):
             boxes[n, : len(faces)] = np.reshape([face.box for face in faces], (-1, 4))
             scores[n, : len(faces)] = [face.score for face in faces]
-            classes += ["face"] * len(faces) + [""] * (most - len(faces))
-        rows = (most,) if len(found) == 1 else (len(found), most)
+            classes += ["face"] * len(faces) + [""] * (longest - len(faces))
+        rows = (longest,) if len(found) == 1 else (len(found), longest)
         counts = np.array(list(map(len, found)), np.int32)
         return [
             Tensor("detection_boxes", "FP32", (*rows, 4), boxes.reshape(-1)),
@@ -110,18 +111,18 @@ class FaceDetector:
         )
         return sorted(
             (
-                each["r"],
-                each["c"],
-                each["r"] + each["height"],
-                each["c"] + each["width"],
+                window["r"],
+                window["c"],
+                window["r"] + window["height"],
+                window["c"] + window["width"],
             )
-            for each in windows
+            for window in windows
         )
 
 
-def grouped(windows: list[tuple[int, int, int, int]]) -> list[list[tuple]]:
+def grouped(windows: list[Window]) -> list[list[Window]]:
     """Windows together with those they overlap; each goes to the first that fits."""
-    groups: list[list[tuple]] = []
+    groups: list[list[Window]] = []
     for window in windows:
         for group in groups:
             if overlap(np.mean(group, axis=0), window) > SAME_FACE:
@@ -138,4 +139,4 @@ def overlap(one: Any, other: Any) -> float:
     width = min(one[3], other[3]) - max(one[1], other[1])
     shared = max(height, 0) * max(width, 0)
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return shared / (sum(areas) - shared)
+    return float(shared / (sum(areas) - shared))

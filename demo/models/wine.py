@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_wine
@@ -72,7 +73,7 @@ def _order(columns: object) -> list[int]:
     if columns is None:
         return list(range(len(COLUMNS)))
     try:
-        names = json.loads(columns) if isinstance(columns, str) else columns
+        names: Any = json.loads(columns) if isinstance(columns, str) else columns
         if sorted(names) == sorted(COLUMNS):
             return [names.index(name) for name in COLUMNS]
     except (ValueError, TypeError):

@@ -11,9 +11,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from exports.models import ExportedFile, ExportSchedule, ScheduledExport
 from exports.schedules import destinations, lifecycle
-from exports.schedules.models import INTERVAL_MOST, ExportShape
+from exports.schedules.models import (
+    INTERVAL_MOST,
+    ExportedFile,
+    ExportSchedule,
+    ExportShape,
+    ScheduledExport,
+)
 from inferences.search.api.filter_serializers import FilteredSerializer
 from inferences.store.api.scoped_views import StoreView
 from istore.api.fields import FlagField, MomentField, TextField, WholeField
@@ -79,7 +84,7 @@ class NewScheduleSerializer(ChangeSerializer):
         return prefix
 
 
-class RunSerializer(serializers.Serializer):
+class RunSerializer(serializers.Serializer[Any]):
     """One run as it is now."""
 
     id = serializers.CharField()
@@ -99,7 +104,7 @@ class RunSerializer(serializers.Serializer):
         return super().to_representation(run) | {"reason": run.reason or None}
 
 
-class ScheduleSerializer(serializers.Serializer):
+class ScheduleSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     model_id = serializers.CharField(source="model.model_id")
     name = serializers.CharField()
@@ -137,7 +142,7 @@ class ScheduleSerializer(serializers.Serializer):
         return told | {"last_error": schedule.last_error or None}
 
 
-class FileSerializer(serializers.Serializer):
+class FileSerializer(serializers.Serializer[Any]):
     """A file that is whole; a link to it where the default store holds it."""
 
     key = serializers.CharField()
@@ -152,7 +157,7 @@ class FileSerializer(serializers.Serializer):
         return destinations.link_to(file)
 
 
-def _list_of(kind: type[serializers.Serializer], name: str) -> Any:
+def _list_of(kind: type[serializers.Serializer[Any]], name: str) -> Any:
     fields = {
         "results": kind(many=True),
         "next": serializers.CharField(allow_null=True),
@@ -165,7 +170,7 @@ RunsSerializer = _list_of(RunSerializer, "RunsSerializer")
 FilesSerializer = _list_of(FileSerializer, "FilesSerializer")
 
 
-class DestinationSerializer(serializers.Serializer):
+class DestinationSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(help_text="Empty: the default store.")
     title = serializers.CharField()
 

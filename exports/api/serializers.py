@@ -60,18 +60,18 @@ def check_options(wanted: type[Format], given: dict[str, str]) -> None:
             raise invalid(f"One of {known}.", "options", name)
 
 
-class WarningSerializer(serializers.Serializer):
+class WarningSerializer(serializers.Serializer[Any]):
     code = serializers.CharField()
     count = serializers.IntegerField()
     message = serializers.CharField()
 
 
-class SkippedSerializer(serializers.Serializer):
+class SkippedSerializer(serializers.Serializer[Any]):
     inference_id = serializers.CharField()
     reason = serializers.CharField()
 
 
-class ExportTaskSerializer(serializers.Serializer):
+class ExportTaskSerializer(serializers.Serializer[Any]):
     """A task as it is now; ``presigned_url`` is signed anew for each answer."""
 
     id = serializers.CharField()
@@ -137,7 +137,7 @@ def _moment(value: datetime | None) -> str | None:
     return format_moment(value) if value else None
 
 
-class ExportTasksSerializer(serializers.Serializer):
+class ExportTasksSerializer(serializers.Serializer[Any]):
     """One page; ``next`` is the cursor of the one after it."""
 
     results = ExportTaskSerializer(many=True)
@@ -153,7 +153,7 @@ class ExportTasksQuerySerializer(StrictSerializer):
     pagination = TaskPaginationSerializer(**optional)
 
 
-class FormatSerializer(serializers.Serializer):
+class FormatSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     title = serializers.CharField()
     description = serializers.CharField()
@@ -174,6 +174,6 @@ class FormatSerializer(serializers.Serializer):
         }
 
 
-class FormatsSerializer(serializers.Serializer):
+class FormatsSerializer(serializers.Serializer[Any]):
     results = FormatSerializer(many=True)
     next = serializers.CharField(allow_null=True)

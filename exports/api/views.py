@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,6 +26,7 @@ from istore.api.schema import PROBLEMS
 from istore.api.tasks import (
     PAGE_PARAMETERS,
     ResumeTaskView,
+    ShowTaskView,
     StopTaskView,
     TaskView,
     operation,
@@ -97,7 +98,7 @@ def _page(model: RegisteredModel, body: Any) -> Response:
     return page_response(tasks, query, ExportTasksSerializer, "pagination")
 
 
-class OneExportTask(StoreView):
+class OneExportTask(StoreView, TaskView):
     """A view of one task."""
 
     serializer = ExportTaskSerializer
@@ -107,7 +108,7 @@ class OneExportTask(StoreView):
 
 
 @operation("get_export_task")
-class ExportTaskView(OneExportTask, TaskView):
+class ExportTaskView(OneExportTask, ShowTaskView):
     """One task as it is now."""
 
 
@@ -132,7 +133,7 @@ class ArchiveView(OneExportTask):
         operation_id="get_export_archive",
         responses={(200, "*/*"): bytes, **PROBLEMS},
     )
-    def get(self, request: Request, model_id: str, task_id: str) -> HttpResponse:
+    def get(self, request: Request, model_id: str, task_id: str) -> HttpResponseBase:
         task = self.task(model_id, task_id)
         if not task.has_archive:
             raise Http404

@@ -81,7 +81,8 @@ class Format:
 
     def option(self, name: str) -> str:
         """Return the value of one of ``choices``; without one, the first is the default."""
-        return self.options.more.get(name, self.choices[name][0])
+        value: str = self.options.more.get(name, self.choices[name][0])
+        return value
 
     def label_numbers(self, first: int = 0) -> LabelNumbers:
         """Return the numbers of labels: the model's classes first, then others as first met.
@@ -158,7 +159,7 @@ class Format:
                 continue
             box = geometry.bounds(one.shape, picture)
             inside = box and box.within(picture)
-            if inside is None:
+            if box is None or inside is None:
                 self.receipt.warn("outside")
                 continue
             if not box.is_close_to(inside):

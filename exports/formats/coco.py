@@ -71,35 +71,35 @@ class Coco(Format):
         return self.parts[split]
 
     def _annotation(self, found: Detection, picture: Measure) -> dict[str, Any] | None:
-        box = found.shape and geometry.bounds(found.shape, picture)
-        if not box:
+        shape = found.shape
+        box = geometry.bounds(shape, picture) if shape else None
+        if not shape or not box:
             return None
-        said: dict[str, Any] = {
+        annotation: dict[str, Any] = {
             "category_id": self.categories.number(found.label),
             "bbox": [box.xmin, box.ymin, box.width, box.height],
             "iscrowd": 0,
         }
-        if isinstance(found.shape, Mask):
-            mask = found.shape
-            said["segmentation"] = {
-                "size": [mask.height, mask.width],
-                "counts": mask.counts,
+        if isinstance(shape, Mask):
+            annotation["segmentation"] = {
+                "size": [shape.height, shape.width],
+                "counts": shape.counts,
             }
-            said["area"] = geometry.mask_area(mask)
+            annotation["area"] = geometry.mask_area(shape)
         else:
-            outlines = geometry.contours(found.shape, picture)
+            outlines = geometry.contours(shape, picture)
             # pycocotools reads a contour of fewer than three points as a box.
             outlines = [outline for outline in outlines if len(outline) > 2]
             has_holes = any(depth % 2 for depth in geometry.depths(outlines))
-            said["segmentation"] = (
+            annotation["segmentation"] = (
                 geometry.fill(outlines, picture)
                 if has_holes
                 else [[value for point in each for value in point] for each in outlines]
             )
-            said["area"] = geometry.area(outlines)
+            annotation["area"] = geometry.area(outlines)
         if found.score is not None:
-            said["score"] = found.score
-        return said
+            annotation["score"] = found.score
+        return annotation
 
     def finish(self) -> None:
         categories = [

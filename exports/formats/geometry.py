@@ -89,7 +89,7 @@ def area(contours: Sequence[Contour]) -> float:
 
 def depths(contours: Sequence[Contour]) -> list[int]:
     """Return for each contour how many others contain it; a hole has an odd number."""
-    return [len(each) for each in _holders(contours)]
+    return [len(holder) for holder in _holders(contours)]
 
 
 def parts(contours: Sequence[Contour]) -> list[list[Contour]]:
@@ -143,7 +143,7 @@ def _holders(contours: Sequence[Contour]) -> list[list[int]]:
     A mask of noise has thousands of contours, so only contours whose rectangles contain each other
     are compared.
     """
-    given = [np.asarray(each, dtype=float) for each in contours]
+    given = [np.asarray(contour, dtype=float) for contour in contours]
     least = np.array([each.min(axis=0) for each in given])
     most = np.array([each.max(axis=0) for each in given])
     found: list[list[int]] = [[] for _ in given]
@@ -200,7 +200,10 @@ def turn(shape: Shape, picture: Measure) -> Shape:
     if isinstance(shape, Polygons):
         outlines = contours_of(shape, picture)
         return Polygons(
-            tuple(tuple(upright(x, y, picture) for x, y in each) for each in outlines)
+            tuple(
+                tuple(upright(x, y, picture) for x, y in outline)
+                for outline in outlines
+            )
         )
     if isinstance(shape, OrientedBox):
         return _turned_oriented(shape, picture)

@@ -73,13 +73,13 @@ class LabelStudio(Format):
             task["annotations"] = [{"result": results}]
             return
         scores = [one.score for one in member.detections if one.score is not None]
-        said: dict[str, Any] = {
+        prediction: dict[str, Any] = {
             "model_version": self.model.model_id,
             "result": results,
         }
         if scores:
-            said["score"] = max(scores)
-        task["predictions"] = [said]
+            prediction["score"] = max(scores)
+        task["predictions"] = [prediction]
 
     def finish(self) -> None:
         self.tasks.write(b"\n]\n" if self.count else b"[]\n")
@@ -97,7 +97,8 @@ class LabelStudio(Format):
             control = SubElement(view, tag, name=name, toName=PICTURE)
             for label, _ in self.labels:
                 SubElement(control, inner, value=storable(label))
-        return ElementTree.tostring(view, "utf-8")
+        content: bytes = ElementTree.tostring(view, "utf-8")
+        return content
 
 
 def _score(found: Detection) -> dict[str, float]:
@@ -129,6 +130,7 @@ def _results(found: Detection, picture: Measure) -> Iterator[dict[str, Any]]:
         value = _turn(found.shape, picture)
     else:
         box = geometry.bounds(found.shape, picture)
+        assert box is not None  # a box has corners
         value = {
             "x": 100 * box.xmin / width,
             "y": 100 * box.ymin / height,

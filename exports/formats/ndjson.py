@@ -8,6 +8,7 @@ members are those of the API.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -93,7 +94,7 @@ class Ndjson(Format):
         }
 
     def _named(
-        self, numbers: list[int] | None, scores: list[float | None] | None
+        self, numbers: Sequence[int] | None, scores: Sequence[float | None] | None
     ) -> list[tuple[str, float | None]] | None:
         if numbers is None:
             return None

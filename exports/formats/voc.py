@@ -54,9 +54,9 @@ class PascalVoc(Format):
         self._list(member.split or WITHOUT_SPLIT).write(f"{stem}\n".encode())
 
     def _add_object(self, root: Element, found: Detection, picture: Measure) -> None:
-        box = found.shape and geometry.bounds(found.shape, picture)
+        box = geometry.bounds(found.shape, picture) if found.shape else None
         inside = box and box.within(picture)
-        if not inside:
+        if not box or not inside:
             self.receipt.warn("no-shape")
             return
         each = SubElement(root, "object")

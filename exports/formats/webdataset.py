@@ -1,7 +1,7 @@
 """WebDataset: shards of samples, ``shards/shard-000000.tar`` and so on.
 
 A sample is the input as ``<digits>.<ext>`` and its facts as ``<digits>.json``. A shard ends at
-``SHARD_SAMPLES`` or ``SHARD_BYTES``; it is built in a temporary file.
+``ISTORE_EXPORT_SHARD_SAMPLES`` or ``SHARD_BYTES``; it is built in a temporary file.
 
 Readers such as ``datasets`` make one table of all samples, and infer its columns from the
 first few. So every sample has the same members, all of them text: nested values (annotations,
@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
+from django.conf import settings
 
 from exports import scratch
 from exports.archives import TarArchive
@@ -30,7 +31,6 @@ from inferences.predictions.parsers.values import Shape
 Group = tuple[str | None, str]  # the split, and the extension of its inputs
 
 PICTURES = ("jpg", "png", "gif", "webp", "bmp", "tif", "avif", "jp2", "heic")
-SHARD_SAMPLES = 10_000
 SHARD_BYTES = 256 * 1024**2
 
 
@@ -125,7 +125,8 @@ class _Shard:
         self.file.close()
 
     def is_full_with(self, size: int) -> bool:
-        return self.count >= SHARD_SAMPLES or self.tar.size + size > SHARD_BYTES
+        is_full = self.count >= settings.ISTORE_EXPORT_SHARD_SAMPLES
+        return is_full or self.tar.size + size > SHARD_BYTES
 
 
 def _number(value: float | None) -> str:

@@ -80,7 +80,8 @@ class Yolo(Format):
         self, found: Detection, picture: Measure
     ) -> list[tuple[float, float]] | None:
         """Return one contour around the whole shape if the task type needs outlines, else None."""
-        if type_of(self.model.task_type).shape not in (OrientedBox, Polygons):
+        shaped = type_of(self.model.task_type).shape in (OrientedBox, Polygons)
+        if found.shape is None or not shaped:
             return None
         outlines = geometry.outlines(found.shape, picture)
         return geometry.join(outlines) if outlines else None

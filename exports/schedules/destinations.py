@@ -76,7 +76,7 @@ class Destination:
     def put(self, key: str, file: IO[bytes]) -> None:
         """Store the file whole or not at all; it replaces a file of this key."""
         content = File(file, name=key)
-        content.content_type = CONTENT_TYPE
+        content.content_type = CONTENT_TYPE  # type: ignore[attr-defined]  # S3's storage reads it
         file.seek(0)
         self.storage.save(key, content)
 

@@ -18,6 +18,8 @@ from itertools import groupby
 from typing import IO
 from urllib.parse import quote
 
+from django.conf import settings
+
 from exports.formats.open_inference.layout import Layout, Shape
 from exports.formats.open_inference.parquet import ParquetWriter
 from exports.formats.open_inference.table_format import about_of
@@ -25,8 +27,6 @@ from exports.formats.open_inference.tables import Tables
 from exports.schedules.destinations import Destination
 from exports.schedules.models import ExportSchedule
 from inferences.models.row_ids import moment_of
-
-AT_ONCE = 5_000  # rows of a batch, and of a row group
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _part(
     """Return the file of one day, or None if no row of it is left."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 closed with the others
     writer, count = None, 0
-    for rows in tables.all_rows(row_ids, AT_ONCE):
+    for rows in tables.all_rows(row_ids, settings.ISTORE_EXPORT_ROW_GROUP):
         parts.inference_count += len(rows.written)
         parts.left_out.update({why: len(names) for why, names in rows.left_out.items()})
         if rows.batch.num_rows:

@@ -11,6 +11,7 @@ from exports.schedules import destinations
 from exports.schedules.models import INTERVAL_MOST, ExportSchedule, ExportShape
 from inferences.search import text
 from inferences.search.filters import InferenceFilter
+from istore.web.forms import set_choices
 
 EVERY = "Hours from one run to the next: 24 is once a day."
 QUERY = (
@@ -41,13 +42,13 @@ class ChangeForm(forms.Form):
     )
 
     def clean_name(self) -> str:
-        name = self.cleaned_data["name"]
+        name: str = self.cleaned_data["name"]
         if not name.isprintable():
             raise ValidationError("A name on one line.")
         return name
 
     def clean_query(self) -> str:
-        query = self.cleaned_data["query"].strip()
+        query: str = self.cleaned_data["query"].strip()
         try:
             text.parse(query)
         except text.TextQueryError as error:
@@ -57,9 +58,9 @@ class ChangeForm(forms.Form):
     @property
     def values(self) -> dict[str, Any]:
         """The values of a schedule in a valid form."""
-        said = dict(self.cleaned_data)
-        query = said.pop("query")
-        return {**said, "selection": {"query": query} if query else {}}
+        fields = dict(self.cleaned_data)
+        query = fields.pop("query")
+        return {**fields, "selection": {"query": query} if query else {}}
 
 
 class NewForm(ChangeForm):
@@ -68,7 +69,7 @@ class NewForm(ChangeForm):
         label="Rows",
     )
     destination = forms.ChoiceField(required=False, label="Where to")
-    prefix = forms.CharField(
+    prefix: Any = forms.CharField(
         required=False,
         label="Folder there",
         help_text="Below it come project=…, model=… and date=…",
@@ -87,12 +88,11 @@ class NewForm(ChangeForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         named = [destinations.DEFAULT, *destinations.names()]
-        self.fields["destination"].choices = [
-            (name, destinations.title(name)) for name in named
-        ]
+        choices = [(name, destinations.title(name)) for name in named]
+        set_choices(self, "destination", choices)
 
     def clean_prefix(self) -> str:
-        prefix = self.cleaned_data["prefix"]
+        prefix: str = self.cleaned_data["prefix"]
         try:
             destinations.check_prefix(prefix)
         except ValueError as error:

@@ -195,6 +195,9 @@ class ExportedFile(models.Model):
     sha256 = models.CharField(max_length=64, blank=True)
     committed_at = models.DateTimeField(null=True)
 
+    #: The address of a download, where the page of the schedule has set it.
+    link: str | None
+
     class Meta:
         constraints = [
             models.UniqueConstraint("schedule", "key", name="exported_file_unique")

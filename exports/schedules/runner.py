@@ -104,6 +104,7 @@ def _next_chunk(run: ScheduledExport) -> int | None:
         run.record()
         schedule = ExportSchedule.objects.select_for_update().get(pk=run.schedule_id)
         run.schedule.position = schedule.position
+        assert run.through is not None  # the run is fixed before its first chunk
         if schedule.chunk_through is None:
             schedule.chunk_through = arrival_order.end_of_chunk(
                 run.schedule.model,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from io import BufferedIOBase
+from typing import cast
 
 from exports.schedules.destinations import DEFAULT, ROOT
 from exports.schedules.models import ExportedFile
@@ -35,7 +37,7 @@ def _wrong_with(file: ExportedFile, deep: bool) -> str:
             return "It has not the size it was written with."
         if deep:
             with blobs.open_blob(file.key) as content:
-                digest = hashlib.file_digest(content, "sha256")
+                digest = hashlib.file_digest(cast(BufferedIOBase, content), "sha256")
             if digest.hexdigest() != file.sha256:
                 return "It has not the content it was written with."
     except FileNotFoundError:

@@ -13,6 +13,8 @@ from PIL import Image
 
 from exports.archive_writer import carry_out
 from exports.models import ExportTask
+from inferences.models import RegisteredModel, TaskType
+from inferences.predictions.parse import deconstructed
 from istore import blobs
 
 
@@ -79,3 +81,39 @@ def opened(task: ExportTask) -> zipfile.ZipFile:
 
 def lines_of(archive: zipfile.ZipFile, name: str) -> list[dict]:
     return [json.loads(line) for line in archive.read(name).splitlines()]
+
+
+@pytest.fixture
+def of_task(project):
+    """``of_task(TaskType.RANKING)``: a model of that task."""
+
+    def make(task: TaskType, **fields) -> RegisteredModel:
+        size = 3 if "Embedding" in task else 0
+        return RegisteredModel.objects.create(
+            model_id="m",
+            project=project,
+            task_type=task,
+            **{"embedding_size": size, **fields},
+        )
+
+    return make
+
+
+@pytest.fixture
+def answered(make_inference):
+    """``answered(model, {"ranking": […]}, inference_id="a")``: as a create stores it."""
+
+    def make(model: RegisteredModel, parts: dict, metadata=None, **fields):
+        text = json.dumps(parts)
+        found = deconstructed(model, text)
+        model.refresh_from_db()
+        return make_inference(
+            metadata,
+            to=model,
+            data=text,
+            detections=found.pairs,
+            embedding=found.embedding,
+            **fields,
+        )
+
+    return make

@@ -160,16 +160,29 @@ def test_outlines_over_a_turned_picture_come_back(
     content = turned_jpeg(orientation)
     make_stored(content, [shape], kind, data_content_type="image/jpeg")
 
-    told = joined(api, content_of(exported(form, options=OPTIONS)), form)
+    answer = joined(api, content_of(exported(form, options=OPTIONS)), form)
 
-    assert (told["joined"], told["refused"]) == (1, 0), told
+    assert (answer["joined"], answer["refused"]) == (1, 0), answer
     kept = GroundTruth.objects.beside(model).get()
     assert kept.agrees is True
-    if kind == "image_segmentation":
-        points = kept.truth["polygons"][0]["contours"][0]
-        wanted = [(2, 3), (30, 10), (10, 40)]
-        for point in wanted:
-            assert any(each == pytest.approx(point, abs=0.01) for each in points)
+
+
+@pytest.mark.parametrize("orientation", [2, 6])
+@pytest.mark.parametrize("form", ["coco", "yolo", "label_studio"])
+def test_points_of_an_outline_over_a_turned_picture_come_back(
+    api, model, make_stored, exported, form, orientation
+):
+    model.task_type, shape = SHAPES["image_segmentation"]
+    model.save()
+    content = turned_jpeg(orientation)
+    make_stored(content, [shape], "image_segmentation", data_content_type="image/jpeg")
+
+    joined(api, content_of(exported(form, options=OPTIONS)), form)
+
+    truth = GroundTruth.objects.beside(model).get().truth
+    points = truth["polygons"][0]["contours"][0]
+    for point in [(2, 3), (30, 10), (10, 40)]:
+        assert any(each == pytest.approx(point, abs=0.01) for each in points)
 
 
 @pytest.mark.parametrize("form", ["yolo", "label_studio"])

@@ -383,10 +383,10 @@ def test_more_than_the_limit_fails_and_says_so(make_stored, model, settings):
 
 
 def test_a_set_is_written_in_parts_and_read_in_order(
-    make_stored, model, monkeypatch, exported
+    make_stored, model, settings, exported
 ):
-    monkeypatch.setattr("exports.member_sets.PART_SIZE", 3)
-    monkeypatch.setattr("exports.member_sets.BATCH_SIZE", 2)
+    settings.ISTORE_EXPORT_SET_PART = 3
+    settings.ISTORE_EXPORT_BATCH = 2
     names = [f"{number}" for number in range(8)]
     for name in names:
         make_stored(inference_id=name)

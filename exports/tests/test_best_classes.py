@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 
 from exports.tests.conftest import lines_of, opened, png
-from exports.tests.test_tables import table_of
+from exports.tests.tables import table_of
 from inferences.models import RegisteredModel, TaskType
 from inferences.store import class_migration
 from inferences.tests.builders import as_before
@@ -44,9 +44,9 @@ def test_annotations_are_the_best_class(stored, classifier, exported):
     assert line["annotations"] == [{"class_label": "truck", "score": 0.45}]
 
     task = exported("label_studio", of=classifier)
-    said = opened(task).read("tasks.json").decode()
-    assert "truck" in said
-    assert "bus" not in said
+    answer = opened(task).read("tasks.json").decode()
+    assert "truck" in answer
+    assert "bus" not in answer
 
 
 @pytest.mark.parametrize("is_old", [False, True])

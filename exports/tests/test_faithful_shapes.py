@@ -17,7 +17,7 @@ from pycocotools import mask as masks
 
 from exports.formats import geometry
 from exports.tests.conftest import lines_of, opened, png
-from exports.tests.test_picture_formats import coco, of_pycocotools, read_by_datasets
+from exports.tests.readers import coco, of_pycocotools, read_by_datasets
 from inferences.models import TaskType
 from inferences.predictions.parsers import Box, OrientedBox, Polygons
 from inferences.predictions.parsers.pixel_masks import mask_of
@@ -321,10 +321,10 @@ WIDE = {"label": "a", "score": 0.5, "xmin": -5, "ymin": 5, "xmax": 20, "ymax": 2
 def test_degenerate_boxes_are_told_everywhere(exported, make_stored, name):
     make_stored(png(64, 48), [FLAT, AWAY, WIDE])
 
-    told = warnings_of(exported(name, options=BOTH))
+    answer = warnings_of(exported(name, options=BOTH))
 
-    assert told.pop("outside") == 2
-    assert told in ({"clipped": 1}, {"beyond": 1})
+    assert answer.pop("outside") == 2
+    assert answer in ({"clipped": 1}, {"beyond": 1})
 
 
 @of_pycocotools

@@ -5,11 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
-import subprocess
-import sys
 import tarfile
-import warnings
 from xml.etree import ElementTree
 
 import pytest
@@ -17,6 +13,11 @@ from PIL import Image
 
 from exports.formats.native import plain
 from exports.tests.conftest import lines_of, opened, png
+from exports.tests.readers import (
+    coco,
+    of_pycocotools,
+    read_by_datasets,
+)
 from inferences.models import TaskType
 
 SHIP = {"label": "ship", "score": 0.75, "xmin": 8, "ymin": 6, "xmax": 40, "ymax": 30}
@@ -38,18 +39,6 @@ TRIANGLE = {
     "contours": [[{"x": 10, "y": 10}, {"x": 30, "y": 10}, {"x": 10, "y": 40}]],
 }
 ODD_NAMES = ["a/b", 'he said "ship"', "schöne grüße ✓", "=1+1", "<&>", "a\\b: c"]
-
-
-def coco(archive, tmp_path, name="annotations.json"):
-    from pycocotools.coco import COCO
-
-    archive.extractall(tmp_path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # it leaves the file open
-        return COCO(str(tmp_path / name))
-
-
-of_pycocotools = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 
 
 # -- COCO
@@ -165,8 +154,8 @@ def test_yolo_cuts_at_the_edge_and_says_so(exported, make_stored):
 
     (cut,) = yolo_boxes(opened(task), "labels/train/00000001.txt")
     assert cut == pytest.approx((0, 0, 6, 64, 30), abs=1e-3)
-    told = {each["code"]: each["count"] for each in task.receipt["warnings"]}
-    assert told == {"clipped": 1, "outside": 1}
+    answer = {each["code"]: each["count"] for each in task.receipt["warnings"]}
+    assert answer == {"clipped": 1, "outside": 1}
 
 
 def test_yolo_for_oriented_boxes_has_four_corners(exported, make_stored, model):
@@ -287,10 +276,8 @@ def test_imagefolder_names_each_picture_of_its_folder(exported, make_stored):
     assert second["objects"]["bbox"] == []
 
 
-def test_webdataset_shards_hold_samples_side_by_side(
-    exported, make_stored, monkeypatch
-):
-    monkeypatch.setattr("exports.formats.webdataset.SHARD_SAMPLES", 2)
+def test_webdataset_shards_hold_samples_side_by_side(exported, make_stored, settings):
+    settings.ISTORE_EXPORT_SHARD_SAMPLES = 2
     for number in range(3):
         make_stored(png(10 + number, 10), [SHIP], inference_id=f"i/{number}")
 
@@ -311,30 +298,6 @@ def test_webdataset_shards_hold_samples_side_by_side(
     assert [size for size, _ in samples] == [(10, 10), (11, 10), (12, 10)]
     assert [facts["inference_id"] for _, facts in samples] == ["i/0", "i/1", "i/2"]
     assert json.loads(samples[0][1]["annotations"])[0]["bbox"]["xmax"] == 40
-
-
-READ_BY_DATASETS = """
-import json, sys
-from datasets import load_dataset
-kind, options = sys.argv[1], json.loads(sys.argv[2])
-rows = load_dataset(kind, split="train", **options)
-print(json.dumps([{k: str(v) for k, v in row.items()} for row in rows]))
-"""
-
-
-def read_by_datasets(tmp_path, kind, **options):
-    """The rows as the library of Hugging Face loads them, without a network."""
-    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
-    ended = subprocess.run(
-        [sys.executable, "-c", READ_BY_DATASETS, kind, json.dumps(options)],
-        env={**os.environ, **offline},
-        cwd=tmp_path,  # an app of ours has the name of the library
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert ended.returncode == 0, ended.stderr[-2000:]
-    return json.loads(ended.stdout.splitlines()[-1])
 
 
 def test_datasets_opens_an_imagefolder(exported, make_stored, tmp_path):

@@ -18,7 +18,7 @@ from django.db import connection
 
 from exports.models import ExportedFile, ScheduledExport
 from exports.schedules import lifecycle, runner
-from exports.tests.test_scheduled_exports import DAY, STEPS
+from exports.tests.schedules import DAY, STEPS
 from istore.db import clock
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import boto3
@@ -18,6 +18,7 @@ from moto import mock_aws
 from exports.models import ExportedFile, ExportSchedule, ScheduledExport
 from exports.schedules import lifecycle, runner, verifying
 from exports.schedules.destinations import check_prefix
+from exports.tests.schedules import DAY, STEPS
 from inferences.models import RegisteredModel
 from inferences.store import removal
 from inferences.store.arrival_order import EARLIEST
@@ -29,19 +30,7 @@ from istore.models import AuditEntry
 from istore.tasks.tracking import TaskState
 
 pytestmark = pytest.mark.django_db(transaction=True)
-DAY = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-STEPS = [
-    "claimed",
-    "horizon_fixed",
-    "chunk_begun",
-    "files_made",
-    "files_announced",
-    "file_stored",
-    "leftovers_removed",
-    "committing",
-    "chunk_committed",
-]
 
 
 @pytest.fixture(autouse=True)
@@ -307,9 +296,9 @@ def test_files_are_listed_with_their_hashes(schedule, make_inference, blob_direc
 
 
 def test_a_row_group_never_holds_more_than_a_batch(
-    schedule, make_inference, blob_directory, monkeypatch
+    schedule, make_inference, blob_directory, settings
 ):
-    monkeypatch.setattr("exports.schedules.files.AT_ONCE", 2)
+    settings.ISTORE_EXPORT_ROW_GROUP = 2
     for _ in range(5):
         make_inference(created_at=DAY)
 

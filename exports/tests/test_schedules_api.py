@@ -68,10 +68,9 @@ def test_a_second_run_waits_for_the_first(created, api):
     assert (answer.status_code, answer.json()["code"]) == (409, "task-already-active")
 
 
-def test_files_come_in_pages(created, api, make_inference, monkeypatch):
-    monkeypatch.setattr("exports.api.schedules.ON_A_PAGE", 2)
+def test_files_come_in_pages_of_a_hundred(created, api):
     schedule = ExportSchedule.objects.get()
-    for n in range(3):
+    for n in range(101):
         schedule.exported_files.create(
             key=f"k{n}",
             date="2026-01-01",
@@ -83,7 +82,7 @@ def test_files_come_in_pages(created, api, make_inference, monkeypatch):
     first = api.get(address).json()
     second = api.get(address, {"cursor": first["next"]}).json()
 
-    assert [f["key"] for f in first["results"]] == ["k2", "k1"]
+    assert [f["key"] for f in first["results"]] == [f"k{n}" for n in range(100, 0, -1)]
     assert [f["key"] for f in second["results"]] == ["k0"]
     assert second["next"] is None
 

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.http import HttpResponse
-from drf_spectacular.utils import OpenApiTypes, extend_schema, extend_schema_field
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
@@ -76,7 +77,8 @@ class StandardMetadataSerializer(StrictSerializer):
 
 class MetadataCollectionSerializer(StrictSerializer):
     standard_metadata = StandardMetadataSerializer()
-    extended_metadata = MetadataValueSerializer(
+    # The length is an argument of the list that DRF makes of it.
+    extended_metadata = MetadataValueSerializer(  # type: ignore[call-arg]
         many=True, required=False, max_length=settings.ISTORE_METADATA_MAX_ITEMS
     )
 
@@ -134,7 +136,7 @@ class CollectionSerializer(StrictSerializer):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """Return the declared fields, and one for the part of every model type."""
         parts: dict[str, serializers.Field[Any, Any, Any, Any]] = {
-            kind: _items() if kind in LISTED else PartField(**optional)
+            str(kind): _items() if kind in LISTED else PartField(**optional)
             for kind in BY_KIND
         }
         return parts | super().get_fields()
@@ -145,7 +147,7 @@ class CreationSerializer(StrictSerializer):
 
     model_id = OutsideIdField(required=False)
     inference_id = OutsideIdField()
-    data = CollectionSerializer(**optional)
+    data: Any = CollectionSerializer(**optional)
     data_storage_key = TextField(max_length=1024, **optional)
     metadata_storage_key = TextField(max_length=1024, **optional)
     is_protected = FlagField(required=False, default=False)
@@ -229,7 +231,7 @@ class LinesParser(BaseParser):
         return [line for line in body.split(b"\n") if line.strip()]
 
 
-class BatchResultSerializer(serializers.Serializer):
+class BatchResultSerializer(serializers.Serializer[Any]):
     """What became of one line: ``created``, ``exists`` or ``refused`` with why."""
 
     inference_id = serializers.CharField(allow_null=True)
@@ -238,7 +240,7 @@ class BatchResultSerializer(serializers.Serializer):
     detail = serializers.CharField(required=False)
 
 
-class BatchSerializer(serializers.Serializer):
+class BatchSerializer(serializers.Serializer[Any]):
     results = BatchResultSerializer(many=True)
 
 
@@ -255,7 +257,7 @@ class BatchView(InferenceView):
     )
     def post(self, request: Request, model_id: str) -> Response:
         model = self.registered_model(model_id)
-        lines = request.data
+        lines: Any = request.data
         if not lines or len(lines) > BATCH_MAX:
             raise Invalid(f"A batch has 1 to {BATCH_MAX} lines.")
         return Response({"results": _stored_lines(self.caller, model, lines)})
@@ -322,12 +324,12 @@ def _refusal_body(error: StoreError) -> dict[str, Any]:
     }
 
 
-class DataUploadSerializer(serializers.Serializer):
+class DataUploadSerializer(serializers.Serializer[Any]):
     data_presigned_url = serializers.CharField()
     data_storage_key = serializers.CharField()
 
 
-class MetadataUploadSerializer(serializers.Serializer):
+class MetadataUploadSerializer(serializers.Serializer[Any]):
     metadata_presigned_url = serializers.CharField()
     metadata_storage_key = serializers.CharField()
 
@@ -391,5 +393,5 @@ class ReceiveUploadView(APIView):
         row = uploads.granted_by(request.query_params.get("signature", ""))
         length = request.META.get("CONTENT_LENGTH") or ""
         stated = int(length) if length.isdecimal() else None
-        uploads.receive(row, request._request, stated)
+        uploads.receive(row, request._request.read, stated)
         return HttpResponse(status=204)

@@ -19,7 +19,13 @@ from inferences.store.api.scoped_views import ProjectView
 from istore.api.fields import FlagField, MomentField, TextField
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import StrictSerializer, invalid
-from istore.api.tasks import StopTaskView, TaskView, operation, page_response
+from istore.api.tasks import (
+    ShowTaskView,
+    StopTaskView,
+    TaskView,
+    operation,
+    page_response,
+)
 from istore.errors import Invalid
 from istore.models import Project, Role
 from istore.tasks.paging import TaskQuery, find_task
@@ -49,7 +55,7 @@ class NewErasureSerializer(StrictSerializer):
         return given
 
 
-class ErasureSerializer(serializers.ModelSerializer):
+class ErasureSerializer(serializers.ModelSerializer[ErasureTask]):
     """A task and its report. The value is never told again."""
 
     id = serializers.CharField()
@@ -86,12 +92,12 @@ class ErasureSerializer(serializers.ModelSerializer):
         return bytes(task.salt).hex()
 
 
-class ErasuresSerializer(serializers.Serializer):
+class ErasuresSerializer(serializers.Serializer[Any]):
     results = ErasureSerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
 
-class IncludedSerializer(serializers.Serializer):
+class IncludedSerializer(serializers.Serializer[Any]):
     included = serializers.BooleanField()
 
 
@@ -105,10 +111,6 @@ class AdministeredView(ProjectView):
         if not self.caller.may(Role.ADMINISTRATOR, found):
             raise PermissionDenied("This needs the role administrator.")
         return found
-
-    def task(self, project_id: str, task_id: str) -> ErasureTask:
-        tasks = self.project(project_id).erasures.select_related("project")
-        return find_task(tasks, task_id)
 
 
 class ErasuresView(AdministeredView):
@@ -146,18 +148,24 @@ class ErasuresView(AdministeredView):
         return Response(ErasureSerializer(task).data, status=201)
 
 
-@operation("get_erasure")
-class ErasureView(AdministeredView, TaskView):
-    """One erasure with its report."""
+class OneErasure(AdministeredView, TaskView):
+    """A view of one erasure."""
 
     serializer = ErasureSerializer
+
+    def task(self, project_id: str, task_id: str) -> ErasureTask:
+        tasks = self.project(project_id).erasures.select_related("project")
+        return find_task(tasks, task_id)
+
+
+@operation("get_erasure")
+class ErasureView(OneErasure, ShowTaskView):
+    """One erasure with its report."""
 
 
 @operation("stop_erasure")
-class StopErasureView(AdministeredView, StopTaskView):
+class StopErasureView(OneErasure, StopTaskView):
     """End an erasure where it is; what is erased stays erased."""
-
-    serializer = ErasureSerializer
 
 
 class QuestionSerializer(StrictSerializer):
@@ -165,7 +173,7 @@ class QuestionSerializer(StrictSerializer):
     inference_id = TextField(max_length=255)
 
 
-class ErasedView(AdministeredView):
+class ErasedView(OneErasure):
     """Whether an erasure removed the inference of an id that the caller knows."""
 
     @extend_schema(

@@ -7,9 +7,9 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.http import Http404
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiParameter,
-    OpenApiTypes,
     extend_schema,
     extend_schema_field,
 )
@@ -44,7 +44,7 @@ from inferences.store.api.scoped_views import StoreView
 from istore.api.fields import MomentField
 from istore.api.problems import Problem
 from istore.api.schema import PROBLEMS
-from istore.api.tasks import StopTaskView, TaskView, operation
+from istore.api.tasks import ShowTaskView, StopTaskView, TaskView, operation
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import BadInput, Invalid, TooLarge
 from istore.models import AuditEntry
@@ -61,7 +61,7 @@ TRUTH = {
 }
 
 
-class TruthSerializer(serializers.Serializer):
+class TruthSerializer(serializers.Serializer[Any]):
     inference_id = serializers.CharField()
     state = serializers.ChoiceField(["joined", "waiting"])
     ground_truth = serializers.DictField()
@@ -104,8 +104,12 @@ class GroundTruthView(StoreView):
         truth = read_truth(request.data, model.task_type, Labels.of(model))
         found = put_truth(self.caller, model, inference_id, truth)
         if found is None:
-            content = {"inference_id": inference_id, "state": "waiting"}
-            content |= {"ground_truth": truth, "agrees": None}
+            content = {
+                "inference_id": inference_id,
+                "state": "waiting",
+                "ground_truth": truth,
+                "agrees": None,
+            }
             return Response(content, status=202)
         return Response(_describe(model, inference_id, found))
 
@@ -141,7 +145,7 @@ def _describe(
     }
 
 
-class VersionSerializer(serializers.Serializer):
+class VersionSerializer(serializers.Serializer[Any]):
     ground_truth = serializers.DictField(source="truth")
     actor = serializers.CharField()
     set_at = MomentField()
@@ -150,7 +154,7 @@ class VersionSerializer(serializers.Serializer):
     is_removal = serializers.BooleanField(help_text="Removed, not replaced.")
 
 
-class VersionsSerializer(serializers.Serializer):
+class VersionsSerializer(serializers.Serializer[Any]):
     results = VersionSerializer(many=True)
 
 
@@ -167,12 +171,12 @@ class GroundTruthHistoryView(StoreView):
         return Response({"results": VersionSerializer(found, many=True).data})
 
 
-class RefusalSerializer(serializers.Serializer):
+class RefusalSerializer(serializers.Serializer[Any]):
     place = serializers.CharField()
     why = serializers.CharField()
 
 
-class JoinedSerializer(serializers.Serializer):
+class JoinedSerializer(serializers.Serializer[Any]):
     actuals = serializers.IntegerField(help_text="That were read.")
     joined = serializers.IntegerField(help_text="Inferences that these actuals mean.")
     changed = serializers.IntegerField(help_text="Of which had none or another before.")
@@ -182,7 +186,7 @@ class JoinedSerializer(serializers.Serializer):
     refusals = RefusalSerializer(many=True, help_text="The first hundred.")
 
 
-class TruthFileSerializer(serializers.Serializer):
+class TruthFileSerializer(serializers.Serializer[Any]):
     """A file that a worker joins. ``joined`` is there when it is complete."""
 
     id = serializers.CharField()
@@ -206,11 +210,11 @@ class TruthFileSerializer(serializers.Serializer):
         return {**task.counts, "refusals": task.refusals} if task.counts else None
 
 
-class TruthFilesSerializer(serializers.Serializer):
+class TruthFilesSerializer(serializers.Serializer[Any]):
     results = TruthFileSerializer(many=True)
 
 
-class CountsSerializer(serializers.Serializer):
+class CountsSerializer(serializers.Serializer[Any]):
     given = serializers.IntegerField()
     agrees = serializers.IntegerField()
     differs = serializers.IntegerField()
@@ -313,14 +317,14 @@ def _receive(request: Request, file: IO[bytes]) -> None:
     file.seek(0)
 
 
-class PendingSerializer(serializers.Serializer):
+class PendingSerializer(serializers.Serializer[Any]):
     awaited = serializers.CharField()
     ground_truth = serializers.DictField(source="truth")
     actor = serializers.CharField()
     set_at = MomentField()
 
 
-class PendingListSerializer(serializers.Serializer):
+class PendingListSerializer(serializers.Serializer[Any]):
     results = PendingSerializer(many=True)
     count = serializers.IntegerField(help_text="Of all; the first thousand are listed.")
 
@@ -371,7 +375,7 @@ class TruthFilesView(StoreView):
         return Response({"results": TruthFileSerializer(found, many=True).data})
 
 
-class OneTruthFile(StoreView):
+class OneTruthFile(StoreView, TaskView):
     """A view of one file."""
 
     serializer = TruthFileSerializer
@@ -381,7 +385,7 @@ class OneTruthFile(StoreView):
 
 
 @operation("get_ground_truth_file")
-class TruthFileView(OneTruthFile, TaskView):
+class TruthFileView(OneTruthFile, ShowTaskView):
     """How far a file is, and in the end what became of its rows."""
 
 

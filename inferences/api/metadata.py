@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inferences.api.creating import MetadataValueSerializer
-from inferences.api.serializers import MetadataSerializer, MomentField
+from inferences.api.serializers import MetadataSerializer
 from inferences.models import MetadataChange, RegisteredModel
 from inferences.search.api.filter_serializers import FilteredSerializer
 from inferences.search.rare_label_scan import all_matching
@@ -23,7 +23,7 @@ from inferences.search.statistics import (
 )
 from inferences.store.api.scoped_views import StoreView
 from inferences.store.metadata_edits import put_value, put_values, remove_value
-from istore.api.fields import FlagField, NumberField, TextField, WholeField
+from istore.api.fields import FlagField, MomentField, NumberField, TextField, WholeField
 from istore.api.schema import PROBLEMS
 from istore.api.serializers import ValueSerializer, optional
 from istore.db.statement_timeout import statement_timeout
@@ -31,11 +31,11 @@ from istore.errors import Invalid
 from istore.models import AuditEntry, Role
 
 
-class MetadataListSerializer(serializers.Serializer):
+class MetadataListSerializer(serializers.Serializer[Any]):
     results = MetadataSerializer(many=True)
 
 
-class KeySerializer(serializers.Serializer):
+class KeySerializer(serializers.Serializer[Any]):
     key = serializers.CharField()
 
 
@@ -95,7 +95,7 @@ class OneMetadataView(StoreView):
         return Response({"key": key})
 
 
-class MetadataChangeSerializer(serializers.ModelSerializer):
+class MetadataChangeSerializer(serializers.ModelSerializer[MetadataChange]):
     at = MomentField()
 
     class Meta:
@@ -103,7 +103,7 @@ class MetadataChangeSerializer(serializers.ModelSerializer):
         fields = ["key", "before", "after", "actor", "at"]
 
 
-class MetadataChangesSerializer(serializers.Serializer):
+class MetadataChangesSerializer(serializers.Serializer[Any]):
     results = MetadataChangeSerializer(many=True)
 
 
@@ -127,11 +127,14 @@ class BulkMetadataSerializer(FilteredSerializer):
 
     is_change = must_choose = True
 
-    metadata = MetadataValueSerializer(many=True, allow_empty=False, max_length=20)
+    # The length is an argument of the list that DRF makes of it.
+    metadata = MetadataValueSerializer(  # type: ignore[call-arg]
+        many=True, allow_empty=False, max_length=20
+    )
     replace = FlagField(required=False, default=False)
 
 
-class ChangedSerializer(serializers.Serializer):
+class ChangedSerializer(serializers.Serializer[Any]):
     changed = serializers.DictField(
         child=serializers.IntegerField(), help_text="By key, how many changed."
     )
@@ -161,7 +164,7 @@ class BulkMetadataView(StoreView):
         return Response({"changed": changed})
 
 
-class KeyTypeCountsSerializer(serializers.Serializer):
+class KeyTypeCountsSerializer(serializers.Serializer[Any]):
     counts = serializers.DictField(
         child=serializers.DictField(child=serializers.IntegerField())
     )
@@ -194,7 +197,7 @@ class StatisticsQuerySerializer(ValueSerializer, FilteredSerializer):
         return width
 
 
-class StatisticsSerializer(serializers.Serializer):
+class StatisticsSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
     distribution = serializers.DictField(child=serializers.IntegerField())
     min = serializers.FloatField(allow_null=True)

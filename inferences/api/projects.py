@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -32,7 +34,7 @@ class ProjectQuerySerializer(ValueSerializer, FilteredSerializer):
 
     pagination = PaginationSerializer(**optional)
     presign = FlagField(required=False, default=False)
-    fields = FieldsField(**optional)
+    fields: Any = FieldsField(**optional)
 
 
 class ProjectCountSerializer(FilteredSerializer):

@@ -44,7 +44,7 @@ class ProtectionSerializer(ValueSerializer):
     reason = ReasonField()
 
 
-class ProtectedSerializer(serializers.Serializer):
+class ProtectedSerializer(serializers.Serializer[Any]):
     inference_id = serializers.CharField()
     is_protected = serializers.BooleanField()
     input_expired_at = MomentField(
@@ -96,7 +96,7 @@ class BulkProtectionSerializer(FilteredSerializer):
     dry_run = FlagField(required=False, default=False)
 
 
-class BulkProtectedSerializer(serializers.Serializer):
+class BulkProtectedSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField(help_text="How many changed, or would.")
     being_removed = serializers.IntegerField(help_text="How many came too late.")
     input_expired = serializers.IntegerField(

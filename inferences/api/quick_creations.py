@@ -72,14 +72,15 @@ def _sure(holds: bool) -> None:
 
 
 def _outside_id(value: Any) -> str:
-    _sure(type(value) is str and 0 < len(value) <= 255)
-    OUTSIDE_ID(value)
-    return value
+    text = _text(value, 255)
+    _sure(bool(text))
+    OUTSIDE_ID(text)
+    return text
 
 
 def _flag(value: Any) -> bool:
     _sure(type(value) is bool)
-    return value
+    return bool(value)
 
 
 def _moment(value: Any) -> datetime:
@@ -94,20 +95,24 @@ def _hash(value: Any) -> bytes:
 
 def _size(value: Any) -> int:
     _sure(type(value) is int and 0 <= value <= SIZE_MOST)
-    return value
+    return int(value)
 
 
 def _one_of(words: frozenset[str]) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         _sure(value in words)
-        return value
+        return str(value)
 
     return read
 
 
+def _text(value: Any, limit: int) -> str:
+    _sure(type(value) is str and len(value) <= limit)
+    return str(value)
+
+
 def _source(value: Any) -> str:
-    _sure(type(value) is str and len(value) <= SOURCE_CHARS)
-    return value
+    return _text(value, SOURCE_CHARS)
 
 
 def _number(value: Any) -> float:
@@ -128,8 +133,8 @@ def _degrees(most: float) -> Callable[[Any], float]:
 
 def _items(value: Any) -> list[dict[str, Any]]:
     _sure(type(value) is list and len(value) <= settings.ISTORE_DETECTIONS_MAX)
-    _sure(all(type(each) is dict for each in value))
-    return value
+    _sure(all(type(item) is dict for item in value))
+    return list(value)
 
 
 def _vector(value: Any) -> list[float]:

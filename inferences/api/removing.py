@@ -31,7 +31,7 @@ class BulkDeleteSerializer(FilteredSerializer):
     dry_run = FlagField(required=False, default=False)
 
 
-class BulkDeletedSerializer(serializers.Serializer):
+class BulkDeletedSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
     dry_run = serializers.BooleanField()
     deleted_inference_ids = serializers.ListField(child=serializers.CharField())

@@ -16,7 +16,8 @@ from inferences.search.api.filter_serializers import CHOOSING, FilteredSerialize
 from inferences.search.filters import Filter
 from inferences.store import soft_deletion
 from inferences.store.api.scoped_views import StoreView
-from inferences.store.soft_deletion import Chosen, Done
+from inferences.store.removal import Chosen
+from inferences.store.soft_deletion import Done
 from inferences.tasks import notify_removals
 from istore.api.fields import (
     FlagField,
@@ -52,7 +53,7 @@ class DeletedInferenceSerializer(InferenceSerializer):
         return {**said, "deleted_at": deleted_at}
 
 
-class DeletedPageSerializer(serializers.Serializer):
+class DeletedPageSerializer(serializers.Serializer[Any]):
     results = DeletedInferenceSerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
@@ -75,7 +76,7 @@ class ChosenSerializer(FilteredSerializer):
         return fields
 
 
-class DoneSerializer(serializers.Serializer):
+class DoneSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
     dry_run = serializers.BooleanField()
     more = serializers.BooleanField(help_text="Whether the same call finds more.")
@@ -118,7 +119,7 @@ class DeletedView(StoreView):
 class FilterDeletedView(DeletedView):
     """The soft-deleted inferences that match."""
 
-    http_method_names: ClassVar = ["post", "options"]
+    http_method_names = ["post", "options"]
 
     @extend_schema(
         operation_id="filter_deleted_inferences",

@@ -76,7 +76,7 @@ class NewModelSerializer(ServerSettingsSerializer):
     )
 
 
-class ModelSerializer(serializers.ModelSerializer):
+class ModelSerializer(serializers.ModelSerializer[RegisteredModel]):
     project_id = serializers.CharField(source="project.project_id")
     created_at = MomentField()
     updated_at = MomentField()
@@ -106,20 +106,20 @@ class ModelSerializer(serializers.ModelSerializer):
         return settings.ISTORE_PROXY_URL
 
 
-class ModelsSerializer(serializers.Serializer):
+class ModelsSerializer(serializers.Serializer[Any]):
     """All models that the caller may see."""
 
     results = ModelSerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
 
-class MetadataSerializer(serializers.Serializer):
+class MetadataSerializer(serializers.Serializer[Any]):
     key = TextField()
     type = serializers.ChoiceField(["string", "int", "float", "json"])
     value = TextField()
 
 
-class MaskSerializer(serializers.Serializer):
+class MaskSerializer(serializers.Serializer[Any]):
     """Run lengths as in COCO: column by column, beginning with those outside."""
 
     size = serializers.ListField(
@@ -128,10 +128,10 @@ class MaskSerializer(serializers.Serializer):
     counts = serializers.JSONField(help_text="Numbers, or COCO's compressed text.")
 
 
-class DetectionSerializer(serializers.Serializer):
+class DetectionSerializer(serializers.Serializer[Any]):
     """Something the model named, with the geometry that its answer gave it, if any."""
 
-    label = serializers.CharField()
+    label: Any = serializers.CharField()
     score = serializers.FloatField(allow_null=True)
     xmin = serializers.FloatField(required=False)
     ymin = serializers.FloatField(required=False)
@@ -155,17 +155,17 @@ class DetectionSerializer(serializers.Serializer):
     mask = MaskSerializer(required=False)
 
 
-class ProbabilitySerializer(serializers.Serializer):
+class ProbabilitySerializer(serializers.Serializer[Any]):
     """A class of a classifier with its probability."""
 
-    label = serializers.CharField()
+    label: Any = serializers.CharField()
     score = serializers.FloatField(allow_null=True)
 
 
-class EntitySerializer(serializers.Serializer):
+class EntitySerializer(serializers.Serializer[Any]):
     """A span of the input text; ``end`` is not in it."""
 
-    label = serializers.CharField()
+    label: Any = serializers.CharField()
     start = serializers.IntegerField()
     end = serializers.IntegerField()
     score = serializers.FloatField(allow_null=True)
@@ -174,7 +174,7 @@ class EntitySerializer(serializers.Serializer):
     )
 
 
-class InferenceSerializer(serializers.Serializer):
+class InferenceSerializer(serializers.Serializer[Any]):
     """An inference with its payload: two rows, one object.
 
     ``detections`` and the fields after it are read from the answer and the input: one
@@ -186,7 +186,7 @@ class InferenceSerializer(serializers.Serializer):
     created_at = MomentField()
     updated_at = MomentField()
     inference_action = LabelField(InferenceAction)
-    data = serializers.CharField(allow_null=True)
+    data: Any = serializers.CharField(allow_null=True)
     embedding_distance = serializers.FloatField(allow_null=True)
     metadata = MetadataSerializer(many=True)
     data_hash = HashField()
@@ -254,7 +254,7 @@ class InferenceSerializer(serializers.Serializer):
             "metadata": [{"key": k, "type": t, "value": v} for k, (t, v) in given],
             "data_hash": bytes(inference.data_hash).hex(),
             "data_size": inference.data_size,
-            "data_source": inference.source.name if inference.source_id else None,
+            "data_source": inference.source.name if inference.source else None,
             "data_coordinates": _coordinates(inference),
             "data_storage_key": key,
             "data_content_type": payload.data_content_type or None,
@@ -273,7 +273,7 @@ class InferenceSerializer(serializers.Serializer):
         return fields
 
 
-class PageSerializer(serializers.Serializer):
+class PageSerializer(serializers.Serializer[Any]):
     """One page; ``next`` is the cursor of the one after it."""
 
     results = InferenceSerializer(many=True)
@@ -283,14 +283,14 @@ class PageSerializer(serializers.Serializer):
     )
 
 
-class CountSerializer(serializers.Serializer):
+class CountSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
     is_exact = serializers.BooleanField(
         required=False, help_text="With a limit: false if there are more."
     )
 
 
-class DeletedSerializer(serializers.Serializer):
+class DeletedSerializer(serializers.Serializer[Any]):
     inference_id = serializers.CharField()
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
@@ -30,7 +30,7 @@ from inferences.search.api.filter_serializers import (
     PaginationSerializer,
 )
 from inferences.search.counting import count_matching
-from inferences.search.filters import Filter, InferenceFilter
+from inferences.search.filters import Filter
 from inferences.search.pagination import BadQuestion, Pagination, TooDeep
 from inferences.search.query import InferenceQuery
 from inferences.search.url_parameters import InferenceFilterSet
@@ -122,9 +122,10 @@ def _named_fields(request: Request) -> tuple[str, ...] | None:
     if not given:
         return None
     try:
-        return FieldsField().run_validation(",".join(given))
+        fields: tuple[str, ...] = FieldsField().run_validation(",".join(given))
     except serializers.ValidationError as error:
         raise serializers.ValidationError({"fields": error.detail}) from None
+    return fields
 
 
 class InferencesView(StoreView):
@@ -148,7 +149,7 @@ class InferencesView(StoreView):
         return page_response(query, model)
 
     def _pagination(self, request: Request) -> Pagination:
-        given = {
+        given: dict[str, Any] = {
             n: request.query_params[n]
             for n in self.PAGING[:5]
             if n in request.query_params
@@ -156,10 +157,11 @@ class InferencesView(StoreView):
         for name in ("limit", "offset"):
             if name in given and given[name].isdecimal() and len(given[name]) < 12:
                 given[name] = int(given[name])
-        return PaginationSerializer.parse(given)
+        pagination: Pagination = PaginationSerializer.parse(given)
+        return pagination
 
 
-def read_filters(request: Request, also: tuple[str, ...] = ()) -> InferenceFilter:
+def read_filters(request: Request, also: tuple[str, ...] = ()) -> Filter:
     """The filter a query string says, or a 400 that names the parameter."""
     known = {*InferenceFilterSet.base_filters, *also}
     for name in request.query_params:
@@ -295,5 +297,5 @@ class BlobView(StoreView):
     @extend_schema(operation_id="get_blob", responses={(200, "*/*"): bytes, **PROBLEMS})
     def get(
         self, request: Request, model_id: str, inference_id: str, kind: str
-    ) -> HttpResponse:
+    ) -> HttpResponseBase:
         return serve_blob(request, self.inference(model_id, inference_id), kind)

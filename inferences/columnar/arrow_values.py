@@ -79,7 +79,8 @@ def _other(scalar: pyarrow.Scalar) -> Any:
 
 
 def _plain(array: pyarrow.Array) -> list[Any]:
-    return array.to_pylist()
+    values: list[Any] = array.to_pylist()
+    return values
 
 
 def _floats(array: pyarrow.Array) -> list[Any]:
@@ -97,7 +98,8 @@ def _number(value: Decimal) -> int | float:
 def _counts(array: pyarrow.Array) -> list[int | None]:
     """Return the integers under a type of time: the counts of its unit."""
     width = pyarrow.int32() if array.type.bit_width == 32 else pyarrow.int64()
-    return array.view(width).to_pylist()
+    counts: list[int | None] = array.view(width).to_pylist()
+    return counts
 
 
 def _each(
@@ -224,11 +226,11 @@ def _is_text(kind: pyarrow.DataType) -> bool:
 
 
 def is_text_view(kind: pyarrow.DataType) -> bool:
-    return types.is_string_view(kind)
+    return bool(types.is_string_view(kind))
 
 
 def _is_binary(kind: pyarrow.DataType) -> bool:
-    return (
+    return bool(
         types.is_binary(kind)
         or types.is_large_binary(kind)
         or types.is_fixed_size_binary(kind)
@@ -237,7 +239,7 @@ def _is_binary(kind: pyarrow.DataType) -> bool:
 
 
 def _is_list(kind: pyarrow.DataType) -> bool:
-    return (
+    return bool(
         types.is_list(kind)
         or types.is_large_list(kind)
         or types.is_fixed_size_list(kind)
@@ -247,7 +249,7 @@ def _is_list(kind: pyarrow.DataType) -> bool:
 
 
 def _is_plain(kind: pyarrow.DataType) -> bool:
-    return types.is_null(kind) or types.is_boolean(kind) or types.is_integer(kind)
+    return bool(types.is_null(kind) or types.is_boolean(kind) or types.is_integer(kind))
 
 
 def _is_extension(kind: pyarrow.DataType) -> bool:

@@ -26,36 +26,38 @@ COLUMN = "metadata."
 
 def main() -> None:
     """Print the size of the Parquet file on standard input, or an error, as JSON."""
-    asked = json.loads(sys.argv[1])
+    limits = json.loads(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (asked["seconds"], asked["seconds"] + 1))
-    memory = asked["memory"] + os.fstat(0).st_size
+    resource.setrlimit(resource.RLIMIT_CPU, (limits["seconds"], limits["seconds"] + 1))
+    memory = limits["memory"] + os.fstat(0).st_size
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     pyarrow.set_cpu_count(1)
     try:
         # Mapped instead of read: the file position is shared with the parent process.
         with mmap.mmap(0, 0, access=mmap.ACCESS_READ) as content:
-            said: dict[str, Any] = measure(pyarrow.py_buffer(content), asked)
-            print(json.dumps(said), flush=True)
+            answer: dict[str, Any] = measure(pyarrow.py_buffer(content), limits)
+            print(json.dumps(answer), flush=True)
             os._exit(0)  # without cleanup: Arrow still holds the map
     except (MemoryError, pyarrow.ArrowMemoryError):
-        said = {"is_too_large": True}
+        answer = {"is_too_large": True}
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        said = {"error": str(error)[:200]}
-    print(json.dumps(said), flush=True)
+        answer = {"error": str(error)[:200]}
+    print(json.dumps(answer), flush=True)
     os._exit(0)
 
 
-def measure(content: pyarrow.Buffer, asked: dict[str, Any]) -> dict[str, Any]:
+def measure(content: pyarrow.Buffer, limits: dict[str, Any]) -> dict[str, Any]:
     """Return the number of rows, of leaf values, and of bytes of what is read.
 
     They are taken from the file's metadata first. Unless these exceed the limits already,
     the file is read and counted, until a limit is exceeded.
     """
     with pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)) as first:
-        schema, said = first.schema_arrow, first.metadata
-        groups = [said.row_group(number) for number in range(said.num_row_groups)]
+        schema, metadata = first.schema_arrow, first.metadata
+        groups = [
+            metadata.row_group(number) for number in range(metadata.num_row_groups)
+        ]
         columns = [
             group.column(number)
             for group in groups
@@ -63,29 +65,31 @@ def measure(content: pyarrow.Buffer, asked: dict[str, Any]) -> dict[str, Any]:
         ]
     values = sum(each.num_values for each in columns)
     unpacked = sum(each.total_uncompressed_size for each in columns)
-    rows = said.num_rows
-    if is_beyond(asked, rows, values, unpacked):
+    rows = metadata.num_rows
+    if is_beyond(limits, rows, values, unpacked):
         return {"rows": rows, "values": values, "bytes": unpacked}
     rows = values = found = 0
     texts = [each.name for each in schema if is_text(each.type)]
     with pyarrow.parquet.ParquetFile(
         pyarrow.BufferReader(content), read_dictionary=texts
     ) as table:
-        for batch in table.iter_batches(asked["rows_at_once"], use_threads=False):
+        for batch in table.iter_batches(limits["rows_at_once"], use_threads=False):
             rows += batch.num_rows
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 values += leaves(column)
                 # The reader ignores columns with other names, so their bytes do not count.
-                if (bound := asked["longest"].get(longest_name(name))) is not None:
+                if (bound := limits["longest"].get(longest_name(name))) is not None:
                     found += weight(column, bound)
-            if is_beyond(asked, rows, values, found):
+            if is_beyond(limits, rows, values, found):
                 break
     return {"rows": rows, "values": values, "bytes": found}
 
 
-def is_beyond(asked: dict[str, Any], rows: int, values: int, size: int) -> bool:
+def is_beyond(limits: dict[str, Any], rows: int, values: int, size: int) -> bool:
     """Return whether one of the three limits is exceeded."""
-    return rows > asked["rows"] or values > asked["values"] or size > asked["bytes"]
+    return bool(
+        rows > limits["rows"] or values > limits["values"] or size > limits["bytes"]
+    )
 
 
 def name_of(column: str) -> str:
@@ -104,11 +108,11 @@ def longest_name(column: str) -> str:
 
 def is_text(kind: pyarrow.DataType) -> bool:
     is_large = types.is_large_string(kind) or types.is_large_binary(kind)
-    return types.is_string(kind) or types.is_binary(kind) or is_large
+    return bool(types.is_string(kind) or types.is_binary(kind) or is_large)
 
 
 def is_view(kind: pyarrow.DataType) -> bool:
-    return types.is_string_view(kind) or types.is_binary_view(kind)
+    return bool(types.is_string_view(kind) or types.is_binary_view(kind))
 
 
 def lengths(column: pyarrow.Array) -> pyarrow.Array | None:
@@ -137,7 +141,7 @@ def weight(column: pyarrow.Array, bound: int | None = None) -> int:
         return pyarrow.compute.sum(found.cast(pyarrow.int64())).as_py() or 0
     if types.is_dictionary(column.type):
         coded = column.dictionary
-        return len(column) * (coded.nbytes // max(len(coded), 1))
+        return int(len(column) * (coded.nbytes // max(len(coded), 1)))
     members = members_of(column)
     return sum(map(weight, members)) if members else column.nbytes
 
@@ -154,7 +158,7 @@ def members_of(column: pyarrow.Array) -> list[pyarrow.Array]:
     if isinstance(kind, pyarrow.BaseExtensionType):
         return [column.storage]
     if types.is_struct(kind):
-        return column.flatten()
+        return list(column.flatten())
     if types.is_map(kind):
         return [column.keys, column.items]
     is_list = types.is_list(kind) or types.is_large_list(kind)

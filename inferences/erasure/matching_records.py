@@ -17,6 +17,7 @@ from inferences.models import (
 from inferences.models.metadata_values import (
     RESERVED,
     MetadataValue,
+    metadata_type,
     number_in,
     read_json,
 )
@@ -77,7 +78,8 @@ class Carried:
             return False
         try:
             if plain != MetadataType.JSON:
-                return MetadataValue(self.path[0], type_, text).value == self._operand
+                value = MetadataValue(self.path[0], metadata_type(type_), text)
+                return bool(value.value == self._operand)
             return self._is_leaf(read_json(text))
         except ValueError:
             return False

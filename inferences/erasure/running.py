@@ -186,7 +186,7 @@ def _intend(task: ErasureTask, model: RegisteredModel, carried: Carried) -> bool
 def _carry_out(task: ErasureTask) -> None:
     """Finish the open batch: derived data, blobs, rows, and the proof that they are gone."""
     failpoint("erasure.intended")
-    batch = task.open_batch
+    batch: Any = task.open_batch
     model = RegisteredModel.objects.select_related("project").get(pk=batch["model"])
     ids: list[int] = batch["ids"]
     made: dict[str, int] = {}

@@ -106,7 +106,8 @@ def _holds(key: str, carried: Carried) -> bool:
         given = json.loads(blobs.get(key))
         metadata = given["metadata"]
         if carried.is_source:
-            return metadata["standard_metadata"]["data_source"] == carried.value
+            source = metadata["standard_metadata"]["data_source"]
+            return bool(source == carried.value)
         return carried.is_among(metadata["extended_metadata"])
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return False
@@ -131,7 +132,8 @@ def kept_answers(project: Project, carried: Carried) -> int:
             "AND caller = ANY(%s) AND position(%s IN content) > 0",
             [callers, quoted.encode()],
         )
-        return cursor.rowcount
+        count: int = cursor.rowcount
+    return count
 
 
 def source_names(project: Project, carried: Carried) -> int:

@@ -36,6 +36,7 @@ from inferences.ground_truth.overlaps import (
 )
 from inferences.models.metadata_values import in_slot
 from inferences.predictions.geometry import shape_of
+from inferences.predictions.parsers.context import is_complete
 from inferences.predictions.parsers.values import (
     Box,
     Deconstructed,
@@ -213,8 +214,8 @@ def overlaps_of(
     """
     if not found or not actual:
         return np.zeros((len(found), len(actual)))
-    boxes = [one.shape for one in found]
-    if all(isinstance(each, Box) for each in boxes) and "xmin" in actual[0]:
+    boxes = [one.shape for one in found if isinstance(one.shape, Box)]
+    if len(boxes) == len(found) and "xmin" in actual[0]:
         if any(box.normalised for box in boxes) and not all(map(_is_share, actual)):
             return None
         return box_overlaps(
@@ -224,10 +225,10 @@ def overlaps_of(
                 for a in actual
             ],
         )
-    shapes = [contours_of(each) for each in boxes]
-    wanted = [contours_of_actual(each) for each in actual]
-    is_oriented = any(isinstance(each, OrientedBox) for each in boxes)
-    if None in shapes or is_oriented != ("r" in actual[0]):
+    shapes = [contours_of(one.shape) for one in found]
+    wanted = [contours_of_actual(shape) for shape in actual]
+    is_oriented = any(isinstance(one.shape, OrientedBox) for one in found)
+    if not is_complete(shapes) or is_oriented != ("r" in actual[0]):
         return None
     return contour_overlaps(shapes, wanted)
 

@@ -632,9 +632,10 @@ def _label_studio(file: IO[bytes], labels: Labels) -> list[Picture]:
 
 def _read_result(picture: Picture, result: Mapping[str, Any]) -> None:
     kind, value = result.get("type"), result.get("value") or {}
-    size = result.get("original_width"), result.get("original_height")
-    if _is_size(*size):
-        picture.size = size
+    width: Any = result.get("original_width")
+    height: Any = result.get("original_height")
+    if _is_size(width, height):
+        picture.size = (width, height)
     if kind == "choices":
         picture.drawn += [Drawn(label) for label in value["choices"]]
     elif kind == "rectanglelabels":

@@ -49,7 +49,11 @@ def predictions(
     """Return the answer of each live row, parsed as far as its ground truth needs."""
     whole = [row_id for row_id, truth in truths.items() if not truth.keys() & BY_LABEL]
     with connection.cursor() as cursor:
-        values = {"model": model.pk, "ids": list(truths), "whole": whole}
+        values: dict[str, Any] = {
+            "model": model.pk,
+            "ids": list(truths),
+            "whole": whole,
+        }
         cursor.execute(READ, values)
         rows = cursor.fetchall()
     names = label_names(number for _, labels, *_ in rows for number in labels or ())

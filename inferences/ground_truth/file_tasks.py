@@ -23,7 +23,6 @@ from inferences.columnar import parquet_files
 from inferences.ground_truth.annotations import FORMS as ANNOTATIONS
 from inferences.ground_truth.files import (
     LONGEST,
-    UNPACKED_MAX_BYTES,
     Options,
     Rows,
     rows_of,
@@ -96,7 +95,7 @@ def _rows_of_parquet(file: IO[bytes]) -> int:
         longest=LONGEST,
         seconds=AT_ONCE_SECONDS,
     )
-    if found.bytes > UNPACKED_MAX_BYTES:
+    if found.bytes > parquet_files.UNPACKED_MAX_BYTES:
         raise parquet_files.too_large()
     rows = max(found.rows, found.values // VALUES_A_ROW)
     return max(rows, most + 1) if found.bytes > AT_ONCE_BYTES else rows
@@ -105,7 +104,7 @@ def _rows_of_parquet(file: IO[bytes]) -> int:
 def _check_parquet(file: IO[bytes]) -> None:
     """Measure the whole file in a child process before this one reads it. Raises ``StoreError``."""
     found = parquet_files.measure(file, longest=LONGEST)
-    if found.bytes > UNPACKED_MAX_BYTES:
+    if found.bytes > parquet_files.UNPACKED_MAX_BYTES:
         raise parquet_files.too_large()
 
 

@@ -84,17 +84,17 @@ def join(
     actor: object, model: RegisteredModel, actuals: Iterable[Actual | Refusal]
 ) -> Joined:
     """Write ground truth to its inferences and return the counts, with the refused rows."""
-    told = Joined()
+    joined = Joined()
     given_at = clock.now()
     model.refresh_from_db(fields=["keys_version"])
     with _staging():
-        keys = _stage(actuals, told)
+        keys = _stage(actuals, joined)
         _match(model, keys)
-        told.changed = _write_matched(actor, model, given_at)
+        joined.changed = _write_matched(actor, model, given_at)
         failpoint("ground_truth.joined")
-        told.changed += _let_wait(actor, model, given_at, keys)
-        _count(model, told)
-    return told
+        joined.changed += _let_wait(actor, model, given_at, keys)
+        _count(model, joined)
+    return joined
 
 
 STAGING = """
@@ -124,27 +124,27 @@ def _staging() -> Iterator[None]:
                 cursor.execute(ENDED)
 
 
-def _stage(actuals: Iterable[Actual | Refusal], told: Joined) -> list[str]:
+def _stage(actuals: Iterable[Actual | Refusal], joined: Joined) -> list[str]:
     """Copy the rows to the staging table; return the metadata keys that they join by."""
     keys: set[str] = set()
     # One transaction: a file that proves malformed at its end leaves nothing staged.
     with transaction.atomic(), connection.cursor() as cursor, cursor.copy(COPY) as copy:
-        for each in actuals:
-            told.actuals += 1
-            if isinstance(each, Refusal):
-                told.refuse(each)
+        for actual in actuals:
+            joined.actuals += 1
+            if isinstance(actual, Refusal):
+                joined.refuse(actual)
                 continue
-            reference = each.reference
+            reference = actual.reference
             if reference.by == METADATA and reference.key not in keys:
                 if len(keys) == KEYS_MAX:
                     why = f"More than {KEYS_MAX} metadata keys are joined by."
-                    told.refuse(Refusal(each.place, why))
+                    joined.refuse(Refusal(actual.place, why))
                     continue
                 keys.add(reference.key)
             row = (
-                *(told.actuals, reference.by, reference.key, reference.text),
+                *(joined.actuals, reference.by, reference.key, reference.text),
                 *(reference.whole, reference.real, str(reference), reference.tokens),
-                orjson.dumps(each.truth).decode(),
+                orjson.dumps(actual.truth).decode(),
             )
             copy.write_row(row)
     with connection.cursor() as cursor:
@@ -218,15 +218,17 @@ def rows_meant(
     model: RegisteredModel, references: Sequence[Reference]
 ) -> dict[int, int]:
     """By the place of a reference the last row that it means, of those that mean any."""
-    keys = sorted({each.key for each in references if each.by == METADATA})
+    keys = sorted(
+        {reference.key for reference in references if reference.by == METADATA}
+    )
     ways, values = _ways(model, keys[:KEYS_MAX])
     values |= {
         "numbers": list(range(len(references))),
-        "bys": [each.by for each in references],
-        "keys": [each.key for each in references],
-        "texts": [each.text for each in references],
-        "wholes": [each.whole for each in references],
-        "reals": [each.real for each in references],
+        "bys": [reference.by for reference in references],
+        "keys": [reference.key for reference in references],
+        "texts": [reference.text for reference in references],
+        "wholes": [reference.whole for reference in references],
+        "reals": [reference.real for reference in references],
     }
     with connection.cursor() as cursor:
         cursor.execute(MEANT.format(ways=ways), values)
@@ -360,7 +362,7 @@ def _let_some_wait(
         ways, values = _ways(locked, keys)
         values |= {"low": numbers[0], "high": numbers[1]}
         cursor.execute(CAME.format(ways=ways), values)
-        came = cursor.rowcount
+        came: int = cursor.rowcount
         values |= {"actor": str(actor)[:ACTOR_CHARS], "at": given_at}
         cursor.execute(WAIT, values)
         if cursor.rowcount:
@@ -378,18 +380,18 @@ def _say(actor: object, model: RegisteredModel, **counts: int) -> None:
     )
 
 
-def _count(model: RegisteredModel, told: Joined) -> None:
+def _count(model: RegisteredModel, joined: Joined) -> None:
     """Count pending, joined and removed values for the report."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM truth_waiting")
-        (told.waiting,) = cursor.fetchone()
+        (joined.waiting,) = cursor.fetchone()
         cursor.execute(
             "SELECT count(*) FROM truth_matched CROSS JOIN LATERAL (SELECT "
             f"FROM {GroundTruth._meta.db_table} "
             "WHERE model_key = %s AND id = row_id OFFSET 0) AS truth",
             [model.pk],
         )
-        (told.joined,) = cursor.fetchone()
+        (joined.joined,) = cursor.fetchone()
         cursor.execute(
             "SELECT count(*) FROM truth_staged AS staged "
             "CROSS JOIN LATERAL (SELECT row_id "
@@ -401,4 +403,4 @@ def _count(model: RegisteredModel, told: Joined) -> None:
             "false AND keys.row_id IS NOT NULL",
             {"model": model.pk},
         )
-        (told.removed,) = cursor.fetchone()
+        (joined.removed,) = cursor.fetchone()

@@ -53,8 +53,8 @@ class Labels:
 
     def __post_init__(self) -> None:
         # Reversed, so that of two classes with the same name the first wins.
-        said = reversed(self.classes)
-        self.names = {unicodedata.normalize("NFC", name): name for name in said}
+        classes = reversed(self.classes)
+        self.names = {unicodedata.normalize("NFC", name): name for name in classes}
 
     @classmethod
     def of(cls, model: RegisteredModel) -> Self:
@@ -115,7 +115,7 @@ class Labels:
 
     def _known(self, ways: Sequence[str], number: int | None = None) -> str | None:
         """Return the model's label for one of these spellings or the class number, or None."""
-        composed = [unicodedata.normalize("NFC", each) for each in ways]
+        composed = [unicodedata.normalize("NFC", way) for way in ways]
         if self.classes:
             for each in composed:
                 if each in self.names:

@@ -64,7 +64,7 @@ def apply(model: RegisteredModel, rows: Sequence[dict[str, Any]]) -> int:
         for token in tokens_of(row["inference_id"], digest, row["metadata"]):
             tokens.append(token)
             ids.append(row["inference_id"])
-    values = {
+    values: dict[str, Any] = {
         "model": model.pk,
         "tokens": tokens,
         "ids": ids,

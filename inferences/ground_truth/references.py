@@ -7,8 +7,9 @@ three tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from django.conf import settings
 
@@ -20,10 +21,11 @@ from inferences.models.metadata_values import (
     read_float,
     read_int,
 )
-from istore.outside_ids import OUTSIDE_ID
+from istore.outside_ids import OUTSIDE_ID, is_outside_id
 
 VALUE_MAX_BYTES = 512  # of a metadata value to join by
 INFERENCE, HASH, METADATA = "inference_id", "data_hash", "metadata"
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Reference:
             raise ValueError("It holds a NUL or half a surrogate pair.")
         if self.by == HASH and not _is_hash(self.value):
             raise ValueError("A SHA-256 has 64 hexadecimal digits.")
-        if self.by == INFERENCE and not OUTSIDE_ID.regex.search(self.value):
+        if self.by == INFERENCE and not is_outside_id(self.value):
             raise ValueError(str(OUTSIDE_ID.message))
         if self.by == METADATA:
             if not 0 < len(self.key) <= settings.ISTORE_METADATA_KEY_MAX_CHARS:
@@ -106,7 +108,7 @@ def _is_hash(text: str) -> bool:
     return len(text) == 64 and all(c in "0123456789abcdefABCDEF" for c in text)
 
 
-def _read(read: object, text: str) -> object:
+def _read(read: Callable[[str], Number], text: str) -> Number | None:
     try:
         return read(text)
     except ValueError:

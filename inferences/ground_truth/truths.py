@@ -166,13 +166,13 @@ def _box(value: Any, *path: str | int) -> dict[str, Any]:
     is_oriented = isinstance(value, Mapping) and "r" in value
     names = ORIENTED if is_oriented else CORNERS
     given = _members(value, {"label", *names}, *path)
-    read = {"label": _label(given.get("label"), *path, "label")}
-    read |= {name: _number(given.get(name), *path, name) for name in names}
+    label = _label(given.get("label"), *path, "label")
+    read = {name: _number(given.get(name), *path, name) for name in names}
     if not is_oriented:
         for low, high in (("xmin", "xmax"), ("ymin", "ymax")):
             if read[low] > read[high]:
                 raise Invalid(f"{low} is above {high}.", *path, low)
-    return read
+    return {"label": label, **read}
 
 
 def _polygons(value: Any, name: str) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ def put_truth(
         if waits:
             return None
         key = _key(model, inference_id)
-    if key is None or key.removed_at is not None:
+    if key is None or key.row_id is None or key.removed_at is not None:
         raise _removed_conflict()
     with transaction.atomic():
         writes.write(model, {key.row_id: given})
@@ -93,7 +93,7 @@ def remove_truth(actor: object, model: RegisteredModel, inference_id: str) -> bo
     waiting = PendingTruth.objects.filter(registered_model=model, awaited=awaited)
     gone = bool(waiting.delete()[0])
     key = _key(model, inference_id)
-    if key is not None:
+    if key is not None and key.row_id is not None:
         gone = writes.remove(actor, model, key.row_id) or gone
     if gone:
         _say(actor, "delete", model, inference_id)

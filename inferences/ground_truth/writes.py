@@ -51,9 +51,9 @@ def write(model: RegisteredModel, given: Mapping[int, Given]) -> int:
         for row_id in held
     ]
     with connection.cursor() as cursor:
-        values = {"model": model.pk, "rows": orjson.dumps(rows).decode()}
-        cursor.execute(WRITE, values)
-        return cursor.rowcount
+        cursor.execute(WRITE, {"model": model.pk, "rows": orjson.dumps(rows).decode()})
+        count: int = cursor.rowcount
+    return count
 
 
 @transaction.atomic

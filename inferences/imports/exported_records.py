@@ -43,7 +43,7 @@ class Restored(NewInference):
     def content_hash(self) -> bytes:
         """Return the hash that the record was stored with, or else a new one."""
         # A slotted dataclass is created anew, so ``super()`` without arguments fails.
-        return self.kept_content_hash or NewInference.content_hash.fget(self)
+        return self.kept_content_hash or super(Restored, self).content_hash
 
 
 def restore(

@@ -22,7 +22,8 @@ import pyarrow
 import pyarrow.parquet
 
 from inferences.columnar.arrow_values import Unreadable, rows_of_batch
-from inferences.ground_truth.files import COLUMN, INDEX, read_document, unpacked
+from inferences.columnar.parquet_check import COLUMN
+from inferences.ground_truth.files import INDEX, read_document, unpacked
 from inferences.imports.gaps import read_line
 from inferences.models import RegisteredModel
 from inferences.predictions.model_types import PARTS

@@ -37,7 +37,8 @@ def compact_counts() -> int:
     """Replace the deltas of each key by their sum; return how many sums were written."""
     with connection.cursor() as cursor:
         cursor.execute(COMPACT)
-        return cursor.rowcount
+        count: int = cursor.rowcount
+    return count
 
 
 def free_tombstones(at: datetime) -> int:
@@ -51,6 +52,7 @@ def free_tombstones(at: datetime) -> int:
     while True:
         with connection.cursor() as cursor:
             cursor.execute(FREE, [limit])
-            freed += cursor.rowcount
-            if cursor.rowcount < AT_ONCE:
-                return freed
+            count: int = cursor.rowcount
+        freed += count
+        if count < AT_ONCE:
+            return freed

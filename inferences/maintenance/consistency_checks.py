@@ -16,6 +16,7 @@ from datetime import timedelta
 from threading import Lock
 
 import orjson
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -44,7 +45,6 @@ from istore import blobs
 from istore.blobs import packs
 from istore.checks.verification import Finding, Scope
 
-WINDOW = 20_000  # rows of one statement
 AT_ONCE = 500  # records whose objects are looked up together
 THREADS = 8  # that ask the blob store
 CHUNK = 1024 * 1024
@@ -155,7 +155,7 @@ SAID = {
 }
 END_OF_WINDOW = f"""
 SELECT max(id) FROM (
-    SELECT id FROM {ROW} WHERE model_key = %s AND id >= %s ORDER BY id LIMIT {WINDOW}
+    SELECT id FROM {ROW} WHERE model_key = %s AND id >= %s ORDER BY id LIMIT %s
 ) AS page
 """
 
@@ -192,7 +192,9 @@ def _windows(model: RegisteredModel, scope: Scope) -> Iterator[tuple[int, int]]:
     low = first_id_at(scope.since) if scope.since else LOWEST
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(END_OF_WINDOW, [model.pk, low])
+            cursor.execute(
+                END_OF_WINDOW, [model.pk, low, settings.ISTORE_VERIFY_WINDOW]
+            )
             (high,) = cursor.fetchone()
         if high is None:
             yield low, HIGHEST
@@ -311,7 +313,7 @@ def _keep_inputs(model: RegisteredModel, ids: list[int]) -> None:
             payloads.filter(id=row_id).update(input_removal_at=None)
 
 
-MENDING: dict[str, Callable[[RegisteredModel, list[int]], None]] = {
+MENDING: dict[str, Callable[[RegisteredModel, list[int]], object]] = {
     "without-key": _hold_key,
     "detections-differ": _detect_again,
     "classes-differ": _distribute_again,
@@ -331,7 +333,7 @@ KEYS_ALONE = f"""
 WITH page AS MATERIALIZED (
     SELECT inference_id, row_id, removed_at FROM {KEYS}
     WHERE model_key = %(model)s AND inference_id > %(after)s
-    ORDER BY inference_id LIMIT {WINDOW}
+    ORDER BY inference_id LIMIT %(window)s
 )
 SELECT NULL, max(inference_id) FROM page
 UNION ALL
@@ -348,7 +350,9 @@ def keys(scope: Scope) -> Iterator[Finding]:
         after: str | None = ""
         while after is not None:
             with connection.cursor() as cursor:
-                cursor.execute(KEYS_ALONE, {"model": model.pk, "after": after})
+                window = settings.ISTORE_VERIFY_WINDOW
+                values = {"model": model.pk, "after": after, "window": window}
+                cursor.execute(KEYS_ALONE, values)
                 (_, after), *found = cursor.fetchall()
             for name, _ in found:
                 if scope.repair:
@@ -554,9 +558,10 @@ def _looked_deeply(named: Named) -> Wrong:
 def _stated_hash(marker: str) -> str | None:
     """Return the hash of the answer as the marker states it, or None if it is not readable."""
     try:
-        return orjson.loads(blobs.get(marker))["answer"]["sha256"]
+        digest: str = orjson.loads(blobs.get(marker))["answer"]["sha256"]
     except (ValueError, KeyError, TypeError):
         return None
+    return digest
 
 
 def _size(key: str) -> int | None:

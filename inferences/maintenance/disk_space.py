@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
+from django.conf import settings
 from django.db import (
     DatabaseError,
     OperationalError,
@@ -32,7 +33,6 @@ from istore.log_values import describe
 logger = logging.getLogger(__name__)
 
 SETTLED = timedelta(days=1)  # a partition must have ended so long ago
-WORTH_EMPTYING = 8 << 20  # bytes; new partitions with all their indexes take a tenth
 LOCKED_SECONDS = 0.25  # the longest that readers and writers wait for our lock
 LOOKED_SECONDS = 2.0  # timeout of the check that partitions are empty, without a lock
 PATIENCE, PAUSE = 60.0, 1.0  # seconds of retries, and between two of them
@@ -65,7 +65,7 @@ def vacuum(lower: int, upper: int) -> list[str]:
     return done
 
 
-def give_back(now: datetime) -> int:
+def give_back(now: datetime, *, patience: float = PATIENCE) -> int:
     """Truncate and join old empty partitions; return the bytes that were freed.
 
     Partitions that are locked, or take long to check, are left for the next run.
@@ -74,8 +74,8 @@ def give_back(now: datetime) -> int:
     for empty in list(_empty_runs(now)):
         try:
             size = _size(empty)
-            if len(empty) > 1 or size >= WORTH_EMPTYING:
-                given += size if _replace_patiently(empty) else 0
+            if len(empty) > 1 or size >= settings.ISTORE_EMPTY_PARTITION_BYTES:
+                given += size if _replace_patiently(empty, patience) else 0
         except ProgrammingError:  # another worker has dropped them
             logger.info("Empty partitions were replaced meanwhile.")
     return given
@@ -123,10 +123,11 @@ def _size(ranges: Iterable[Range]) -> int:
             "FROM unnest(%s::text[]) AS name",
             [_names(ranges)],
         )
-        return cursor.fetchone()[0]
+        size: int = cursor.fetchone()[0]
+    return size
 
 
-def _replace_patiently(empty: list[Range]) -> bool:
+def _replace_patiently(empty: list[Range], patience: float) -> bool:
     """Replace the partitions, with retries while they are locked; return whether it was done."""
     begun = time.monotonic()
     while True:
@@ -136,7 +137,7 @@ def _replace_patiently(empty: list[Range]) -> bool:
                 return _replace(empty)
             except OperationalError as error:  # lock timeout
                 why = describe(error)
-        if time.monotonic() - begun > PATIENCE:
+        if time.monotonic() - begun > patience:
             logger.info("Empty partitions stay for now: %s", why)
             return False
         time.sleep(PAUSE)
@@ -154,7 +155,7 @@ def _are_being_vacuumed(ranges: Iterable[Range]) -> bool:
             "WHERE relation = ANY(%s::regclass[]) AND mode = 'ShareUpdateExclusiveLock')",
             [_names(ranges)],
         )
-        return cursor.fetchone()[0]
+        return bool(cursor.fetchone()[0])
 
 
 def _replace(empty: list[Range]) -> bool:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import connection
 from django.db.models import Q, QuerySet
@@ -179,7 +179,12 @@ def named_among(
     if start is not None:
         lowest = first_id_at(start - BETWEEN)
         highest = first_id_at(start + HOUR + BETWEEN)
-    values = {"model": model.pk, "keys": keys, "lowest": lowest, "highest": highest}
+    values: dict[str, Any] = {
+        "model": model.pk,
+        "keys": keys,
+        "lowest": lowest,
+        "highest": highest,
+    }
     with connection.cursor() as cursor:
         cursor.execute(NAMED, values)
         return {key for row in cursor for key in row if key}
@@ -234,16 +239,22 @@ def objects_of_no_model(scope: Scope) -> Iterator[Finding]:
         if not project.isdecimal() or scope.project not in (None, _project(project)):
             continue
         for model in blobs.listed(project)[0]:
-            known = RegisteredModel.objects.filter(pk=_number(model), project=project)
-            if _number(model) is not None and known.exists():
+            if _is_model(_number(project), _number(model)):
                 continue
             for folder in _folders(f"{project}/{model}/"):
                 if folder.youngest < scope.young_from:
                     yield _collect("of-no-model", folder, scope)
 
 
-def _project(number: str) -> Project | None:
-    return Project.objects.filter(pk=_number(number)).first()
+def _project(name: str) -> Project | None:
+    number = _number(name)
+    return None if number is None else Project.objects.filter(pk=number).first()
+
+
+def _is_model(project: int | None, model: int | None) -> bool:
+    if project is None or model is None:
+        return False
+    return RegisteredModel.objects.filter(pk=model, project=project).exists()
 
 
 def _number(text: str) -> int | None:
@@ -256,21 +267,21 @@ def _number(text: str) -> int | None:
 def staged_uploads(scope: Scope) -> Iterator[Finding]:
     """Find staged uploads without an open grant, and grants that expired long ago."""
     ended = _ended_grants(scope).filter(expires_at__lt=scope.young_from)
-    for some in _batches(ended.order_by("pk").iterator(AT_ONCE)):
+    for grants in _batches(ended.order_by("pk").iterator(AT_ONCE)):
         if scope.repair:
-            collect_grants(some)
-        for row in some:
+            collect_grants(grants)
+        for row in grants:
             detail = f"Granted to {row.granted_to}."
             yield Finding("grant-expired", row.storage_key, detail, scope.repair)
     top = UPLOADS if scope.project is None else f"{UPLOADS}{scope.project.pk}/"
-    for some in _batches(_folders(top)):
-        keys = {key for folder in some for key in folder.keys}
+    for folders in _batches(_folders(top)):
+        keys = {key for folder in folders for key in folder.keys}
         granted = set(
             UploadGrant.objects.filter(storage_key__in=keys).values_list(
                 "storage_key", flat=True
             )
         )
-        for folder in some:
+        for folder in folders:
             rest = tuple(o for o in folder.objects if o.key not in granted)
             left = Folder(folder.name, rest)
             if rest and left.youngest < scope.young_from:

@@ -49,9 +49,9 @@ def measure(seconds: float = math.inf) -> dict[str, Any] | None:
         names = (model.pk, model.project.project_id, model.model_id)
         models.append((*names, *_of(model, left)))
     models.sort(key=lambda each: (-each[4], -each[3], each[2], each[1]))
-    told = {"at": clock.now(), "models": models}
-    remember(KEY, told)
-    return told
+    measured = {"at": clock.now(), "models": models}
+    remember(KEY, measured)
+    return measured
 
 
 def _measured_at_once() -> dict[str, Any] | None:
@@ -81,22 +81,22 @@ def records_and_bytes(
 
 def measured(model: RegisteredModel) -> tuple[int, datetime] | None:
     """Return the model's input bytes and when they were measured, or None if they never were."""
-    told = recall(KEY) or {"models": []}
-    sizes = {key: size for key, *_, size in told["models"]}
+    measured = recall(KEY) or {"models": []}
+    sizes = {key: size for key, *_, size in measured["models"]}
     size = sizes.get(model.pk)
-    return None if size is None else (size, told["at"])
+    return None if size is None else (size, measured["at"])
 
 
 def by_model(caller: Caller | None = None) -> dict[str, Any]:
     """Return the context of ``operations/_storage.html``: models the caller sees, largest first."""
-    told = recall(KEY) or _measured_at_once()
-    if told is None:
+    measured = recall(KEY) or _measured_at_once()
+    if measured is None:
         return {"bars": [], "measured_at": None, "models": 0, "more": 0}
-    models = told["models"]
-    if not sees_every_model(caller):
+    models = measured["models"]
+    if caller is not None and not sees_every_model(caller):
         seen = RegisteredModel.objects.visible_to(caller)
         own = set(seen.values_list("pk", flat=True))
-        models = [each for each in models if each[0] in own]
+        models = [model for model in models if model[0] in own]
     largest = max((size for *_, size in models), default=0) or 1
     bars = [
         Bar(project_id, model_id, records, size, 100 * size / largest)
@@ -105,7 +105,7 @@ def by_model(caller: Caller | None = None) -> dict[str, Any]:
     ]
     return {
         "bars": bars,
-        "measured_at": told["at"],
+        "measured_at": measured["at"],
         "models": len(models),
         "more": max(0, len(models) - SHOWN),
     }

@@ -66,10 +66,12 @@ def bounds(scope: Scope) -> Iterator[Finding]:
 def _end(model: RegisteredModel, low: int) -> int | None:
     with connection.cursor() as cursor:
         cursor.execute(NEXT, {"model": model.pk, "low": low})
-        return cursor.fetchone()[0]
+        end: int | None = cursor.fetchone()[0]
+    return end
 
 
 def _wrong(model: RegisteredModel, low: int, high: int) -> list[tuple[int, int]]:
     with connection.cursor() as cursor:
         cursor.execute(WRONG, {"model": model.pk, "low": low, "high": high})
-        return cursor.fetchall()
+        rows: list[tuple[int, int]] = cursor.fetchall()
+    return rows

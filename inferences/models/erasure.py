@@ -52,7 +52,7 @@ class ErasureTask(TrackedTask):
             models.Index("project", F("created_at").desc(), name="erasure_by_project"),
         ]
 
-    def save(self, **options: object) -> None:
+    def save(self, **options: Any) -> None:
         if self._state.adding:
             self.value_digest = self.digest_of(self.key, self.type, self.value)
         super().save(**options)

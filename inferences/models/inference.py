@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -114,6 +114,11 @@ class Inference(models.Model):
     classes = ArrayField(models.IntegerField(), null=True)
     probabilities = ArrayField(RealField(), null=True)
     updated_at = models.DateTimeField(null=True, help_text="Null: as created.")
+
+    #: The cold row, the fields of the answer and the distance, where the store has read them.
+    payload: InferencePayload
+    answer_fields: dict[str, Any]
+    embedding_distance: Any  # a number, or None without one
 
     objects = InferenceQuerySet.as_manager()
 

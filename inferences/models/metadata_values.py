@@ -12,7 +12,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,12 +88,19 @@ def read_json(text: str) -> Any:
     return value
 
 
-READERS = {
+READERS: dict[str, Callable[[str], Any]] = {
     MetadataType.STRING: read_string,
     MetadataType.INT: read_int,
     MetadataType.FLOAT: read_float,
     MetadataType.JSON: read_json,
 }
+
+
+def metadata_type(name: str) -> MetadataType:
+    """Return the type of this name. Raises ``ValueError`` if there is none."""
+    if name not in READERS:
+        raise ValueError(f"A type is one of {', '.join(READERS)}.")
+    return MetadataType(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Self, TypeVar
 
 from django.db import models
 from django.db.models import OuterRef
@@ -12,8 +12,10 @@ from inferences.models.fields import RealField
 from inferences.models.metadata import LabelName, MetadataKey
 from inferences.models.registered_model import RegisteredModel
 
+Row = TypeVar("Row", bound="SideRow", covariant=True)
 
-class SideRowQuerySet(models.QuerySet):
+
+class SideRowQuerySet(models.QuerySet[Row]):
     def beside(self, model: RegisteredModel | OuterRef) -> Self:
         """Return the rows of one model. The id alone would also match rows of other models."""
         return self.filter(registered_model=model)

@@ -14,12 +14,11 @@ from inferences.previews.pictures import Measure
 
 def runs_of(mask: Mask) -> Iterator[tuple[int, int]]:
     """Yield start and end of each run inside the mask, counted column by column."""
-    counts, most = mask.counts, mask.height * mask.width
-    if isinstance(counts, str):
-        counts = read_counts(counts, most + 1)
+    counts, size = mask.counts, mask.height * mask.width
+    lengths = read_counts(counts, size + 1) if isinstance(counts, str) else counts
     place = 0
-    for number, count in enumerate(counts):
-        start, place = place, min(place + count, most)
+    for number, length in enumerate(lengths):
+        start, place = place, min(place + length, size)
         if number % 2 and start < place:
             yield start, place
 

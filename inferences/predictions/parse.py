@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from django.conf import settings
 
-from inferences.models import RegisteredModel
 from inferences.predictions import collection
 from inferences.predictions.model_types import type_of
 from inferences.predictions.model_types.base import Reader
@@ -56,7 +55,22 @@ READERS = (
 WHOLE_BYTES = 512
 
 
-def deconstructed(model: RegisteredModel, answer: Any) -> Deconstructed:
+class AnswerSettings(Protocol):
+    """What decides how an answer is parsed; a registered model has it, for example."""
+
+    @property
+    def task_type(self) -> str: ...
+    @property
+    def class_labels(self) -> list[str]: ...
+    @property
+    def first_class_number(self) -> int: ...
+    @property
+    def box_format(self) -> str: ...
+    @property
+    def embedding_size(self) -> int: ...
+
+
+def deconstructed(model: AnswerSettings, answer: Any) -> Deconstructed:
     """Return the parsed answer of the model: ``deconstruct`` within this store's limits.
 
     Empty text means that there is no answer, and gives an empty value.

@@ -12,7 +12,13 @@ from http import HTTPStatus
 from typing import IO
 
 from django.core import signing
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    StreamingHttpResponse,
+)
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
@@ -28,9 +34,12 @@ RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
 SANDBOX = "sandbox; default-src 'none'"
 
 
-def serve_blob(request: HttpRequest, inference: Inference, kind: str) -> HttpResponse:
+def serve_blob(
+    request: HttpRequest, inference: Inference, kind: str
+) -> HttpResponseBase:
     """Return the input or answer of an inference. The caller must have checked access."""
     payload = inference.payload
+    content_type: str | None
     if kind == blobs.INPUT:
         key, content_type = payload.input_key, payload.data_content_type
     else:
@@ -70,7 +79,7 @@ def serve_preview(request: HttpRequest, key: str) -> HttpResponse:
 
 def serve(
     request: HttpRequest, key: str, content_type: str, filename: str
-) -> HttpResponse:
+) -> HttpResponseBase:
     """Return the bytes under a key, all of them or the one requested range."""
     try:
         size = blobs.size(key)
@@ -80,10 +89,10 @@ def serve(
     first, last = 0, size - 1
     wanted = _range(request.META.get("HTTP_RANGE", ""), size)
     if wanted == ():
-        response = HttpResponse(status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
-        response["Content-Range"] = f"bytes */{size}"
+        refused = HttpResponse(status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+        refused["Content-Range"] = f"bytes */{size}"
         file.close()
-        return response
+        return refused
     if wanted:
         first, last = wanted
     response = StreamingHttpResponse(
@@ -94,7 +103,7 @@ def serve(
         response["Content-Range"] = f"bytes {first}-{last}/{size}"
     response["Content-Length"] = last - first + 1
     response["Accept-Ranges"] = "bytes"
-    response["Content-Disposition"] = content_disposition_header(True, filename)
+    response["Content-Disposition"] = content_disposition_header(True, filename) or ""
     response["Content-Security-Policy"] = SANDBOX
     # A blob never changes, but access to it may, so the browser must revalidate.
     response["Cache-Control"] = "private, no-cache"
@@ -127,7 +136,7 @@ def part_of(file: IO[bytes], first: int, last: int) -> Iterator[bytes]:
 
 
 @require_safe
-def linked_blob(request: HttpRequest) -> HttpResponse:
+def linked_blob(request: HttpRequest) -> HttpResponseBase:
     """Return the blob of a signed link, to whoever has the link, until it expires."""
     try:
         key = blobs.key_of_link(request.GET.get("signature", ""))

@@ -50,17 +50,17 @@ class Worker:
             env={},
             cwd="/",
         )
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.jobs, self.answers = self.process.stdin, self.process.stdout
 
-    def ask(
-        self, asked: dict[str, Any], content: bytes
-    ) -> tuple[dict[str, Any], bytes]:
+    def ask(self, job: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
         """Return the answer to one job. Raises ``Unreadable``, also after ``JOB_SECONDS``."""
         timer = threading.Timer(JOB_SECONDS, self.process.kill)
         timer.start()
         self.jobs_left -= 1
         try:
-            picture_worker.write(self.process.stdin, asked, content)
-            answer = picture_worker.read(self.process.stdout)
+            picture_worker.write(self.jobs, job, content)
+            answer = picture_worker.read(self.answers)
         except (OSError, ValueError):
             answer = None
         finally:
@@ -74,8 +74,8 @@ class Worker:
         with suppress(OSError):
             self.process.kill()
         with suppress(OSError):
-            self.process.stdin.close()
-        self.process.stdout.close()
+            self.jobs.close()
+        self.answers.close()
         self.process.wait()
 
 
@@ -100,15 +100,15 @@ class Pool:
                 if worker:
                     worker.end()
                 worker = Worker()
-            said, made = worker.ask({"size": size}, content)
+            facts, made = worker.ask({"size": size}, content)
         finally:
             if worker and worker.jobs_left < 1:
                 worker.end()
                 worker = None
             self.places.put(worker)
-        if error := said.get("error"):
+        if error := facts.get("error"):
             raise Unreadable(error)
-        return said, made
+        return facts, made
 
     def end(self) -> None:
         for _ in range(WORKERS):

@@ -13,7 +13,7 @@ import json
 import resource
 import struct
 import sys
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import pi_heif
 from PIL import Image, UnidentifiedImageError
@@ -61,12 +61,12 @@ def main() -> None:
     jobs, answers = sys.stdin.buffer, sys.stdout.buffer
     while (job := read(jobs)) is not None:
         bound_processor_time()
-        asked, content = job
+        job_fields, content = job
         try:
-            said, made = work(content, asked.get("size"), pixels)
+            facts, made = work(content, job_fields.get("size"), pixels)
         except Exception as error:  # decoders raise anything, and the next job must run
-            said, made = {"error": sentence_of(error)}, b""
-        write(answers, said, made)
+            facts, made = {"error": sentence_of(error)}, b""
+        write(answers, facts, made)
 
 
 def sentence_of(error: Exception) -> str:
@@ -95,17 +95,17 @@ def work(content: bytes, size: int | None, pixels: int) -> tuple[dict[str, Any],
         width, height = picture.size
         turn = picture.getexif().get(ORIENTATION, 1)
         turn = turn if turn in TURNS else 1
-        said = {
+        facts = {
             "width": width,
             "height": height,
             "orientation": turn,
             "format": picture.format,
         }
         if width * height > pixels:
-            return {**said, "error": f"More than {pixels:,} pixels."}, b""
+            return {**facts, "error": f"More than {pixels:,} pixels."}, b""
         if size is None:
-            return said, b""
-        return said, preview(picture, size, turn)
+            return facts, b""
+        return facts, preview(picture, size, turn)
 
 
 def preview(picture: Image.Image, size: int, turn: int) -> bytes:
@@ -127,7 +127,7 @@ def plain(picture: Image.Image) -> Image.Image:
     """Return the picture with eight bits a channel; deeper pictures are scaled to their range."""
     if picture.mode in WIDE_MODES:
         wide = picture.convert("F")
-        low, high = wide.getextrema()
+        low, high = cast("tuple[float, float]", wide.getextrema())
         scale = 255 / (high - low) if high > low else 0
         return wide.point(lambda value: value * scale - low * scale).convert("L")
     has_alpha = "A" in picture.getbands() or "transparency" in picture.info
@@ -139,13 +139,13 @@ def read(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
     header = stream.read(LENGTHS.size)
     if len(header) < LENGTHS.size:
         return None
-    said, content = LENGTHS.unpack(header)
-    return json.loads(stream.read(said)), stream.read(content)
+    length, content = LENGTHS.unpack(header)
+    return json.loads(stream.read(length)), stream.read(content)
 
 
-def write(stream: IO[bytes], said: dict[str, Any], content: bytes = b"") -> None:
+def write(stream: IO[bytes], facts: dict[str, Any], content: bytes = b"") -> None:
     """Write a job or an answer to a stream: two lengths, the JSON, the bytes."""
-    text = json.dumps(said).encode()
+    text = json.dumps(facts).encode()
     stream.write(LENGTHS.pack(len(text), len(content)) + text)
     stream.write(content)
     stream.flush()

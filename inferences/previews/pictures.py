@@ -63,10 +63,10 @@ def measure(key: str) -> Measure:
         except Unreadable as error:
             kept = json.dumps({"error": str(error)}).encode()
         _keep(key, MEASURE, kept)
-    said = json.loads(kept)
-    if error := said.get("error"):
-        raise Unreadable(error)
-    return Measure(said["width"], said["height"], said["orientation"])
+    fields = json.loads(kept)
+    if reason := fields.get("error"):
+        raise Unreadable(reason)
+    return Measure(fields["width"], fields["height"], fields["orientation"])
 
 
 def _measure(key: str) -> dict[str, Any]:

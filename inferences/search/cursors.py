@@ -66,5 +66,5 @@ def read(cursor: str, question: object) -> Position:
 
 
 def _belongs_to(question: object) -> bytes:
-    said = repr(question).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(said).digest()[:8]
+    text = repr(question).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(text).digest()[:8]

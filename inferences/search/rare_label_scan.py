@@ -9,6 +9,8 @@ warnings. Pages have access paths of their own (``planner``).
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from django.db import connection
 
 from inferences.models import InferenceQuerySet, RegisteredModel
@@ -43,12 +45,14 @@ def all_matching(model: RegisteredModel, filters: Filter) -> InferenceQuerySet:
     if ids is None:
         return found
     if not ids:
-        return found.extra(where=["false"])
+        return _only(found, "false")
     # BETWEEN lets PostgreSQL prune partitions.
-    return found.extra(
-        where=[f"{TABLE}.id = ANY(%s) AND {TABLE}.id BETWEEN %s AND %s"],
-        params=[ids, min(ids), max(ids)],
-    )
+    sql = f"{TABLE}.id = ANY(%s) AND {TABLE}.id BETWEEN %s AND %s"
+    return _only(found, sql, ids, min(ids), max(ids))
+
+
+def _only(found: InferenceQuerySet, sql: str, *values: Any) -> InferenceQuerySet:
+    return cast(InferenceQuerySet, found.extra(where=[sql], params=values))
 
 
 def _is_leading(path: AccessPath) -> bool:

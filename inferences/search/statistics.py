@@ -23,6 +23,7 @@ from django.db.models import (
     Min,
     OuterRef,
     Q,
+    QuerySet,
     Subquery,
     Sum,
 )
@@ -41,6 +42,7 @@ from inferences.search.rare_label_scan import all_matching
 from inferences.store.metadata_slots import SIDE_ROWS, SlotRef, place_of
 
 BINS, BINS_MAX = 10, 10_000  # bins without a count or width; bins that are too many
+Observed = QuerySet[Any]  # inferences with an annotation, ``observed``
 DISTINCT_MAX = 10_000  # distinct texts in a distribution; with more it is not complete
 
 
@@ -113,7 +115,7 @@ def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
     return _of_numbers(query, [part for part in parts if part.count])
 
 
-def _observe(found: InferenceQuerySet, place: SlotRef) -> InferenceQuerySet:
+def _observe(found: InferenceQuerySet, place: SlotRef) -> Observed:
     """Return the inferences that have the value, annotated with it as ``observed``."""
     if place.slot:
         return found.filter(**{f"{place.slot}__isnull": False}).annotate(
@@ -125,7 +127,7 @@ def _observe(found: InferenceQuerySet, place: SlotRef) -> InferenceQuerySet:
 
 
 def _of_strings(
-    model: RegisteredModel, key: str, place: SlotRef, found: InferenceQuerySet
+    model: RegisteredModel, key: str, place: SlotRef, found: Observed
 ) -> Statistics:
     counts = found.values("observed").annotate(times=Count("id"), example=Min("id"))
     totals = found.aggregate(
@@ -159,7 +161,7 @@ def _given_texts(model: RegisteredModel, key: str, ids: list[int]) -> dict[int, 
 class _Numbers:
     """The observations of one type, with their count, minimum and maximum."""
 
-    found: InferenceQuerySet
+    found: Observed
     is_exact: bool  # has whole numbers of 2^53 or more, which are compared as numeric
     count: int
     low: Any
@@ -172,7 +174,7 @@ class _Numbers:
         key: str,
         type_: str,
         place: SlotRef,
-        found: InferenceQuerySet,
+        found: Observed,
     ) -> _Numbers:
         count, low, high = _extent(found)
         if not count:
@@ -199,20 +201,19 @@ def _of_numbers(query: StatisticsQuery, parts: list[_Numbers]) -> Statistics:
     )
 
 
-def _extent(found: InferenceQuerySet) -> tuple[int, Any, Any]:
+def _extent(found: Observed) -> tuple[int, Any, Any]:
     totals = found.aggregate(
         count=Count("id"), low=Min("observed"), high=Max("observed")
     )
     return totals["count"], totals["low"], totals["high"]
 
 
-def _as_given(
-    model: RegisteredModel, key: str, found: InferenceQuerySet
-) -> InferenceQuerySet:
+def _as_given(model: RegisteredModel, key: str, found: Observed) -> Observed:
     """Annotate the inferences with the whole number from their payload as ``observed``."""
     payloads = InferencePayload.objects.beside(model).filter(id=OuterRef("id"))
     whole = RawSQL("(metadata -> %s ->> 1)::bigint", [key], BigIntegerField())
-    return found.annotate(observed=Subquery(payloads.values(given=whole)))
+    observed: Observed = found.annotate(observed=Subquery(payloads.values(given=whole)))
+    return observed
 
 
 def bin_edges(query: StatisticsQuery, low: float, high: float) -> list[float]:
@@ -266,7 +267,7 @@ def bin_names(edges: list[float]) -> list[str]:
 
 
 def _count(
-    query: StatisticsQuery, found: InferenceQuerySet, edges: list[float], *, exact: bool
+    query: StatisticsQuery, found: Observed, edges: list[float], *, exact: bool
 ) -> list[int]:
     """Return how many observations each bin holds."""
     bins = len(edges) - 1

@@ -99,7 +99,7 @@ class MetadataField(ListField):
     is a string.
     """
 
-    def clean(self, value: Any) -> list[MetadataFilter]:
+    def clean(self, value: Any) -> list[Any]:
         return [self._comparison(each) for each in super().clean(value)]
 
     def _comparison(self, text: str) -> MetadataFilter:
@@ -209,7 +209,8 @@ class InferenceFilterSet(django_filters.FilterSet):
         """Return the filter of all parameters together. Raises ``ValidationError`` if not valid."""
         if not self.is_valid():
             raise ValidationError(self.form.errors)
-        return self.form.cleaned_data["filter"]
+        found: Filter = self.form.cleaned_data["filter"]
+        return found
 
 
 class _WholeForm(forms.Form):
@@ -220,7 +221,8 @@ class _WholeForm(forms.Form):
         return type("InferenceFilterForm", (cls, form), {})
 
     def clean(self) -> dict[str, Any]:
-        cleaned = super().clean()
+        super().clean()
+        cleaned = self.cleaned_data
         if not self.errors:
             for name, build in BUILDERS.items():
                 try:
@@ -344,7 +346,7 @@ def _parameters(part: Filter) -> dict[str, list[str]] | None:
             if high is not None:
                 given["max_score"] = [number(high)]
             return given
-        case LocationFilter(circle, None):
+        case LocationFilter(GeoCircle() as circle, None):
             return {"near": [write_circle(circle)]}
         case LocationFilter(None, GeoRectangle(p1, p2)):
             corners = (p1.latitude, p1.longitude, p2.latitude, p2.longitude)

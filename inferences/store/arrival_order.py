@@ -29,7 +29,7 @@ def committed_watermark(model: RegisteredModel) -> int:
         cursor.execute(
             "SELECT last_value - (NOT is_called)::int FROM inferences_arrival"
         )
-        (last,) = cursor.fetchone()
+        last: int = cursor.fetchone()[0]
     return last
 
 
@@ -48,13 +48,15 @@ def end_of_chunk(
     Rows from before arrivals were numbered all have 0, so they come as one chunk.
     """
     numbers = _between(model, after, through).order_by("arrival")
-    return numbers[:size].aggregate(last=Max("arrival"))["last"]
+    last: int | None = numbers[:size].aggregate(last=Max("arrival"))["last"]
+    return last
 
 
 def row_ids(model: RegisteredModel, after: int, through: int) -> list[int]:
     """Return the ids of rows that arrived in (after, through] and are not removed, sorted."""
     there = _between(model, after, through).filter(removed_at=None)
-    return sorted(there.values_list("row_id", flat=True))
+    ids = there.values_list("row_id", flat=True)
+    return sorted(row_id for row_id in ids if row_id is not None)
 
 
 def _between(

@@ -15,7 +15,9 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from inferences.models import (
@@ -31,7 +33,6 @@ from istore.failpoints import failpoint
 
 logger = logging.getLogger(__name__)
 
-BATCH = 1_000  # rows in one transaction
 RUN_SECONDS = 50.0
 TOLD_SECONDS = 30.0  # between two log lines about the progress
 
@@ -41,7 +42,7 @@ ROW, DETECTED = Inference._meta.db_table, Detection._meta.db_table
 NEXT = f"""
 WITH page AS MATERIALIZED (
     SELECT id FROM {ROW} WHERE model_key = %(model)s AND id >= %(lowest)s
-    ORDER BY id LIMIT {BATCH}
+    ORDER BY id LIMIT %(batch)s
 ), held AS (
     SELECT id FROM {ROW} WHERE model_key = %(model)s
     AND id = ANY(ARRAY(SELECT id FROM page))
@@ -148,7 +149,7 @@ def _waits(model: RegisteredModel) -> bool:
     """Return whether an old row is left. No lock is needed: new rows have their classes."""
     with connection.cursor() as cursor:
         cursor.execute(WAITING, [model.pk])
-        return cursor.fetchone()[0]
+        return bool(cursor.fetchone()[0])
 
 
 @transaction.atomic
@@ -157,7 +158,8 @@ def _tell_apart_next(
 ) -> tuple[int | None, int, int]:
     """Migrate the next batch; return its last row id, its size, and how many rows changed."""
     with connection.cursor() as cursor:
-        cursor.execute(NEXT, {"model": model.pk, "lowest": lowest})
+        batch = settings.ISTORE_CLASS_MIGRATION_BATCH
+        cursor.execute(NEXT, {"model": model.pk, "lowest": lowest, "batch": batch})
         last, number, ids = cursor.fetchone()
     return last, number, tell_apart_rows(model, ids)
 
@@ -175,13 +177,13 @@ def choose_again(model: RegisteredModel, ids: Sequence[int]) -> int:
 def _run(model: RegisteredModel, ids: Sequence[int], *statements: str) -> int:
     if not ids:
         return 0
-    values = {"model": model.pk, "ids": list(ids), "low": min(ids), "high": max(ids)}
+    values: dict[str, Any] = {"model": model.pk, "low": min(ids), "high": max(ids)}
     with connection.cursor() as cursor:
-        cursor.execute(STAYING, values)
-        values["ids"] = [row_id for (row_id,) in cursor]
-        for statement in statements if values["ids"] else ():
-            cursor.execute(statement, values)
-    return len(values["ids"])
+        cursor.execute(STAYING, values | {"ids": list(ids)})
+        staying = [row_id for (row_id,) in cursor]
+        for statement in statements if staying else ():
+            cursor.execute(statement, values | {"ids": staying})
+    return len(staying)
 
 
 def tell_all_apart() -> None:

@@ -85,7 +85,7 @@ def recent_lost_copies() -> list[LostCopy]:
     with suppress(RedisError), reading("LRANGE", client):
         found = client.lrange(RECENT, 0, RECENT_MOST - 1)
     copies = (LostCopy.read(each) for each in found)
-    return [each for each in copies if each is not None]
+    return [copy for copy in copies if copy is not None]
 
 
 @cache

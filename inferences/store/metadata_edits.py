@@ -25,7 +25,7 @@ from inferences.models import (
     OverflowText,
     RegisteredModel,
 )
-from inferences.models.metadata_values import RESERVED, MetadataValue
+from inferences.models.metadata_values import RESERVED, MetadataValue, metadata_type
 from inferences.store import metadata_slots
 from inferences.store.reading import find_inference
 from istore.errors import BadInput, Conflict, NotFound
@@ -151,23 +151,26 @@ def _put_back(
 ) -> int:
     """Give these rows their former values, if they still have the given one; return how many."""
     formers = {
-        tuple(each): MetadataValue(value.key, *each) for each in had.values() if each
+        (type_, text): MetadataValue(value.key, metadata_type(type_), text)
+        for type_, text in filter(None, had.values())
     }
     places = {
-        each: metadata_slots.places_for(model, set(former.comparable))
-        for each, former in formers.items()
+        pair: metadata_slots.places_for(model, set(former.comparable))
+        for pair, former in formers.items()
     }
     given = [str(value.type), value.text]
-    rows: dict[tuple[str, ...] | None, dict[int, Given | None]] = {}
+    rows: dict[tuple[str, str] | None, dict[int, Given | None]] = {}
     with transaction.atomic():
         now = _lock(model, model.inferences.live_among(had))
         for row_id, has in now.items():
             if has.get(value.key) == given:
-                each = had[row_id]
-                rows.setdefault(each and tuple(each), {})[row_id] = given
-        for each, changed in rows.items():
-            former = formers.get(each)
-            _write(actor, model, changed, value.key, former, places.get(each))
+                before = had[row_id]
+                pair = (before[0], before[1]) if before else None
+                rows.setdefault(pair, {})[row_id] = given
+        for pair, changed in rows.items():
+            former = formers[pair] if pair else None
+            slots = places[pair] if pair else None
+            _write(actor, model, changed, value.key, former, slots)
     return sum(map(len, rows.values()))
 
 
@@ -227,7 +230,9 @@ def _write(
     ids = list(before)
     if not ids:
         return
-    stored = {places[k]: each for k, each in value.comparable.items()} if value else {}
+    stored = {}
+    if value is not None and places is not None:
+        stored = {places[name]: item for name, item in value.comparable.items()}
     old = metadata_slots.places_under(model, key)
     slots: dict[str, Any] = {place.slot: None for place in old if place.slot}
     slots |= {place.slot: each for place, each in stored.items() if place.slot}
@@ -235,7 +240,7 @@ def _write(
     key_ids = [place.key_id for place in old]
     for table, side in ((OverflowText, "text"), (OverflowNumber, "number")):
         table.objects.beside(model).filter(id__in=ids, key__in=key_ids).delete()
-        rows = [
+        rows: list[Any] = [
             table(id=i, registered_model=model, key_id=place.key_id, value=each)
             for place, each in stored.items()
             if not place.slot and place.side == side

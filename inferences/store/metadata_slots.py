@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
@@ -33,7 +34,10 @@ SLOT_TYPE = {
     MetadataKind.JSON_STRING: "string",
     MetadataKind.JSON_NUMBER: "float",
 }
-SIDE_ROWS = {"text": OverflowText, "number": OverflowNumber}
+SIDE_ROWS: dict[str, type[OverflowText] | type[OverflowNumber]] = {
+    "text": OverflowText,
+    "number": OverflowNumber,
+}
 NOTHING = Q(pk__in=())
 WORDS_REMEMBERED = 10_000
 
@@ -51,7 +55,7 @@ class SlotRef:
         """The kind of side rows for values without a slot: ``text`` or ``number``."""
         return "text" if SLOT_TYPE[MetadataKind(self.kind)] == "string" else "number"
 
-    def rows(self, model: RegisteredModel | OuterRef) -> SideRowQuerySet:
+    def rows(self, model: RegisteredModel | OuterRef) -> SideRowQuerySet[Any]:
         """Return the side rows of a model that hold values of the key."""
         return SIDE_ROWS[self.side].objects.beside(model).filter(key=self.key_id)
 
@@ -144,7 +148,8 @@ class Interner:
         found = self._numbers(model, wanted)
         if missing := sorted(wanted - found.keys()):
             rows = [self.table(registered_model=model, name=name) for name in missing]
-            self.table.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
+            words = self.table._default_manager
+            words.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
             found |= self._read(model, missing)
         return found
 

@@ -76,9 +76,8 @@ def protect_one(
     committed.
     """
     keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
-    row_ids = list(
-        keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
-    )
+    ids = keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
+    row_ids = [row_id for row_id in ids if row_id is not None]
     with transaction.atomic():
         # Not only live rows: one that an intent has hidden gets a 409 instead of a 404.
         row = (

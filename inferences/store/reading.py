@@ -24,17 +24,16 @@ SOURCES_REMEMBERED = 10_000
 _sources: dict[int, SourceName] = {}
 # Columns that only filters read: nearly half of the row's columns.
 _FILTERED = {"area_cell"}.union(*SLOTS.values())
-_NARROW = [
-    field.attname
-    for field in Inference._meta.concrete_fields
-    if field.attname not in _FILTERED
+_FIELDS = [
+    field for field in Inference._meta.concrete_fields if field.attname not in _FILTERED
 ]
+_NARROW = [field.attname for field in _FIELDS]
 _COLD = [field.attname for field in InferencePayload._meta.concrete_fields]
 _JSON = [_COLD.index("metadata"), _COLD.index("notes")]
 # One statement for both tables: planning over all partitions costs as much as reading.
 FETCH = (
     "SELECT "
-    + ", ".join(f"row.{Inference._meta.get_field(name).column}" for name in _NARROW)
+    + ", ".join(f"row.{field.column}" for field in _FIELDS)
     + ", "
     + ", ".join(
         f"cold.{each.column}" for each in InferencePayload._meta.concrete_fields
@@ -112,6 +111,6 @@ def _name(model: RegisteredModel, page: Sequence[Inference]) -> None:
 def find_inference(model: RegisteredModel, inference_id: str) -> Inference | None:
     """Return the live inference with its payload, or None."""
     keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
-    row_id = keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
-    found = fetch(model, list(row_id))
+    row_ids = keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
+    found = fetch(model, [row_id for row_id in row_ids if row_id is not None])
     return found[0] if found else None

@@ -187,7 +187,9 @@ def _row(
     named = [(labels[in_slot(n)], _real(score)) for n, score in new.detections or ()]
     detections = best_of(named) if of_one_class else named
     scores = [score for _, score in detections if score is not None]
-    located = new.latitude is not None and new.longitude is not None
+    cell = None
+    if new.latitude is not None and new.longitude is not None:
+        cell = cell_of(new.latitude, new.longitude)
     found = new.detections is not None
     is_distributed = found and of_one_class
     return {
@@ -201,7 +203,7 @@ def _row(
         "deleted": False,
         "latitude": new.latitude,
         "longitude": new.longitude,
-        "area_cell": cell_of(new.latitude, new.longitude) if located else None,
+        "area_cell": cell,
         "source_id": sources[in_slot(new.data_source)] if new.data_source else None,
         "labels": [label for label, _ in detections] if found else None,
         "scores": [score for _, score in detections] if found else None,
@@ -246,7 +248,7 @@ def _real(score: float | None) -> float | None:
         return None
     if not fits(score):
         raise ValueError(f"The score {score!s:.40} does not fit four bytes.")
-    (rounded,) = REAL.unpack(REAL.pack(score))
+    rounded: float = REAL.unpack(REAL.pack(score))[0]
     return rounded
 
 
@@ -257,7 +259,8 @@ def _vector(embedding: Sequence[float] | None) -> list[float] | None:
     wide = np.asarray(embedding, np.float64)
     if not np.all(np.abs(wide) <= REAL_MOST):
         raise ValueError("The embedding has numbers that do not fit four bytes.")
-    return wide.astype(np.float32).tolist()
+    rounded: list[float] = wide.astype(np.float32).tolist()
+    return rounded
 
 
 def _write_until_it_fits(
@@ -386,7 +389,7 @@ def _met_before(
 
 def _columns(table: type[models.Model], *without: str) -> dict[str, str]:
     fields = table._meta.concrete_fields
-    types = {column.column: column.db_type(connection) for column in fields}
+    types = {str(field.column): str(field.db_type(connection)) for field in fields}
     return {name: kind for name, kind in types.items() if name not in without}
 
 

@@ -162,9 +162,8 @@ KINDS: dict[str, Removal] = {kind.name: kind for kind in (RECORDS, INPUTS)}
 def remove_one(actor: object, model: RegisteredModel, inference_id: str) -> bool:
     """Remove an inference with everything that belongs to it. Returns False if there is none."""
     keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
-    row_ids = list(
-        keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
-    )
+    ids_of_key = keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
+    row_ids = [row_id for row_id in ids_of_key if row_id is not None]
     with transaction.atomic():
         chosen = model.inferences.live_among(row_ids)
         ids, _ = _intend(model, chosen)

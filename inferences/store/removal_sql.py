@@ -8,6 +8,7 @@ let the planner skip partitions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import connection, models
 
@@ -32,12 +33,17 @@ ROWS, PAYLOADS = Inference._meta.db_table, InferencePayload._meta.db_table
 GIVEN = "given AS (SELECT %(ids)s::bigint[] AS ids)"
 
 
-def run(statement: str, model: RegisteredModel, ids: Sequence[int]) -> list[tuple]:
+def run(
+    statement: str, model: RegisteredModel, ids: Sequence[int]
+) -> list[tuple[Any, ...]]:
     """Return the rows that the statement yields for these row ids; nothing without ids."""
     if not ids:
         return []
     # The array is passed as text: the driver takes ten times as long to write a list.
-    values = {"model": model.pk, "ids": f"{{{','.join(map(str, ids))}}}"}
+    values: dict[str, Any] = {
+        "model": model.pk,
+        "ids": f"{{{','.join(map(str, ids))}}}",
+    }
     values |= {"lowest": min(ids), "highest": max(ids)}
     with connection.cursor() as cursor:
         cursor.execute(statement, values)

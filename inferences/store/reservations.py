@@ -119,9 +119,10 @@ def free_old(at: datetime, keep: Iterable[tuple[int, str]] = ()) -> int:
     while True:
         with connection.cursor() as cursor:
             cursor.execute(FREE, {"limit": limit, "kept": write_json(kept)})
-            freed += cursor.rowcount
-            if cursor.rowcount < AT_ONCE:
-                return freed
+            count: int = cursor.rowcount
+        freed += count
+        if count < AT_ONCE:
+            return freed
 
 
 def _key(wish: Wish) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from django.conf import settings
@@ -62,7 +63,7 @@ class Done:
     more: bool = False
 
 
-def _waiting(model: RegisteredModel | OuterRef) -> SideRowQuerySet:
+def _waiting(model: RegisteredModel | OuterRef) -> SideRowQuerySet[InferencePayload]:
     """Return the payloads of inferences that may be restored."""
     rows = InferencePayload.objects.beside(model)
     return rows.filter(deleted_at__isnull=False, removal_at__isnull=True)
@@ -149,7 +150,7 @@ def remove_old(at: datetime) -> int:
     for model in RegisteredModel.objects.order_by("pk"):
         old = _waiting(model).filter(deleted_at__lt=limit)
         while True:
-            done = intend_removal(BEAT, model, lambda m=model, o=old: _among(m, o))
+            done = intend_removal(BEAT, model, partial(_among, model, old))
             removal.RECORDS.finish(model)
             removed += done.count
             if not done.more:
@@ -157,7 +158,9 @@ def remove_old(at: datetime) -> int:
     return removed
 
 
-def _among(model: RegisteredModel, payloads: SideRowQuerySet) -> InferenceQuerySet:
+def _among(
+    model: RegisteredModel, payloads: SideRowQuerySet[InferencePayload]
+) -> InferenceQuerySet:
     mine = payloads.filter(id=OuterRef("id"))
     return model.inferences.filter(Exists(mine), deleted=True).unprotected()
 

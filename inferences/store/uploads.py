@@ -9,7 +9,7 @@ objects.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -74,9 +74,11 @@ def grant(actor: object, model: RegisteredModel, kind: str) -> Upload:
 def _link(row: UploadGrant) -> str:
     """Return the signed URL: of the object store if it is S3, else one of this server."""
     if client := _s3_client():
-        where = {"Bucket": default_storage.bucket_name, "Key": row.storage_key}
+        storage: Any = default_storage
+        where = {"Bucket": storage.bucket_name, "Key": row.storage_key}
         seconds = settings.ISTORE_UPLOAD_GRANT_HOURS * 3600
-        return client.generate_presigned_url("put_object", where, ExpiresIn=seconds)
+        url = client.generate_presigned_url("put_object", where, ExpiresIn=seconds)
+        return str(url)
     signer = signing.TimestampSigner(key=settings.ISTORE_SIGNING_KEY, salt=SALT)
     query = urlencode({"signature": signer.sign_object([row.pk, row.storage_key])})
     return f"{settings.ISTORE_URL}/uploads?{query}"
@@ -113,7 +115,9 @@ def _open_grant(row: UploadGrant | None) -> UploadGrant:
     return row
 
 
-def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int:
+def receive(
+    row: UploadGrant, read: Callable[[int], bytes], stated_size: int | None
+) -> int:
     """Stage the body of a request, whole or not at all; return its size in bytes.
 
     Raises ``TooLarge`` when it is larger than granted, and ``BadInput`` when it ends too early.
@@ -123,7 +127,7 @@ def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int
     path = Path(default_storage.path(row.storage_key))
     size = 0
     with new_file(path, with_directory=True) as file:
-        for chunk in _chunks(stream):
+        for chunk in iter(lambda: read(CHUNK), b""):
             size += len(chunk)
             if size > row.maximum_size:
                 raise _too_large(row)
@@ -131,11 +135,6 @@ def receive(row: UploadGrant, stream: IO[bytes], stated_size: int | None) -> int
         if stated_size is not None and size != stated_size:
             raise BadInput("size-mismatch", "The body ended before its length.")
     return size
-
-
-def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
-    while chunk := stream.read(CHUNK):
-        yield chunk
 
 
 def _too_large(row: UploadGrant) -> StoreError:
@@ -183,8 +182,10 @@ def find(model: RegisteredModel, storage_key: str, kind: str) -> UploadGrant:
     return _open_grant(rows.filter(storage_key=storage_key).first())
 
 
-class _Hashed(File):
+class _Hashed(File):  # type: ignore[type-arg]  # it is not generic at run time
     """A file that hashes and counts what is read of it, and keeps the beginning."""
+
+    file: IO[bytes]
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)

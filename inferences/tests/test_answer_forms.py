@@ -16,7 +16,7 @@ from inferences.predictions.columns import prediction_of
 from inferences.predictions.derived_metadata import derived_metadata
 from inferences.predictions.parse import deconstruct
 from inferences.predictions.parsers import Box, Detection, Kind, Mask
-from inferences.tests.test_deconstruction import (
+from inferences.tests.answers import (
     CLASSIFY,
     LABELS,
     SEGMENT,

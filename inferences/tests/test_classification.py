@@ -338,17 +338,14 @@ def varied(digits):
 
 
 def test_questions_have_the_same_answer_before_in_between_and_after(
-    varied, armed, monkeypatch
+    varied, armed, settings
 ):
     expected = everything(varied)
     as_before(varied)
     assert varied.inferences.filter(classes=None).count() == 54
     assert everything(varied) == expected
 
-    monkeypatch.setattr(class_migration, "BATCH", 10)
-    monkeypatch.setattr(
-        class_migration, "NEXT", class_migration.NEXT.replace("LIMIT 1000", "LIMIT 10")
-    )
+    settings.ISTORE_CLASS_MIGRATION_BATCH = 10
     armed("classes.batch:3=raise")
     with pytest.raises(failpoints.Failure):
         class_migration.tell_apart(varied)
@@ -369,11 +366,9 @@ def test_questions_have_the_same_answer_before_in_between_and_after(
     assert everything(varied) == expected
 
 
-def test_a_run_that_comes_to_its_time_is_gone_on_with(varied, monkeypatch):
+def test_a_run_that_comes_to_its_time_is_gone_on_with(varied, settings):
     as_before(varied)
-    monkeypatch.setattr(
-        class_migration, "NEXT", class_migration.NEXT.replace("LIMIT 1000", "LIMIT 10")
-    )
+    settings.ISTORE_CLASS_MIGRATION_BATCH = 10
 
     runs = 0
     while RegisteredModel.objects.exclude(awaits_classes_from=None).exists():
@@ -440,10 +435,8 @@ def test_verify_mends_what_an_older_release_wrote_after_the_end(varied):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_writers_and_holders_beside_it_lose_nothing(digits, monkeypatch):
-    monkeypatch.setattr(
-        class_migration, "NEXT", class_migration.NEXT.replace("LIMIT 1000", "LIMIT 7")
-    )
+def test_writers_and_holders_beside_it_lose_nothing(digits, settings):
+    settings.ISTORE_CLASS_MIGRATION_BATCH = 7
     store(digits, range(300))
     as_before(digits)
     held, release = threading.Event(), threading.Event()

@@ -66,6 +66,15 @@ def test_a_value_of_the_wrong_type_changes_nothing(person, model, make_inference
     assert InferencePayload.objects.beside(model).get().metadata == {}
 
 
+@pytest.mark.parametrize("type_", ["", "colour"])
+def test_a_type_that_there_is_not_changes_nothing(person, model, make_inference, type_):
+    make_inference(inference_id="a")
+    posted = {"key": "frame", "type": type_, "value": "7", "replace": "true"}
+    page = person().post(address("change-metadata", model, "a"), posted, follow=True)
+    assert "A type is one of string, int, float, json." in body(page)
+    assert InferencePayload.objects.beside(model).get().metadata == {}
+
+
 BOXES = [{"label": "ship", "xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}]
 
 

@@ -1,49 +1,16 @@
 from __future__ import annotations
 
-import hashlib
 import json
 from urllib.parse import urlsplit
 
 import pytest
 
 from inferences.models import InferenceKey, InferencePayload, UploadGrant
+from inferences.tests.builders import PICTURE, body
 from istore.models import AuditEntry, Role
 
 INFERENCES = "/api/v1/models/yolo-harbour/inferences"
 UPLOADS = "/api/v1/models/yolo-harbour/uploads"
-PICTURE = b"\x89PNG\r\n\x1a\n picture"
-
-
-def body(inference_id="a", data=PICTURE, **fields):
-    standard = {
-        "data_hash": hashlib.sha256(data).hexdigest(),
-        "data_size": len(data),
-        "task_type": "Object Detection",
-        "inference_action": "detect",
-        "data_source": "quay-3",
-        "latitude": 51.95,
-        "longitude": 4.14,
-    }
-    box = {
-        "label": "ship",
-        "score": 0.97,
-        "xmin": 10,
-        "ymin": 10,
-        "xmax": 60,
-        "ymax": 40,
-    }
-    return {
-        "model_id": "yolo-harbour",
-        "inference_id": inference_id,
-        "data": {
-            "object_detection": [box],
-            "metadata": {
-                "standard_metadata": standard,
-                "extended_metadata": [{"key": "frame", "type": "int", "value": "13"}],
-            },
-        },
-        **fields,
-    }
 
 
 def put(client, url, content):

@@ -22,11 +22,16 @@ from inferences.predictions.parsers import (
 )
 from inferences.predictions.parsers.pixel_masks import mask_of
 from inferences.predictions.parsers.run_lengths import complaint
+from inferences.tests.answers import (
+    CLASSIFY,
+    DETECT,
+    LABELS,
+    SEGMENT,
+    found,
+    output,
+    read,
+)
 
-LABELS = ["ship", "tug", "buoy"]
-DETECT = "Object Detection"
-CLASSIFY = "Image Classification"
-SEGMENT = "Image Segmentation"
 TASKS = [DETECT, CLASSIFY, SEGMENT, "Oriented Object Detection", "Text Embedding", ""]
 TASKS += ["Text Generation", "Named Entity Recognition", "Tabular Regression"]
 TASKS += ["Ranking", "Multi-Output", "Time Series"]
@@ -38,23 +43,6 @@ ARRAYS = {
     "detection_classes": [0, 1],
     "detection_scores": [0.9, 0.5],
 }
-
-
-def output(name, data, shape=None, datatype="FP32") -> dict:
-    shape = [len(data)] if shape is None else shape
-    return {"name": name, "datatype": datatype, "shape": shape, "data": data}
-
-
-def read(outputs, task_type=DETECT, class_labels=LABELS, **settings) -> Deconstructed:
-    return deconstruct(
-        outputs, task_type=task_type, class_labels=class_labels, **settings
-    )
-
-
-def found(*arguments, **settings) -> list[Detection]:
-    answer = read(*arguments, **settings)
-    assert answer.understood
-    return answer.detections
 
 
 # boxes, classes and scores side by side

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ from inferences.store import partitions
 from inferences.store.partitions import TABLES, add_range, partitions_of
 from inferences.store.removal import RECORDS, intend_all
 from inferences.tasks import give_back_disk_space
+from inferences.tests.builders import size_of
 from istore.db.clock import now
 
 pytestmark = pytest.mark.django_db
@@ -66,22 +68,6 @@ def remove_all(model, **those) -> None:
     RECORDS.finish(model)
 
 
-def size_of(lower: int | None) -> int:
-    """Bytes of the partitions that begin at a row id, with their indexes."""
-    names = [
-        name
-        for table in TABLES
-        for name, (start, _) in partitions_of(table.name).items()
-        if start == lower
-    ]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT sum(pg_total_relation_size(name)) FROM unnest(%s::regclass[]) AS name",
-            [names],
-        )
-        return int(cursor.fetchone()[0])
-
-
 def test_empty_partitions_beside_each_other_become_one(months, model, make_inference):
     kept = make_inference(created_at=day(1), inference_id="kept")
 
@@ -124,7 +110,7 @@ def test_what_must_stay_keeps_its_partition(months, model, make_inference, left)
 
 
 def test_an_emptied_partition_shrinks_with_its_indexes(
-    months, model, make_inference, monkeypatch
+    months, model, make_inference, settings
 ):
     neighbours = {make_inference(created_at=day(month)) for month in (0, 2)}
     for n in range(300):
@@ -132,7 +118,7 @@ def test_an_emptied_partition_shrinks_with_its_indexes(
     full = size_of(MONTHS[1])
     those = {"id__gte": MONTHS[1], "id__lt": MONTHS[2]}
     remove_all(model, **those)
-    monkeypatch.setattr(disk_space, "WORTH_EMPTYING", full)
+    settings.ISTORE_EMPTY_PARTITION_BYTES = full
 
     assert disk_space.give_back(now()) >= full
 
@@ -161,10 +147,9 @@ def test_another_worker_that_was_quicker_is_no_failure(monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("lock", ["ACCESS SHARE", "SHARE UPDATE EXCLUSIVE"])
-def test_a_partition_in_use_is_tried_until_it_is_free(monkeypatch, lock):
+def test_a_partition_in_use_is_tried_until_it_is_free(monkeypatch, settings, lock):
     """That of a reader, and that of a vacuum."""
-    monkeypatch.setattr(disk_space, "WORTH_EMPTYING", 0)
-    monkeypatch.setattr(disk_space, "PATIENCE", 0)
+    settings.ISTORE_EMPTY_PARTITION_BYTES = 0
     names = partitions_of(TABLES[0].name).items()
     [past] = [name for name, (start, _) in names if start is None]
     other = connections.create_connection("default")
@@ -172,17 +157,16 @@ def test_a_partition_in_use_is_tried_until_it_is_free(monkeypatch, lock):
         other.set_autocommit(False)
         with other.cursor() as cursor:
             cursor.execute(f"LOCK TABLE {past} IN {lock} MODE")
-        assert disk_space.give_back(now()) == 0
+        assert disk_space.give_back(now(), patience=0) == 0
 
-        monkeypatch.setattr(disk_space, "PATIENCE", 60)
-        monkeypatch.setattr("time.sleep", lambda _: other.rollback())
+        monkeypatch.setattr(time, "sleep", lambda _: other.rollback())
         assert disk_space.give_back(now()) > 0
     finally:
         other.close()
 
 
-def test_partitions_in_use_are_left_alone(months, monkeypatch):
-    monkeypatch.setattr(disk_space, "WORTH_EMPTYING", 0)
+def test_partitions_in_use_are_left_alone(months, settings):
+    settings.ISTORE_EMPTY_PARTITION_BYTES = 0
     before = partitions.upper_bound()
     recent = [
         each

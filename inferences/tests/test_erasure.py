@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import uuid
 from urllib.parse import urlencode
 
 import pytest
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connection, transaction
+from django.db import transaction
 
 from inferences import erasure
 from inferences.erasure.matching_records import Carried
-from inferences.erasure.running import count_carriers, erase, open_erasure
+from inferences.erasure.running import count_carriers, erase
 from inferences.ground_truth.references import Reference
 from inferences.models import (
     InferenceKey,
@@ -25,6 +24,13 @@ from inferences.models import (
 from inferences.models.erasure import ErasureTask
 from inferences.store import metadata_edits, removal, uploads
 from inferences.tests.builders import typed
+from inferences.tests.erasure_builders import (
+    PERSON,
+    files_with,
+    open_task,
+    stored,
+    tables_with,
+)
 from istore import blobs, failpoints
 from istore.checks import verification
 from istore.db.clock import now
@@ -32,7 +38,6 @@ from istore.models import AuditEntry, Project, Role
 from istore.tasks import lease_keeper
 from istore.tasks.tracking import LEASE, TaskState
 
-PERSON = "Zaphod Beeblebrox 4711"
 ADDRESS = "/api/v1/projects/harbour/erasures"
 OURS = {
     "history",
@@ -41,6 +46,15 @@ OURS = {
     "saved views",
     "source names",
     "staged uploads",
+}
+METADATA = {
+    "standard_metadata": {
+        "data_hash": hashlib.sha256(b"").hexdigest(),
+        "data_size": 0,
+        "task_type": "Object Detection",
+        "inference_action": "detect",
+    },
+    "extended_metadata": [{"key": "person", "type": "string", "value": PERSON}],
 }
 
 
@@ -62,123 +76,138 @@ def only_ours(monkeypatch):
         monkeypatch.delitem(erasure.trace_holders, name)
 
 
-def stored(make_inference, name, person=PERSON, to=None, **fields):
-    """An inference with all blobs, whose marker and answer quote the person."""
-    folder = f"1/1/2025/06/01/00/{uuid.uuid4()}"
-    metadata = {f"key_{number}": number for number in range(9)}
-    marker = {"metadata": [{"key": "person", "type": "string", "value": person}]}
-    blobs.put(f"{folder}/input", person.encode())
-    blobs.put(f"{folder}/answer", person.encode())
-    blobs.put(f"{folder}/metadata", json.dumps(marker).encode())
-    given = {"to": to} if to else {}
-    return make_inference(
-        {**metadata, "person": person, "story": {"of": {"name": person}}},
-        inference_id=name,
-        data_storage_key=f"{folder}/input",
-        answer_storage_key=f"{folder}/answer",
-        data=person,
-        detections=[("ship", 0.9)],
-        **given,
-        **fields,
-    )
-
-
-def tables_with(text):
-    """Every table of the database in which any value of any row holds the text."""
-    found = []
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
-            "WHERE n.nspname = 'public' AND relkind IN ('r', 'p') AND NOT relispartition"
-        )
-        for (table,) in cursor.fetchall():
-            cursor.execute(
-                f'SELECT 1 FROM "{table}" AS t WHERE position(%s in t::text) > 0 '
-                "OR position(%s in t::text) > 0 LIMIT 1",
-                [text, text.encode().hex()],
-            )
-            if cursor.fetchone():
-                found.append(table)
-    return found
-
-
-def files_with(text, directory):
-    return [
-        path
-        for path in directory.rglob("*")
-        if path.is_file() and text.encode() in path.read_bytes()
-    ]
-
-
-def asked(project, *, key="person", type="string", value=PERSON, dry_run=False):
-    carried = Carried(key, type, value)
-    return open_erasure("user anna", project, carried, why="", dry_run=dry_run)
-
-
-def ended(task):
+def finished(task):
     task.refresh_from_db()
     return task
 
 
-def test_no_trace_is_left_in_any_table_or_file(
-    administrator, api, project, model, make_inference, blob_directory
+def traces(directory):
+    return tables_with(PERSON) + files_with(PERSON, directory)
+
+
+def erase_everywhere(project):
+    """Erase the person as a string and, because JSON values are apart, as a JSON leaf."""
+    task = open_task(project)
+    erase(task)
+    erase(open_task(project, key="story.of.name", type="json.string"))
+    return finished(task)
+
+
+def test_no_trace_of_a_record_is_left_in_any_table_or_file(
+    project, make_inference, blob_directory
 ):
-    other = RegisteredModel.objects.create(model_id="other", project=project)
     stored(make_inference, "plain")
+    assert traces(blob_directory)
+
+    task = erase_everywhere(project)
+
+    assert traces(blob_directory) == []
+    assert task.report["erased"] == {
+        "records": 1,
+        "protected": 0,
+        "soft_deleted": 0,
+        "objects": 3,
+    }
+    assert task.report["proof"] == {"looked_for": 4, "left": 0}
+
+
+def test_protected_and_soft_deleted_records_are_erased_too(
+    project, model, make_inference, blob_directory
+):
     stored(make_inference, "protected", is_protected=True)
     stored(make_inference, "hidden")
-    stored(make_inference, "elsewhere", to=other)
-    stored(make_inference, "somebody else", "Trillian")
     with transaction.atomic():
         removal.hide_records(model, model.inferences.filter(inference_id="hidden"))
-    # Carried once, and no more.
+
+    task = erase_everywhere(project)
+
+    assert traces(blob_directory) == []
+    assert task.report["erased"]["protected"] == 1
+    assert task.report["erased"]["soft_deleted"] == 1
+
+
+def test_records_of_every_model_of_the_project_are_erased(
+    project, model, make_inference, blob_directory
+):
+    other = RegisteredModel.objects.create(model_id="other", project=project)
+    stored(make_inference, "here")
+    stored(make_inference, "elsewhere", to=other)
+
+    task = erase_everywhere(project)
+
+    assert traces(blob_directory) == []
+    assert task.report["erased"]["records"] == 2
+
+
+def test_records_with_another_value_stay(
+    project, model, make_inference, blob_directory
+):
+    stored(make_inference, "a")
+    stored(make_inference, "somebody else", "Trillian")
+
+    erase_everywhere(project)
+
+    assert model.inferences.get().inference_id == "somebody else"
+    assert InferenceKey.objects.get(removed_at=None).inference_id == "somebody else"
+    assert len(files_with("Trillian", blob_directory)) == 3
+
+
+def test_a_corrected_record_stays_without_its_history_and_marker(
+    project, model, make_inference, blob_directory
+):
     stored(make_inference, "corrected")
     metadata_edits.put_value(
         "test", model, "corrected", typed("person", "Trillian"), replace=True
     )
     metadata_edits.remove_value("test", model, "corrected", "story")
-    InferencePayload.objects.filter(data=PERSON, metadata__person__1="Trillian").update(
-        data=""
-    )
-    corrected = InferencePayload.objects.get(metadata__person__1="Trillian", data="")
-    for key in (corrected.data_storage_key, corrected.answer_storage_key):
+    InferencePayload.objects.update(data="")
+    payload = InferencePayload.objects.get()
+    for key in (payload.data_storage_key, payload.answer_storage_key):
         blobs.put(key, b"of Trillian")
-    # Staged, not yet stored; and an answer that is kept for repeats.
+    assert tables_with(PERSON) == ["inferences_metadatachange"]
+    assert len(files_with(PERSON, blob_directory)) == 1
+
+    task = erase_everywhere(project)
+
+    assert traces(blob_directory) == []
+    assert task.report["traces"]["history"] == 1
+    assert InferencePayload.objects.get().metadata["person"][1] == "Trillian"
+
+
+def test_a_staged_upload_with_the_value_is_erased(project, model, blob_directory):
     grant = uploads.grant("test", model, uploads.METADATA)
-    staged = {
-        "metadata": {
-            "standard_metadata": {},
-            "extended_metadata": [{"key": "person", "type": "string", "value": PERSON}],
-        }
-    }
-    blobs.put(grant.storage_key, json.dumps(staged).encode())
-    body = {
-        "inference_id": "created",
-        "data": {
-            "metadata": {
-                "standard_metadata": {
-                    "data_hash": hashlib.sha256(b"").hexdigest(),
-                    "data_size": 0,
-                    "task_type": "Object Detection",
-                    "inference_action": "detect",
-                },
-                "extended_metadata": [
-                    {"key": "person", "type": "string", "value": PERSON}
-                ],
-            }
-        },
-    }
+    blobs.put(grant.storage_key, json.dumps({"metadata": METADATA}).encode())
+    assert traces(blob_directory)
+
+    task = erase_everywhere(project)
+
+    assert traces(blob_directory) == []
+    assert task.report["traces"]["staged uploads"] == 1
+
+
+def test_an_answer_kept_for_repeats_is_erased(api, project, blob_directory, model):
+    body = {"inference_id": "created", "data": {"metadata": METADATA}}
     created = api.post(
         "/api/v1/models/yolo-harbour/inferences",
         body,
         headers={"Idempotency-Key": "k1"},
     )
     assert created.status_code == 201
-    # Somebody looks for it, and an actual waits for more of it.
-    for asked_for in (PERSON, "Trillian"):
-        query = urlencode({"metadata": f"person:string={asked_for}"})
-        model.saved_views.create(name=asked_for[:8], query=query, created_by="test")
-        reference = Reference("metadata", asked_for, "person")
+    assert "istore_idempotentcall" in tables_with(PERSON)
+
+    task = erase_everywhere(project)
+
+    assert traces(blob_directory) == []
+    assert task.report["traces"]["kept answers"] == 1
+
+
+def test_views_and_waiting_ground_truth_that_name_the_value_are_erased(
+    project, model, blob_directory
+):
+    for person in (PERSON, "Trillian"):
+        query = urlencode({"metadata": f"person:string={person}"})
+        model.saved_views.create(name=person[:8], query=query, created_by="test")
+        reference = Reference("metadata", person, "person")
         PendingTruth.objects.create(
             registered_model=model,
             awaited=str(reference),
@@ -187,62 +216,60 @@ def test_no_trace_is_left_in_any_table_or_file(
             actor="test",
             set_at=now(),
         )
-    assert tables_with(PERSON) and files_with(PERSON, blob_directory)
 
+    task = erase_everywhere(project)
+
+    assert traces(blob_directory) == []
+    assert task.report["traces"]["saved views"] == 1
+    assert task.report["traces"]["pending actuals"] == 1
+    assert model.saved_views.get().name == "Trillian"
+    assert "Trillian" in PendingTruth.objects.get().awaited
+
+
+def test_the_report_counts_what_went_and_does_not_quote_the_value(
+    administrator, project, make_inference
+):
+    stored(make_inference, "a")
     wanted = {"key": "person", "type": "string", "value": PERSON, "why": "Article 17"}
     answer = administrator.post(ADDRESS, wanted)
     assert answer.status_code == 201
-    erase(ErasureTask.objects.get())
-    # JSON is a value of its own.
-    leaf = {"key": "story.of.name", "type": "json.string", "value": PERSON}
-    administrator.post(ADDRESS, leaf)
-    erase(ErasureTask.objects.first())
 
-    assert tables_with(PERSON) == []
-    assert files_with(PERSON, blob_directory) == []
-    assert PendingTruth.objects.count() == model.saved_views.count() == 1
-    left = InferencePayload.objects.order_by("id").values_list("metadata__person__1")
-    assert {name for (name,) in left} == {"Trillian"}
-    assert InferenceKey.objects.filter(removed_at=None).count() == len(left) == 2
-    report = administrator.get(f"{ADDRESS}/{answer.json()['id']}").json()
-    assert report["state"] == "complete"
-    assert report["report"]["found"]["records"] == 5
-    assert report["report"]["erased"] == {
-        "records": 5,
-        "protected": 1,
-        "soft_deleted": 1,
-        "objects": 12,
-    }
-    assert report["report"]["left"]["records"] == 0
-    assert report["report"]["proof"] == {"looked_for": 17, "left": 0}
-    traces = report["report"]["traces"]
-    assert traces == {
-        "history": 1,
-        "kept answers": 1,
-        "pending actuals": 1,
-        "saved views": 1,
-        "source names": 0,
-        "staged uploads": 1,
-    }
-    assert PERSON not in json.dumps(report)
-    monitor = verification.report(verification.Scope(now(), project=project))
-    kinds = {each.kind for each in monitor.findings()}
-    assert not kinds - {
-        "size-differs",
-        "missing",
-    }  # the blobs of this test lie elsewhere
+    erase(ErasureTask.objects.get())
+
+    shown = administrator.get(f"{ADDRESS}/{answer.json()['id']}").json()
+    assert shown["state"] == "complete"
+    assert shown["report"]["found"]["records"] == 1
+    assert shown["report"]["erased"]["records"] == 1
+    assert shown["report"]["left"]["records"] == 0
+    assert shown["report"]["traces"] == dict.fromkeys(OURS, 0)
+    assert PERSON not in json.dumps(shown)
+
+
+def test_the_store_is_consistent_after_an_erasure(
+    project, model, make_inference, blob_directory
+):
+    stored(make_inference, "a")
+    stored(make_inference, "protected", is_protected=True)
+    make_inference({"person": "Trillian"}, inference_id="stays")
+
+    erase_everywhere(project)
+
+    assert model.inferences.get().inference_id == "stays"
+    report = verification.report(verification.Scope(now(), project=project))
+    assert list(report.findings()) == []
+    assert not report.unfinished
 
 
 def test_who_knows_the_value_or_an_id_can_prove_it(
     administrator, project, make_inference
 ):
     stored(make_inference, "a")
-    task = asked(project)
+    task = open_task(project)
     erase(task)
 
-    told = administrator.get(f"{ADDRESS}/{task.pk}").json()
-    said = bytes.fromhex(told["salt"]) + f"\0person\0string\0{PERSON}".encode()
-    assert hashlib.sha256(said).hexdigest() == told["value_digest"]
+    shown = administrator.get(f"{ADDRESS}/{task.pk}").json()
+    salted = bytes.fromhex(shown["salt"]) + f"\0person\0string\0{PERSON}".encode()
+    assert hashlib.sha256(salted).hexdigest() == shown["value_digest"]
     for name, included in (("a", True), ("b", False)):
         body = {"model_id": "yolo-harbour", "inference_id": name}
         answer = administrator.post(f"{ADDRESS}/{task.pk}/included", body)
@@ -260,7 +287,7 @@ def test_a_dry_run_counts_and_removes_nothing(
     task = ErasureTask.objects.get()
     erase(task)
 
-    assert ended(task).state == TaskState.COMPLETE
+    assert finished(task).state == TaskState.COMPLETE
     assert task.report == {
         "found": {
             "records": 1,
@@ -296,7 +323,7 @@ def test_values_of_every_type_are_met(
 
     ((_, kept),) = payload.metadata.items()
     assert Carried(key, type, value).is_in(kept)
-    erase(asked(project, key=key, type=type, value=value))
+    erase(open_task(project, key=key, type=type, value=value))
 
     assert [each.inference_id for each in model.inferences.all()] == ["other"]
 
@@ -305,7 +332,7 @@ def test_a_data_source_is_erased_by_its_name(project, model, make_inference):
     make_inference(inference_id="a", data_source="camera of Z")
     make_inference(inference_id="b", data_source="camera of T")
 
-    erase(asked(project, key="data_source", value="camera of Z"))
+    erase(open_task(project, key="data_source", value="camera of Z"))
 
     assert model.inferences.get().inference_id == "b"
     assert tables_with("camera of Z") == []
@@ -317,7 +344,7 @@ def test_another_project_is_not_touched(project, make_inference):
     )
     stored(make_inference, "a", to=other)
 
-    erase(asked(project))
+    erase(open_task(project))
 
     assert other.inferences.live().count() == 1
 
@@ -339,39 +366,39 @@ def test_a_worker_that_dies_leaves_the_rest_to_the_next(
     project, model, make_inference, settings, armed, place, monkeypatch
 ):
     settings.ISTORE_REMOVAL_BATCH = 2
-    asked_for: list[int] = []
-    holder = erasure.TraceHolder(of_records=lambda _, ids: asked_for.extend(ids) or 0)
+    row_ids: list[int] = []
+    holder = erasure.TraceHolder(of_records=lambda _, ids: row_ids.extend(ids) or 0)
     monkeypatch.setitem(erasure.trace_holders, "made of it", holder)
     for number in range(5):
         stored(make_inference, f"{number}")
     ids = list(model.inferences.values_list("id", flat=True))
-    task = asked(project)
+    task = open_task(project)
     # Killed: nothing of what follows a failure is written.
     monkeypatch.setattr(ErasureTask, "release", lambda *_: None)
     armed(f"{place}=raise")
     erase(ErasureTask.objects.get(pk=task.pk))
-    assert ended(task).state == TaskState.RUNNING
+    assert finished(task).state == TaskState.RUNNING
     armed("")
     ErasureTask.objects.update(lease_until=now() - LEASE)
     removal.RECORDS.finish(model)  # the beat may come first
 
     erase(ErasureTask.objects.get(pk=task.pk))
 
-    assert ended(task).state == TaskState.COMPLETE
+    assert finished(task).state == TaskState.COMPLETE
     assert task.report["erased"]["records"] == task.erased_count == 5
     assert task.erased.count() == 5
     assert task.report["proof"]["left"] == task.report["left"]["records"] == 0
-    assert set(asked_for) == set(ids)  # each was told to those who keep what is made
+    assert set(row_ids) == set(ids)
     assert tables_with(PERSON) == []
 
 
 def test_an_erasure_that_is_stopped_forgets_the_value(administrator, project):
-    task = asked(project)
+    task = open_task(project)
 
     answer = administrator.post(f"{ADDRESS}/{task.pk}/stop")
 
     assert answer.json()["state"] == "stopped"
-    assert ended(task).value == ""
+    assert finished(task).value == ""
     assert not task.resume()
 
 
@@ -406,7 +433,7 @@ def test_only_administrators_of_the_project_erase(api, api_as, project):
 
 
 def test_the_list_follows_its_cursor(administrator, project):
-    tasks = [str(asked(project, value=f"{number}").pk) for number in range(5)]
+    tasks = [str(open_task(project, value=f"{number}").pk) for number in range(5)]
 
     met, query = [], "?limit=2"
     while query:
@@ -426,10 +453,9 @@ def test_counting_needs_no_value_that_anybody_has(project, model):
 
 @pytest.mark.django_db(transaction=True)
 def test_the_lease_is_kept_while_other_places_are_searched(
-    project, model, make_inference, monkeypatch
+    project, model, make_inference, queue, monkeypatch
 ):
     monkeypatch.setattr(lease_keeper, "RENEW_SECONDS", 0.05)
-    monkeypatch.setattr(ErasureTask, "notify", lambda task: None)
     seen = []
 
     def slow(*_):
@@ -441,9 +467,9 @@ def test_the_lease_is_kept_while_other_places_are_searched(
     monkeypatch.setitem(
         erasure.trace_holders, "slow", erasure.TraceHolder(of_value=slow)
     )
-    task = asked(project)
+    task = open_task(project)
     erase(task)
 
-    assert ended(task).state == TaskState.COMPLETE
+    assert finished(task).state == TaskState.COMPLETE
     assert seen[1] > seen[0]
     assert task.lease_until is None

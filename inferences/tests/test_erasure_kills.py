@@ -14,7 +14,13 @@ from django.db import connection
 
 from inferences.models import RegisteredModel
 from inferences.models.erasure import ErasureTask
-from inferences.tests.test_erasure import PERSON, asked, files_with, stored, tables_with
+from inferences.tests.erasure_builders import (
+    PERSON,
+    files_with,
+    open_task,
+    stored,
+    tables_with,
+)
 from istore.db.clock import now
 from istore.tasks.tracking import TaskState
 
@@ -53,11 +59,10 @@ def test_a_worker_that_is_killed_again_and_again_leaves_nothing_behind(
     blob_directory,
     monkeypatch,
 ):
-    monkeypatch.setattr(ErasureTask, "notify", lambda task: None)
     for number in range(9):
         stored(make_inference, f"{number}")
     stored(make_inference, "other", "Trillian")
-    task = asked(project)
+    task = open_task(project)
 
     ends = [carry_out(task, blob_directory, place) for place in KILLS]
     assert ends == [-signal.SIGKILL] * len(KILLS)

@@ -21,8 +21,7 @@ from inferences.models.ground_truth import (
 )
 from inferences.store import removal
 from inferences.store.recording import record
-from inferences.tests.test_create_inference import body
-from inferences.tests.test_recording import new
+from inferences.tests.builders import body, new
 from istore.db import clock
 from istore.models import AuditEntry
 
@@ -57,10 +56,10 @@ def test_an_actual_is_given_shown_changed_and_taken_away(api, make_inference):
 
     assert first.status_code == second.status_code == 200, first.content
     assert first.json()["agrees"] is True
-    told = api.get(of("a")).json()
-    assert told["ground_truth"] == {"labels": ["tug"], "score": 0.7}
-    assert told["agrees"] is False
-    assert told["actor"].startswith("token ")
+    answer = api.get(of("a")).json()
+    assert answer["ground_truth"] == {"labels": ["tug"], "score": 0.7}
+    assert answer["agrees"] is False
+    assert answer["actor"].startswith("token ")
     assert api.delete(of("a")).json() == {"inference_id": "a"}
     assert api.get(of("a")).status_code == api.delete(of("a")).status_code == 404
 
@@ -72,24 +71,24 @@ def test_history_says_what_was_when_and_by_whom(api, make_inference):
     api.delete(of("a"))
     put(api, "a", label="ferry")
 
-    told = api.get(of("a") + "/history").json()["results"]
+    answer = api.get(of("a") + "/history").json()["results"]
 
-    assert [each["ground_truth"]["labels"] for each in told] == [
+    assert [each["ground_truth"]["labels"] for each in answer] == [
         ["ship"],
         ["tug"],
         ["ferry"],
     ]
-    assert [each["is_removal"] for each in told] == [False, True, False]
-    assert told[0]["until"] == told[1]["set_at"]
-    assert told[2]["until"] is None
-    assert told[0]["replaced_by"] == told[1]["actor"]
+    assert [each["is_removal"] for each in answer] == [False, True, False]
+    assert answer[0]["until"] == answer[1]["set_at"]
+    assert answer[2]["until"] is None
+    assert answer[0]["replaced_by"] == answer[1]["actor"]
 
 
 @pytest.mark.parametrize(
     ("truth", "pointer"),
     [
-        ({}, None),
-        ({"label": "ship", "text": "a"}, None),
+        ({}, ""),
+        ({"label": "ship", "text": "a"}, ""),
         ({"boxes": []}, "/boxes"),
         ({"label": ""}, "/labels/0"),
         ({"label": {"name": "ship"}}, "/labels/0"),
@@ -105,7 +104,7 @@ def test_an_actual_of_no_form_is_refused_by_name(api, make_inference, truth, poi
     response = put(api, "a", **truth)
 
     assert response.status_code == 400
-    assert pointer is None or response.json()["errors"][0]["pointer"] == pointer
+    assert [each["pointer"] for each in response.json()["errors"]] == [pointer]
     assert not GroundTruth.objects.exists()
 
 
@@ -163,9 +162,9 @@ def test_pending_actuals_are_listed_and_may_be_taken_back(api, model):
     put(api, "a", label="tug")
     join(api, {"metadata": {"key": "frame", "value": 7}, "label": "ship"})
 
-    told = api.get(TRUTHS + "/pending").json()
-    assert told["count"] == 2
-    assert told["results"][0]["ground_truth"] == {"labels": ["tug"]}
+    answer = api.get(TRUTHS + "/pending").json()
+    assert answer["count"] == 2
+    assert answer["results"][0]["ground_truth"] == {"labels": ["tug"]}
 
     gone = api.delete(TRUTHS + "/pending?awaited=metadata.frame%3D7")
     assert gone.json() == {"awaited": "metadata.frame=7"}
@@ -181,7 +180,7 @@ def test_many_are_joined_by_id_hash_and_metadata(api, make_inference):
     make_inference(inference_id="e", data_hash=b"\1" * 32)
     make_inference(inference_id="f")
 
-    told = join(
+    answer = join(
         api,
         {"metadata": {"key": "frame", "value": "7"}, "label": "by frame"},
         {"data_hash": "01" * 32, "label": "by hash"},
@@ -199,9 +198,9 @@ def test_many_are_joined_by_id_hash_and_metadata(api, make_inference):
         "d": "by hash",
         **dict.fromkeys("ef", "by id"),
     }
-    assert (told["actuals"], told["joined"], told["changed"]) == (6, 6, 6)
-    assert (told["waiting"], told["refused"]) == (1, 1)
-    assert told["refusals"][0]["place"] == "line 6"
+    assert (answer["actuals"], answer["joined"], answer["changed"]) == (6, 6, 6)
+    assert (answer["waiting"], answer["refused"]) == (1, 1)
+    assert answer["refusals"][0]["place"] == "line 6"
 
 
 def test_metadata_without_a_slot_is_joined_by_as_well(api, make_inference):
@@ -211,8 +210,8 @@ def test_metadata_without_a_slot_is_joined_by_as_well(api, make_inference):
     make_inference(keys, inference_id="a")
 
     for key, value in (("key_11", "value 11"), ("number_11", "11")):
-        told = join(api, {"metadata": {"key": key, "value": value}, "label": key})
-        assert told.json()["changed"] == 1, key
+        answer = join(api, {"metadata": {"key": key, "value": value}, "label": key})
+        assert answer.json()["changed"] == 1, key
 
 
 def test_the_same_again_changes_nothing_and_the_last_of_several_counts(
@@ -253,11 +252,11 @@ def test_removed_and_hidden_inferences_take_none(api, model, make_inference):
         response = put(api, name, label="ship")
         assert response.status_code == 409
         assert response.json()["code"] == "inference-deleted"
-    told = join(
+    answer = join(
         api, *[{"inference_id": name, "label": "ship"} for name in ("gone", "hidden")]
     ).json()
 
-    assert (told["removed"], told["changed"], told["waiting"]) == (2, 0, 0)
+    assert (answer["removed"], answer["changed"], answer["waiting"]) == (2, 0, 0)
     assert not GroundTruth.objects.exists()
     assert not PendingTruth.objects.exists()
 
@@ -311,9 +310,9 @@ def test_tables_are_joined_as_lines_are(api, make_inference, form, written):
         {"metadata.frame": n, "label": f"label {n}", "score": 0.5} for n in range(4)
     ]
 
-    told = api.post(TRUTHS, written(rows), content_type=form).json()
+    answer = api.post(TRUTHS, written(rows), content_type=form).json()
 
-    assert (told["actuals"], told["changed"], told["waiting"]) == (4, 3, 1)
+    assert (answer["actuals"], answer["changed"], answer["waiting"]) == (4, 3, 1)
     expected = {"labels": ["label 2"], "score": 0.5}
     assert api.get(of("i2")).json()["ground_truth"] == expected
 
@@ -352,9 +351,9 @@ def test_a_command_joins_files_and_names_what_it_refuses(
     with pytest.raises(CommandError, match="1 actuals were refused"):
         call_command("import_ground_truth", "yolo-harbour", path)
 
-    told = capsys.readouterr()
-    assert "truth.csv, row 3" in told.err
-    assert "3 actuals, 1 inferences joined (1 changed), 1 waiting" in told.out
+    output = capsys.readouterr()
+    assert "truth.csv, row 3" in output.err
+    assert "3 actuals, 1 inferences joined (1 changed), 1 waiting" in output.out
 
 
 def test_counts_and_audit_say_what_was_done(api, make_inference):
@@ -367,9 +366,9 @@ def test_counts_and_audit_say_what_was_done(api, make_inference):
         {"inference_id": "c", "label": "tug"},
     )
 
-    told = api.get(TRUTHS).json()
+    answer = api.get(TRUTHS).json()
 
-    assert told == {"given": 2, "agrees": 1, "differs": 1, "waiting": 1}
+    assert answer == {"given": 2, "agrees": 1, "differs": 1, "waiting": 1}
     entries = AuditEntry.objects.filter(action="ground_truth.join").order_by("pk")
     assert [each.details for each in entries] == [{"changed": 2}, {"waiting": 1}]
     put(api, "a", label="tug")
@@ -396,10 +395,10 @@ def test_pages_are_found_by_what_is_known_of_the_truth(
         put(api, name, label=label)
 
     path = "/api/v1/models/yolo-harbour/inferences/filter"
-    for asked in (
+    for request in (
         {"query": f"truth:{state}"},
         {"filter": {"ground_truth": state}},
         {"query": f"truth:{state} action:detect"},
     ):
-        told = api.post(path, asked, format="json").json()["results"]
-        assert sorted(each["inference_id"] for each in told) == list(found)
+        answer = api.post(path, request, format="json").json()["results"]
+        assert sorted(each["inference_id"] for each in answer) == list(found)

@@ -26,6 +26,7 @@ from inferences.store import removal
 from inferences.store.recording import NewInference, record
 from inferences.tests.builders import typed
 from istore import failpoints
+from istore.db import clock
 from istore.errors import Conflict
 
 IDS, FRAMES, LABELS = "abc", (1, 2), ("ship", "tug", "ferry")
@@ -161,7 +162,7 @@ def ticking(monkeypatch):
     ticks = count()
     start = datetime(2026, 1, 1, tzinfo=UTC)
     now = lambda: start + timedelta(seconds=next(ticks))  # noqa: E731
-    monkeypatch.setattr("istore.db.clock.now", now)
+    monkeypatch.setattr(clock, "now", now)
 
 
 def test_whatever_comes_in_whatever_order(project, ticking):

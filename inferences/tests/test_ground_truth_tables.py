@@ -415,8 +415,15 @@ BROKEN = pa.Array.from_buffers(
 def test_a_cell_of_every_type_is_a_value(array, value):
     assert values_of(array) == [value]
     assert values_of(pa.concat_arrays([array, array]).slice(1)) == [value]
-    if not pa.types.is_run_end_encoded(array.type):
-        assert values_of(pa.nulls(2, array.type)) == [None, None]
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [array.type for array, _ in READ if not pa.types.is_run_end_encoded(array.type)],
+    ids=lambda type_: str(type_)[:40],
+)
+def test_a_null_of_every_type_is_none(type_):
+    assert values_of(pa.nulls(2, type_)) == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from django.core.management import call_command
 from django.db.models import Sum
 
 from inferences.maintenance import compaction
+from inferences.management.commands import make_partitions as command
 from inferences.models import InferenceKey, MetadataKeyCount
 from inferences.store.partitions import make_ahead, upper_bound
 from inferences.tasks import compact_metadata_counts, free_tombstones, make_partitions
@@ -82,9 +83,7 @@ def test_partitions_are_made_once_and_the_command_tells_of_them():
 
 def test_the_command_says_what_it_made(monkeypatch):
     later = now() + timedelta(days=100)
-    monkeypatch.setattr(
-        "inferences.management.commands.make_partitions.now", lambda: later
-    )
+    monkeypatch.setattr(command, "now", lambda: later)
     out = StringIO()
     call_command("make_partitions", stdout=out)
 

@@ -13,7 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from inferences.models import InferencePayload
-from inferences.tests.test_create_inference import body
+from inferences.tests.builders import body
 
 
 def test_a_file_of_lines_is_stored_and_a_repeat_stores_nothing(model, tmp_path, capsys):
@@ -38,9 +38,9 @@ def test_lines_that_cannot_be_read_are_named_and_the_rest_is_stored(
     with pytest.raises(CommandError, match="3 inferences were refused"):
         call_command("import_inferences", "yolo-harbour", path)
 
-    told = capsys.readouterr().err
-    assert "old.ndjson, line 2" in told
-    assert "old.ndjson, line 4: extra" in told
+    output = capsys.readouterr().err
+    assert "old.ndjson, line 2" in output
+    assert "old.ndjson, line 4: extra" in output
     assert model.inferences.count() == 1
 
 
@@ -233,10 +233,10 @@ def test_nan_in_the_metadata_of_a_line_is_missing(api, model, tmp_path):
     path.write_bytes(gzip.compress("\n".join(lines[:5]).encode()))
 
     batch = "/api/v1/models/yolo-harbour/inferences/batch"
-    told = api.post(batch, "\n".join(lines), content_type="application/x-ndjson")
+    answer = api.post(batch, "\n".join(lines), content_type="application/x-ndjson")
     call_command("import_inferences", "yolo-harbour", path)
 
-    status = [each["status"] for each in told.json()["results"]]
+    status = [each["status"] for each in answer.json()["results"]]
     assert status == ["created"] * 5 + ["refused"]
     found = metadata_of(model)
     assert found["a"] == found["b"] == {}

@@ -13,6 +13,8 @@ from inferences.models.erasure import ErasureTask
 from inferences.store import removal, soft_deletion
 from istore.models import Membership, Project, Role
 
+pytestmark = pytest.mark.usefixtures("queue")
+
 
 @pytest.fixture
 def person(project):
@@ -33,12 +35,6 @@ def hidden(model, make_inference):
     with transaction.atomic():
         removal.hide_records(model, model.inferences.all())
     return model
-
-
-@pytest.fixture(autouse=True)
-def no_broker(monkeypatch):
-    monkeypatch.setattr(ErasureTask, "notify", lambda task: None)
-    monkeypatch.setattr("inferences.web.deleted.notify_removals", lambda key: None)
 
 
 DELETED = reverse("inferences:deleted", args=["yolo-harbour"])

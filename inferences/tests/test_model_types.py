@@ -15,143 +15,16 @@ from inferences.predictions.columns import actual_of, prediction_of
 from inferences.predictions.model_types import MODEL_TYPES, type_of
 from inferences.predictions.model_types.base import Takes
 from inferences.predictions.parse import deconstruct
-from inferences.tests.test_create_inference import body
+from inferences.tests.model_type_cases import (
+    CASES,
+    CLASSES,
+    INFERENCES,
+    SPANS,
+    given,
+)
 from inferences.web.view_models.contents import pieces
 from protocols.open_inference import rows
 from protocols.open_inference.actions import action_of
-
-INFERENCES = "/api/v1/models/yolo-harbour/inferences"
-POINTS = [[{"x": 1, "y": 1}, {"x": 9, "y": 1}, {"x": 9, "y": 9}]]
-BOX = {"label": "ship", "score": 0.9, "xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}
-TURNED = {"label": "ship", "score": 0.9, "cx": 0.5, "cy": 0.5, "w": 0.2, "h": 0.1}
-CLASSES = [{"label": "good", "score": 0.8}, {"label": "bad", "score": 0.2}]
-SPANS = [
-    {"label": "PER", "start": 0, "end": 4, "score": 0.9},
-    {"label": "LOC", "start": 14, "end": 23, "score": 0.8},
-]
-FORECAST = {
-    "values": [3.0, 5.0, 4.0],
-    "times": ["mon", "tue", "wed"],
-    "lower": [2.0, 4.0, 3.0],
-    "upper": [4.0, 6.0, 5.0],
-    "history": [1.0, 2.0],
-}
-CHAT = {
-    "messages": [
-        {"role": "user", "content": "Hi"},
-        {"role": "assistant", "content": "Hello there"},
-    ]
-}
-
-# Task: the part of a create, what finds it, what the page says, export columns.
-CASES = {
-    TaskType.IMAGE_CLASSIFICATION: (
-        {"image_classification": CLASSES},
-        "label:good score>0.7",
-        ["Classes", "good"],
-        {
-            "label": "good",
-            "score": 0.8,
-            "labels": ["good", "bad"],
-            "scores": [0.8, 0.2],
-        },
-    ),
-    TaskType.TEXT_CLASSIFICATION: (
-        {"text_classification": CLASSES},
-        "label:good score>0.7",
-        ["Classes", "good"],
-        {
-            "label": "good",
-            "score": 0.8,
-            "labels": ["good", "bad"],
-            "scores": [0.8, 0.2],
-        },
-    ),
-    TaskType.TABULAR_CLASSIFICATION: (
-        {"classification": CLASSES},
-        "label:good score>0.7",
-        ["Classes", "good"],
-        {
-            "label": "good",
-            "score": 0.8,
-            "labels": ["good", "bad"],
-            "scores": [0.8, 0.2],
-        },
-    ),
-    TaskType.OBJECT_DETECTION: (
-        {"object_detection": [BOX]},
-        "label:ship",
-        ["Found", "ship"],
-        {
-            **{"label": "ship", "score": 0.9, "labels": ["ship"], "scores": [0.9]},
-            "boxes": json.dumps([BOX], separators=(",", ":")).replace(":1,", ":1.0,"),
-        },
-    ),
-    TaskType.ORIENTED_OBJECT_DETECTION: (
-        {"oriented_object_detection": [{**TURNED, "r": 0.3}]},
-        "label:ship",
-        ["Found", "ship"],
-        None,
-    ),
-    TaskType.IMAGE_SEGMENTATION: (
-        {"image_segmentation": [{"label": "ship", "score": 0.9, "contours": POINTS}]},
-        "label:ship",
-        ["Found", "ship"],
-        None,
-    ),
-    TaskType.NAMED_ENTITIES: (
-        {"named_entities": SPANS, "inputs": {"text": "Anna lives in Rotterdam."}},
-        "label:LOC score<0.85",
-        ["Entities", "<mark", "Rotterdam", "PER"],
-        {
-            **{"label": "PER", "score": 0.9, "labels": ["PER", "LOC"]},
-            **{"scores": [0.9, 0.8]},
-            "entities": json.dumps(SPANS, separators=(",", ":")),
-        },
-    ),
-    TaskType.RANKING: (
-        {"ranking": [{"item": "b", "score": 2.5}, {"item": "a", "score": 7.0}]},
-        "label:a score>5",
-        ["Ranking", "7.000"],
-        {"ranking": ["a", "b"], "scores": [7.0, 2.5]},
-    ),
-    TaskType.TABULAR_REGRESSION: (
-        {"regression": {"value": 42.5, "lower": 40, "upper": 45}},
-        "meta.prediction>42.4 meta.prediction<=42.5",
-        ["Prediction", "42.5", "Between 40 and 45"],
-        {"value": 42.5, "lower": 40.0, "upper": 45.0},
-    ),
-    TaskType.MULTI_OUTPUT: (
-        {"multi_output": {"price": 12.5, "colour": "red"}},
-        "meta.prediction.price=12.5 meta.prediction.colour=red",
-        ["Outputs", "price", "red"],
-        {"values": '{"price":12.5,"colour":"red"}'},
-    ),
-    TaskType.TIME_SERIES: (
-        {"time_series": FORECAST},
-        "meta.prediction.max=5.0 meta.prediction.last<4.5 meta.prediction.mean=4.0",
-        ["Forecast", 'class="band"', "wed"],
-        {"series": [3.0, 5.0, 4.0], "times": ["mon", "tue", "wed"]},
-    ),
-    TaskType.TEXT_GENERATION: (
-        {"text_generation": {**CHAT, "finish_reason": "stop"}},
-        "meta.prediction contains there meta.finish_reason=stop",
-        ["Text", "turn-assistant", "Hello there", "ended by"],
-        {"text": "Hi\n\nHello there"},
-    ),
-    TaskType.IMAGE_EMBEDDING: (
-        {"embedding": [0.1, -0.2, 0.3]},
-        "no:detections OR *",
-        ["Embedding", "3 numbers"],
-        {},
-    ),
-    TaskType.TEXT_EMBEDDING: (
-        {"embedding": [0.1, -0.2, 0.3]},
-        "*",
-        ["Embedding", "3 numbers"],
-        {},
-    ),
-}
 
 
 @pytest.fixture
@@ -172,13 +45,6 @@ def of_task(model):
     return change
 
 
-def given(inference_id: str, parts: dict, **fields) -> dict:
-    made = body(inference_id, **fields)
-    metadata = made["data"]["metadata"]
-    made["data"] = {**parts, "metadata": metadata}
-    return made
-
-
 def test_every_task_is_described():
     assert {each.task for each in MODEL_TYPES} == set(TaskType) == set(CASES)
     assert all(form in FORMS for each in MODEL_TYPES for form in each.forms)
@@ -196,7 +62,7 @@ def test_protocols_go_by_words_of_the_name_that_say_what_the_type_says(type_):
 @pytest.mark.parametrize("task", CASES)
 def test_a_model_type_is_stored_found_shown_and_exported(api, person, of_task, task):
     model = of_task(task)
-    parts, query, shown, columns = CASES[task]
+    parts, query, shown, _ = CASES[task]
 
     created = api.post(INFERENCES, given("a", parts), format="json")
     assert created.status_code == 201, created.content
@@ -211,13 +77,22 @@ def test_a_model_type_is_stored_found_shown_and_exported(api, person, of_task, t
         assert each in page.content.decode(), each
     listed = person.get(reverse("inferences:browse", args=[model.model_id]))
     assert listed.status_code == 200
-    if columns is not None:
-        said = deconstruct(parts, task_type=task, embedding_size=model.embedding_size)
-        made = prediction_of(task, said)
-        assert {k: made[k] for k in columns if k != "boxes"} == {
-            k: v for k, v in columns.items() if k != "boxes"
-        }
-        assert made.keys() <= set(type_of(task).names)
+
+
+@pytest.mark.parametrize(
+    "task", [task for task, (*_, columns) in CASES.items() if columns is not None]
+)
+def test_the_columns_of_a_model_type_are_those_of_its_answers(of_task, task):
+    model = of_task(task)
+    parts, _, _, columns = CASES[task]
+
+    answer = deconstruct(parts, task_type=task, embedding_size=model.embedding_size)
+    made = prediction_of(task, answer)
+
+    assert made.keys() <= set(type_of(task).names)
+    assert {k: made[k] for k in columns if k != "boxes"} == {
+        k: v for k, v in columns.items() if k != "boxes"
+    }
 
 
 @pytest.mark.parametrize(
@@ -287,9 +162,9 @@ V2 = {
 
 @pytest.mark.parametrize("task", V2)
 def test_answers_of_servers_are_read_by_the_task_of_their_model(task):
-    said = deconstruct([V2[task]], task_type=task)
+    answer = deconstruct([V2[task]], task_type=task)
 
-    assert said.understood
+    assert answer.understood
     expected = {
         TaskType.TABULAR_REGRESSION: {"value": 42.5},
         TaskType.TIME_SERIES: {"series": [3.0, 5.0, 4.0]},
@@ -298,11 +173,11 @@ def test_answers_of_servers_are_read_by_the_task_of_their_model(task):
         TaskType.TEXT_GENERATION: {"text": "Once upon"},
         TaskType.NAMED_ENTITIES: {"label": "PER"},
     }[task]
-    assert expected.items() <= prediction_of(task, said).items()
+    assert expected.items() <= prediction_of(task, answer).items()
 
 
 def test_a_chat_completion_is_text_whatever_the_task():
-    said = deconstruct(
+    answer = deconstruct(
         {
             "choices": [
                 {
@@ -314,9 +189,9 @@ def test_a_chat_completion_is_text_whatever_the_task():
         }
     )
 
-    assert said.content.messages[0].text == "Hello"
-    assert (said.content.finish_reason, said.content.tokens) == ("stop", 7)
-    assert said.pairs is None
+    assert answer.content.messages[0].text == "Hello"
+    assert (answer.content.finish_reason, answer.content.tokens) == ("stop", 7)
+    assert answer.pairs is None
 
 
 def test_what_stands_beside_an_answer_is_shown(api, person, of_task):
@@ -339,9 +214,9 @@ def test_what_stands_beside_an_answer_is_shown(api, person, of_task):
     ]
     assert api.post(INFERENCES, made, format="json").status_code == 201
 
-    told = person.get(reverse("inferences:detail", args=[model.model_id, "a"]))
+    answer = person.get(reverse("inferences:detail", args=[model.model_id, "a"]))
 
-    page = told.content.decode()
+    page = answer.content.decode()
     for each in (
         "Feature contributions",
         "income",
@@ -403,7 +278,7 @@ def test_actuals_have_the_columns_of_predictions():
 
 
 def test_pieces_of_a_text_are_the_text():
-    said = deconstruct(
+    answer = deconstruct(
         [
             {"label": "A", "start": 2, "end": 5},
             {"label": "B", "start": 3, "end": 4},
@@ -412,7 +287,7 @@ def test_pieces_of_a_text_are_the_text():
         task_type="Named Entity Recognition",
     )
 
-    cut = pieces("0123456789", said.content.entities, len)
+    cut = pieces("0123456789", answer.content.entities, len)
 
     assert "".join(piece.text for piece in cut) == "0123456789"
     assert [(piece.text, piece.label) for piece in cut] == [

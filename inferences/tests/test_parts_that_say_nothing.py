@@ -18,16 +18,8 @@ from datasets.models import AddingTask, Dataset
 from exports.models import ExportSchedule, ExportTask
 from inferences.models import InferencePayload, MetadataChange, RegisteredModel
 from inferences.store import removal
-from inferences.tests.test_filters_against_reference import (
-    EXAMPLES,
-    Store,
-    contract,
-    many,
-    records,
-    same,
-    store,
-    trees,
-)
+from inferences.tests.reference_questions import contract, many, trees
+from inferences.tests.reference_store import EXAMPLES, Store, records, same, store
 from istore.models import AuditEntry, Role
 
 MODEL = "/api/v1/models/reference"

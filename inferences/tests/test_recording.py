@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +7,6 @@ import pytest
 from inferences.models import (
     SLOTS,
     Detection,
-    InferenceAction,
     InferenceKey,
     InferencePayload,
     OverflowNumber,
@@ -16,19 +14,8 @@ from inferences.models import (
     RegisteredModel,
 )
 from inferences.models.row_ids import LOW_BITS, ROOM, first_id_at, moment_of
-from inferences.store.recording import NewInference, Outcome, record
-
-MOMENT = datetime(2025, 6, 1, 12, 0, 0, 123456, tzinfo=UTC)
-
-
-def new(inference_id: str = "a", **fields) -> NewInference:
-    defaults = {
-        "inference_id": inference_id,
-        "inference_action": InferenceAction.DETECT,
-        "data_hash": hashlib.sha256(b"picture").digest(),
-        "created_at": MOMENT,
-    }
-    return NewInference(**defaults | fields)
+from inferences.store.recording import Outcome, record
+from inferences.tests.builders import MOMENT, new
 
 
 def test_the_id_holds_the_moment(model):

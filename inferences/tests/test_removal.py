@@ -72,7 +72,7 @@ def test_a_second_removal_finds_nothing(model, make_inference):
 def test_another_models_row_with_the_same_id_stays(model, make_inference, project):
     from inferences.models import RegisteredModel
     from inferences.store.recording import record
-    from inferences.tests.test_recording import new
+    from inferences.tests.builders import new
 
     other = RegisteredModel.objects.create(model_id="other", project=project)
     assert record(model, [new("a")]) == record(other, [new("a")]) == {"a": Outcome.NEW}

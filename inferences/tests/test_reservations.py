@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import threading
 from datetime import timedelta
@@ -20,21 +19,13 @@ from inferences.store.reading import find_inference
 from inferences.store.recording import Outcome, record
 from inferences.store.removal import remove_one
 from inferences.store.reservations import State, Wish, free_old, release, reserve
-from inferences.tests.test_recording import new
+from inferences.tests.builders import digest, new, wish
 from ingest.models import DeadLetter
 from ingest.tasks import free_reservations
 from istore.checks.verification import Scope
 from istore.db.clock import now
 
 pytestmark = pytest.mark.django_db
-
-
-def digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
-
-
-def wish(model, inference_id: str = "a", call: str = "first") -> Wish:
-    return Wish(model.pk, inference_id, digest(call))
 
 
 def test_a_free_id_is_reserved_once_and_shared_by_the_same_call(model):

@@ -122,12 +122,14 @@ def test_a_page_says_that_the_database_is_gone(client, address):
     assert "A server behind this one does not answer." in response.content.decode()
 
 
-def test_a_fault_of_ours_is_a_page_as_well(client, model, monkeypatch):
-    def broken(*_: object) -> None:
-        raise RuntimeError("broken")
+def test_a_fault_of_ours_is_a_page_as_well(client, model):
+    def broken(execute, sql, values, many, context):
+        if "inferences_inference" in str(sql):
+            raise RuntimeError("broken")
+        return execute(sql, values, many, context)
 
-    monkeypatch.setattr("inferences.web.browsing.counting.facets", broken)
-    response = client.get(f"/models/{model.model_id}/facets")
+    with connection.execute_wrapper(broken):
+        response = client.get(f"/models/{model.model_id}/facets")
 
     assert response.status_code == 500
     assert "Something went wrong on our side." in response.content.decode()

@@ -146,6 +146,18 @@ def test_a_label_is_taken_back_where_nobody_changed_it_since(
     assert b'data-id="old"' in found.content
 
 
+def test_a_label_of_a_type_that_there_is_not_changes_nothing(
+    client, model, make_inference
+):
+    make_inference(inference_id="a")
+    label = {"key": "seen", "type": "colour", "value": "yes", "sure": "true"}
+    page = client.post(
+        f"{MODEL}/selection/label", {**label, "inference_id": "a"}, follow=True
+    )
+    assert "A type is one of string, int, float, json." in page.content.decode()
+    assert metadata(model, "a") == {}
+
+
 def test_what_another_person_labelled_is_not_taken_back(client, model, make_inference):
     make_inference(inference_id="a")
     value = MetadataValue("seen", "string", "yes")
@@ -166,6 +178,7 @@ def test_what_another_person_labelled_is_not_taken_back(client, model, make_infe
         {"since": "x"},
         {"until": ""},
         {"type": "int"},
+        {"type": "colour"},
         {"key": ""},
         {"key": "a\0b"},
     ],

@@ -1,4 +1,4 @@
-"""``manage.py verify``: nothing on a healthy store, and each kind of damage that is planted."""
+"""Verification: nothing on a healthy store, and each kind of damage that is planted."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import json
 import os
 import time
 from datetime import timedelta
-from io import StringIO
 
 import pytest
-from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
@@ -31,7 +29,7 @@ from inferences.store import removal, soft_deletion, uploads
 from istore import blobs, failpoints
 from istore.checks import verification
 from istore.db.clock import now
-from istore.models import Project, VerifyRun
+from istore.models import Project
 
 PICTURE, ANSWER = b"picture", b'{"outputs": []}'
 LONG_AGO = 30 * 3600
@@ -274,42 +272,21 @@ def plant_old_input_intent(model, row, folder, directory):
     )
 
 
-DAMAGE = [
-    # what is planted, what is found, and whether repair leaves a clean store
-    (plant_input_missing, ["missing"], False),
-    (plant_answer_missing, ["missing"], False),
-    (plant_marker_missing, ["missing"], False),
-    (plant_other_size, ["size-differs"], False),
-    (plant_unnamed_beside, ["unnamed"], True),
-    (plant_unnamed_folder, ["unnamed"], True),
-    (plant_unnamed_in_an_odd_hour, ["unnamed"], True),
-    (plant_of_no_model, ["of-no-model"], True),
-    (plant_of_no_project, ["of-no-model"], True),
-    (plant_unrecorded, ["unrecorded"], False),
-    (plant_partial, ["partial"], True),
-    (plant_partial_upload, ["partial"], True),
-    (plant_staged_without_grant, ["unnamed"], True),
-    (plant_expired_grant, ["grant-expired"], True),
-    (plant_payload_missing, ["counts-differ", "unrecorded", "without-payload"], False),
-    (
-        plant_row_missing,
-        [
-            "counts-differ",
-            "detection-alone",
-            "detections-differ",
-            "history-alone",
-            "key-alone",
-            "number-alone",
-            "payload-alone",
-            "recent embedding-alone",
-            "unrecorded",
-        ],
-        False,
-    ),
-    (plant_key_missing, ["without-key"], True),
-    (plant_key_removed, ["without-key"], True),
-    (plant_detection_missing, ["detections-differ"], True),
-    (plant_detection_too_many, ["detections-differ"], True),
+REPAIRABLE = [
+    # what is planted, and what is found
+    (plant_unnamed_beside, ["unnamed"]),
+    (plant_unnamed_folder, ["unnamed"]),
+    (plant_unnamed_in_an_odd_hour, ["unnamed"]),
+    (plant_of_no_model, ["of-no-model"]),
+    (plant_of_no_project, ["of-no-model"]),
+    (plant_partial, ["partial"]),
+    (plant_partial_upload, ["partial"]),
+    (plant_staged_without_grant, ["unnamed"]),
+    (plant_expired_grant, ["grant-expired"]),
+    (plant_key_missing, ["without-key"]),
+    (plant_key_removed, ["without-key"]),
+    (plant_detection_missing, ["detections-differ"]),
+    (plant_detection_too_many, ["detections-differ"]),
     (
         plant_side_rows_alone,
         [
@@ -318,43 +295,110 @@ DAMAGE = [
             "number-alone",
             "recent embedding-alone",
         ],
-        True,
     ),
-    (plant_count, ["counts-differ"], True),
-    (plant_count_lost, ["counts-differ"], True),
-    (plant_hidden, ["hidden-for-no-reason"], False),  # protected: then it is shown
-    (plant_shown, ["deleted-but-shown"], False),
-    (plant_protected_hidden, ["protected-but-hidden"], True),
-    (plant_protected_expiring, ["protected-but-expiring"], True),
-    (plant_old_intent, ["intent-open"], True),
-    (plant_old_input_intent, ["intent-open"], True),
+    (plant_count, ["counts-differ"]),
+    (plant_count_lost, ["counts-differ"]),
+    (plant_protected_hidden, ["protected-but-hidden"]),
+    (plant_protected_expiring, ["protected-but-expiring"]),
+    (plant_old_intent, ["intent-open"]),
+    (plant_old_input_intent, ["intent-open"]),
 ]
+NOT_REPAIRABLE = [
+    # what is planted, what is found, and what is still found after a repair
+    (plant_input_missing, ["missing"], ["missing"]),
+    (plant_answer_missing, ["missing"], ["missing"]),
+    (plant_marker_missing, ["missing"], ["missing"]),
+    (plant_other_size, ["size-differs"], ["size-differs"]),
+    (plant_unrecorded, ["unrecorded"], ["unrecorded"]),
+    (
+        plant_payload_missing,
+        ["counts-differ", "unrecorded", "without-payload"],
+        ["unrecorded", "without-payload"],
+    ),
+    (
+        plant_row_missing,
+        [
+            "counts-differ",
+            "detection-alone",
+            "history-alone",
+            "key-alone",
+            "number-alone",
+            "payload-alone",
+            "recent embedding-alone",
+        ],
+        ["unrecorded"],  # of what a removed row named, only its objects are left
+    ),
+    # The record is protected, so a repair that agrees with its payload hides it,
+    # and the next one shows it.
+    (plant_hidden, ["hidden-for-no-reason"], ["protected-but-hidden"]),
+    (plant_shown, ["deleted-but-shown"], ["protected-but-hidden"]),
+]
+DAMAGE = REPAIRABLE + [damage[:2] for damage in NOT_REPAIRABLE]
 
 
-@pytest.mark.parametrize(
-    ("plant", "expected", "is_mended"),
-    DAMAGE,
-    ids=[plant.__name__.removeprefix("plant_") for plant, _, _ in DAMAGE],
-)
-def test_each_damage_is_found_and_mended_if_it_can_be(
-    healthy, model, folder, blob_directory, plant, expected, is_mended
+def each_of(names, damages):
+    ids = [damage[0].__name__.removeprefix("plant_") for damage in damages]
+    return pytest.mark.parametrize(names, damages, ids=ids)
+
+
+@each_of(("plant", "expected"), DAMAGE)
+def test_each_damage_is_found_and_looking_changes_nothing(
+    healthy, model, folder, blob_directory, plant, expected
 ):
     plant(model, healthy, folder, blob_directory)
     old(blob_directory)
 
     found = verify()
-    assert set(kinds(found)) <= set(expected) and found
+
+    assert kinds(found) == expected
     assert not any(finding.repaired for finding in found)
-    assert kinds(verify()) == kinds(found)  # looking changes nothing
+    assert kinds(verify()) == expected
+
+
+@each_of(("plant", "expected"), REPAIRABLE)
+def test_a_repair_of_what_can_be_repaired_leaves_a_clean_store(
+    healthy, model, folder, blob_directory, plant, expected
+):
+    plant(model, healthy, folder, blob_directory)
+    old(blob_directory)
 
     repaired = verify(repair=True)
-    assert set(kinds(found)) <= set(kinds(repaired))
-    if is_mended:
-        assert all(finding.repaired for finding in repaired)
-        assert verify(deep=True) == []
-    restored = model.inferences.filter(inference_id="full")
-    if restored.exists():
-        assert restored.get().is_protected or plant is plant_old_input_intent
+
+    assert kinds(repaired) == expected
+    assert all(finding.repaired for finding in repaired)
+    assert verify(deep=True) == []
+
+
+@each_of(("plant", "expected", "remaining"), NOT_REPAIRABLE)
+def test_what_a_repair_cannot_mend_is_still_found_after_it(
+    healthy, model, folder, blob_directory, plant, expected, remaining
+):
+    plant(model, healthy, folder, blob_directory)
+    old(blob_directory)
+
+    repaired = verify(repair=True)
+
+    assert set(expected) <= set(kinds(repaired))
+    assert kinds(verify()) == remaining
+
+
+PROTECTED = [
+    damage
+    for damage in DAMAGE
+    if damage[0] not in (plant_row_missing, plant_old_input_intent)
+]
+
+
+@each_of(("plant", "expected"), PROTECTED)
+def test_a_repair_keeps_a_protected_record(
+    healthy, model, folder, blob_directory, plant, expected
+):
+    plant(model, healthy, folder, blob_directory)
+    old(blob_directory)
+
+    verify(repair=True)
+
+    assert model.inferences.get(inference_id="full").is_protected
 
 
 def test_only_a_deep_look_sees_other_bytes(healthy, folder, blob_directory):
@@ -534,86 +578,23 @@ def test_after_a_crash_at_any_step_repair_leaves_a_clean_store(
     assert verify(deep=True) == []
 
 
-# -- the command, and runs that are kept
-
-
-def command(*arguments):
-    out = StringIO()
-    code = 0
-    try:
-        call_command("verify", *arguments, stdout=out, stderr=out)
-    except SystemExit as end:
-        code = end.code
-    return code, out.getvalue()
-
-
-def test_the_exit_status_says_how_it_went(healthy, model, monkeypatch):
-    assert command() == (0, f"{len(verification.checks)} checks, 0 findings.\n")
-
-    plant_count(model, healthy, None, None)
-    code, said = command()
-    assert code == 1
-    assert "counts-differ: yolo-harbour (harbour) key_1 (int)" in said
-    code, said = command("--repair")
-    assert (code, "1 finding, 1 repaired." in said) == (1, True)
-    assert command()[0] == 0
-
-    def broken(scope):
-        raise OSError("The object store is away.")
-        yield
-
-    monkeypatch.setitem(verification.checks, "rows", verification.Check(broken))
-    code, said = command()
-    assert (code, "rows is unfinished: OSError" in said) == (2, True)
-
-
-def test_json_is_a_line_for_each_finding_and_one_for_the_end(healthy, model):
-    plant_count(model, healthy, None, None)
-
-    code, said = command("--json", "--project", "harbour", "--since", "2020-01-01")
-
-    finding, end = map(json.loads, said.splitlines())
-    assert code == 1
-    assert (finding["kind"], finding["repaired"]) == ("counts-differ", False)
-    assert end["found"] == {"counts-differ": 1}
-    assert end["unfinished"] == {}
-
-
 def test_with_a_clock_that_is_off_nothing_is_repaired(
-    healthy, model, folder, blob_directory, monkeypatch
+    healthy, model, folder, blob_directory, settings
 ):
     plant_unnamed_folder(model, healthy, folder, blob_directory)
     old(blob_directory)
-    at = now() + timedelta(minutes=6)
-    monkeypatch.setattr("istore.checks.verification.clock.now", lambda: at)
+    settings.ISTORE_CLOCK_SKEW_MAX_SECONDS = -1  # whatever the clock says, it is off
 
-    report = verification.report(verification.Scope(at, repair=True))
+    report = verification.report(verification.Scope(now(), repair=True))
     assert list(report.findings()) == []
     assert "clock-skew" in report.unfinished["clock"]
     assert report.exit_code == 2
     assert blobs.get(f"{folder[:-2]}u2/input") == b"x"
 
 
-def test_a_run_is_kept_for_the_page(healthy, model):
-    plant_count(model, healthy, None, None)
-
-    run = verification.run(verification.VERIFY, by="user anna")
-
-    assert VerifyRun.objects.get() == run
-    assert (run.finding_count, run.is_clean, run.by) == (1, False, "user anna")
-    assert run.sample[0]["kind"] == "counts-differ"
-    assert run.finished_at
-
-
-def test_memory_does_not_grow_with_rows(healthy, model, make_inference, monkeypatch):
+def test_memory_does_not_grow_with_rows(healthy, model, make_inference, settings):
     """Windows and pages are smaller than the store, and still leave no hole."""
-    monkeypatch.setattr("inferences.maintenance.consistency_checks.WINDOW", 2)
-    from inferences.maintenance import consistency_checks
-
-    end = consistency_checks.END_OF_WINDOW.replace("LIMIT 20000", "LIMIT 2")
-    monkeypatch.setattr(consistency_checks, "END_OF_WINDOW", end)
-    alone = consistency_checks.KEYS_ALONE.replace("LIMIT 20000", "LIMIT 2")
-    monkeypatch.setattr(consistency_checks, "KEYS_ALONE", alone)
+    settings.ISTORE_VERIFY_WINDOW = 2
     for number in range(5):
         make_inference(inference_id=f"{number}")
     assert verify() == []

@@ -44,7 +44,7 @@ from inferences.web.view_models.matches import detection_test
 from inferences.web.view_models.questions import COLUMNS, Question, Row
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import StoreError
-from istore.web.pages import render_page
+from istore.web.pages import htmx_of, render_page
 
 PAGE_SIZES = {"gallery": 24, "table": 30}  # enough to fill a large screen
 NEW_AT_ONCE = 24
@@ -71,7 +71,8 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
     here = reverse("inferences:browse", args=[model.project, model.model_id])
     address = f"{here}{question.pinned if question.cursor else question.link()}"
     counts = request.GET.get("counts") == "true"
-    if question.was_a_form and not request.htmx:
+    htmx = htmx_of(request)
+    if question.was_a_form and not htmx:
         return redirect(_counting(address) if counts else address)
     page, problem = _page(model, question)
     context = {
@@ -90,14 +91,14 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
         return render(request, "inferences/_more.html", context)
     if request.headers.get("HX-Target") == "browse":
         response = _whole(request, model, question, offered, context)
-    elif request.htmx and not request.htmx.boosted:
+    elif htmx and not htmx.boosted:
         response = render_page(
             request, "inferences/browse.html", "inferences/_results.html", context
         )
     else:
         response = _whole(request, model, question, offered, context)
     patch_vary_headers(response, ["HX-Request", "HX-Target"])
-    if request.htmx and not request.htmx.history_restore_request:
+    if htmx and not htmx.history_restore_request:
         response["HX-Push-Url"] = address
     return response
 

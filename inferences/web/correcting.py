@@ -18,7 +18,7 @@ from inferences.ground_truth.labels import Labels
 from inferences.ground_truth.truths import read_truth
 from inferences.ground_truth.upsert import find_truth, put_truth, remove_truth
 from inferences.models import Inference, RegisteredModel
-from inferences.models.metadata_values import MetadataValue
+from inferences.models.metadata_values import MetadataValue, metadata_type
 from inferences.predictions.geometry import stored_box
 from inferences.previews.pictures import Measure
 from inferences.store import metadata_edits, protection
@@ -89,7 +89,8 @@ def change_metadata(
                 messages.error(request, f"There is no {key} any more.")
         else:
             given = request.POST
-            value = MetadataValue(key, given.get("type", ""), given.get("value", ""))
+            type_ = metadata_type(given.get("type", ""))
+            value = MetadataValue(key, type_, given.get("value", ""))
             replace = "replace" in given
             metadata_edits.put_value(
                 caller, model, inference_id, value, replace=replace

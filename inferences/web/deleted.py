@@ -36,14 +36,14 @@ class Line:
     inference: Inference
 
     @property
-    def deleted_at(self) -> datetime:
+    def deleted_at(self) -> datetime | None:
         return self.inference.payload.deleted_at
 
     @property
     def goes_at(self) -> datetime | None:
         """When it is removed automatically (``ISTORE_SOFT_DELETE_DAYS``); None if never."""
         days = settings.ISTORE_SOFT_DELETE_DAYS
-        if not days or self.inference.is_protected:
+        if not days or self.inference.is_protected or self.deleted_at is None:
             return None
         return self.deleted_at + timedelta(days=days)
 
@@ -64,7 +64,8 @@ def deleted(request: HttpRequest, model_id: str) -> HttpResponse:
         problem = str(error)
     except OperationalError:
         problem = "This takes too long. Narrow the filter."
-    following = {"q": query, "below": found.next} if query else {"below": found.next}
+    following: dict[str, Any] = {"q": query} if query else {}
+    following["below"] = found.next
     context = {
         "model": model,
         "query": query,

@@ -56,7 +56,8 @@ class ErasureForm(forms.Form):
     )
 
     def clean(self) -> dict[str, Any]:
-        given = super().clean()
+        super().clean()
+        given = self.cleaned_data
         if not self.errors:
             if UNSTORABLE.search(given["key"] + given["value"] + given["why"]):
                 raise forms.ValidationError("A NUL has no place here.")

@@ -11,6 +11,7 @@ from inferences.models import BoxFormat, TaskType
 from istore.models import Project
 from istore.outside_ids import OUTSIDE_ID
 from istore.upstreams import check_upstream_url
+from istore.web.forms import set_rows
 
 LABELS_MAX = 10_000
 
@@ -65,7 +66,7 @@ class ModelSettingsForm(forms.Form):
         label="Number of the first class",
         choices=[(0, "0"), (1, "1, where 0 is the background")],
         coerce=int,
-        empty_value=0,
+        empty_value=0,  # type: ignore[arg-type]  # the stubs allow a text or None only
         initial=0,
         required=False,
         help_text="What the model's numbers count from. It counts for what is read from now "
@@ -88,7 +89,7 @@ class ModelSettingsForm(forms.Form):
     )
 
     def clean_upstream_url(self) -> str:
-        url = self.cleaned_data["upstream_url"]
+        url: str = self.cleaned_data["upstream_url"]
         if url:
             try:
                 check_upstream_url(url)
@@ -138,7 +139,7 @@ class NewModelForm(ModelSettingsForm):
 
     def __init__(self, *arguments: Any, projects: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.fields["project"].queryset = projects
+        set_rows(self, "project", projects)
 
     def clean_embedding_size(self) -> int:
-        return self.cleaned_data["embedding_size"] or 0
+        return int(self.cleaned_data["embedding_size"] or 0)

@@ -19,6 +19,7 @@ from inferences.web.errors import sentence
 from inferences.web.playground_calls import tensor_request, try_model
 from inferences.web.view_models.answers import answer_of_text
 from inferences.web.view_models.json_text import highlight
+from istore.accounts.access import person_of
 from istore.errors import StoreError
 from istore.models import Role
 
@@ -44,7 +45,7 @@ def try_it(request: HttpRequest, model_id: str) -> HttpResponse:
     status = 200
     if request.method == "POST":
         try:
-            tried = try_model(request.user, model, _body(request, model))
+            tried = try_model(person_of(request), model, _body(request, model))
         except ValueError as error:
             context["problem"], status = str(error), 400
         except StoreError as error:
@@ -74,7 +75,7 @@ def _body(request: HttpRequest, model: RegisteredModel) -> bytes:
     file = request.FILES.get("file")
     if file is None:
         raise ValueError("Choose a file first.")
-    if file.size > INPUT_MAX_BYTES:
+    if (file.size or 0) > INPUT_MAX_BYTES:
         raise ValueError(f"A file has at most {INPUT_MAX_BYTES // 1024**2} MiB here.")
     return tensor_request(model, name, file.read())
 

@@ -85,9 +85,8 @@ def try_model(user: User, model: RegisteredModel, body: bytes) -> Tried:
 
 def _ask(model: RegisteredModel, secret: str, body: bytes, seconds: float) -> Tried:
     parts = urlsplit(settings.ISTORE_PROXY_INTERNAL_URL)
-    kind = http.client.HTTPConnection
-    if parts.scheme == "https":
-        kind = http.client.HTTPSConnection
+    is_https = parts.scheme == "https"
+    kind = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
     path = f"{parts.path.rstrip('/')}/v2/models/{quote(model.model_id, safe='')}/infer"
     headers = {
         "Authorization": f"Bearer {secret}",

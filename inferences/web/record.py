@@ -7,7 +7,7 @@ from urllib.parse import quote
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -132,7 +132,9 @@ def similar(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespo
     try:
         with statement_timeout():
             page = query.page(model).inferences
-        others = [each for each in page if each.inference_id != inference_id]
+        others = [
+            inference for inference in page if inference.inference_id != inference_id
+        ]
         context["cards"] = cards(model, others[:SIMILAR_SHOWN], [])
     except (BadQuestion, OperationalError) as error:
         slow = isinstance(error, OperationalError)
@@ -144,7 +146,7 @@ def similar(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespo
 @require_safe
 def media(
     request: HttpRequest, model_id: str, inference_id: str, kind: str
-) -> HttpResponse:
+) -> HttpResponseBase:
     """Return the stored input or answer, or a preview of the input."""
     model = visible_model(request, model_id)
     inference = find_inference(model, inference_id)

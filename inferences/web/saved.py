@@ -81,15 +81,15 @@ def change(request: HttpRequest, model_id: str, view_id: int) -> HttpResponse:
         if "remove" in request.POST:
             view.delete()
             _note(request, model, "saved_view.delete", view.name)
-            said = f"The view {view.name} is removed."
-            messages.success(request, _undo(request, model, view, said))
+            message = f"The view {view.name} is removed."
+            messages.success(request, _undo(request, model, view, message))
         else:
             is_default = request.POST.get("default") == "true"
             model.saved_views.update(is_default=False)
             model.saved_views.filter(pk=view.pk).update(is_default=is_default)
             _note(request, model, "saved_view.put", view.name)
-            said = "is shown first" if is_default else "is no longer shown first"
-            messages.success(request, f"The view {view.name} {said}.")
+            message = "is shown first" if is_default else "is no longer shown first"
+            messages.success(request, f"The view {view.name} {message}.")
     return redirect(
         reverse("inferences:browse", args=[model.project, model.model_id])
         + "?view=gallery"
@@ -97,13 +97,13 @@ def change(request: HttpRequest, model_id: str, view_id: int) -> HttpResponse:
 
 
 def _undo(
-    request: HttpRequest, model: RegisteredModel, view: SavedView, said: str
+    request: HttpRequest, model: RegisteredModel, view: SavedView, message: str
 ) -> str:
     fields = [("name", view.name), ("query", view.query)]
     if view.is_default:
         fields.append(("default", "true"))
     address = reverse("inferences:saved-views", args=[model.project, model.model_id])
-    return with_undo(request, said, address, fields)
+    return with_undo(request, message, address, fields)
 
 
 def _note(request: HttpRequest, model: RegisteredModel, action: str, name: str) -> None:

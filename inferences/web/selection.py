@@ -21,7 +21,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from inferences.models import InferenceQuerySet, RegisteredModel
-from inferences.models.metadata_values import MetadataValue
+from inferences.models.metadata_values import MetadataValue, metadata_type
 from inferences.search.rare_label_scan import all_matching
 from inferences.store import metadata_edits, protection, removal
 from inferences.store.lookup import row_ids_of
@@ -244,9 +244,8 @@ def label(request: HttpRequest, model_id: str) -> HttpResponse:
 
 def _label(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> str:
     given = request.POST
-    value = MetadataValue(
-        given.get("key", "").strip(), given.get("type", ""), given.get("value", "")
-    )
+    type_ = metadata_type(given.get("type", ""))
+    value = MetadataValue(given.get("key", "").strip(), type_, given.get("value", ""))
     since = metadata_edits.latest_change()
     changed = metadata_edits.put_values(
         caller_of(request),
@@ -287,9 +286,8 @@ def unlabel(request: HttpRequest, model_id: str) -> HttpResponse:
     given = request.POST
     try:
         since, until = int(given.get("since", "")), int(given.get("until", ""))
-        value = MetadataValue(
-            given.get("key", ""), given.get("type", ""), given.get("value", "")
-        )
+        type_ = metadata_type(given.get("type", ""))
+        value = MetadataValue(given.get("key", ""), type_, given.get("value", ""))
         done = metadata_edits.take_back(
             caller_of(request), model, value, (since, until)
         )

@@ -156,7 +156,7 @@ def _figure(
 def _volume(
     request: HttpRequest, model: RegisteredModel, sides: list[Side]
 ) -> dict[str, Any]:
-    found = []
+    found: list[dict[str, Any]] = []
     for side in sides:
         with statement_timeout(summaries.EACH_SECONDS):
             drawn = sample(model, side.question.filters)

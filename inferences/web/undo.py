@@ -13,8 +13,8 @@ from django.template.loader import render_to_string
 
 
 def with_undo(
-    request: HttpRequest, said: str, address: str, fields: Sequence[tuple[str, str]]
+    request: HttpRequest, message: str, address: str, fields: Sequence[tuple[str, str]]
 ) -> str:
     """Return the sentence and the form as HTML, for ``django.contrib.messages``."""
-    context = {"said": said, "address": address, "fields": list(fields)}
+    context = {"said": message, "address": address, "fields": list(fields)}
     return render_to_string("inferences/_undo.html", context, request)

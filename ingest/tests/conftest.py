@@ -1,3 +1,4 @@
+import os
 import threading
 
 import pytest
@@ -12,7 +13,7 @@ from istore import failpoints
 @pytest.fixture(autouse=True)
 def quick_disk(monkeypatch):
     """That blobs are synced is tested where they are put."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture

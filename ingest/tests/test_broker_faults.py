@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from ingest import stream as streams
 from ingest.listener import Listener
 from ingest.stream import EventStream
-from ingest.tests.builders import capture
-from ingest.tests.test_events import make_event
+from ingest.tests.builders import capture, make_event
 from istore import best_effort_cache
 from istore.tasks import broker
 from istore.tests.broker_relay import Relay

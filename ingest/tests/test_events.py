@@ -4,22 +4,7 @@ import orjson
 import pytest
 
 from ingest.events import InferenceEvent, read_moment, written_moment
-
-
-def make_event(**changes):
-    at = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
-    values = {
-        "model_id": "harbour",
-        "inference_id": 'a/ü"b',
-        "request_received_at": at,
-        "request_forwarded_at": at + timedelta(microseconds=1),
-        "request_responded_at": at + timedelta(seconds=1),
-        "event_published_at": at + timedelta(seconds=2),
-        "data_storage_key": "1/2/2026/03/04/05/x/input",
-        "inference_storage_key": "1/2/2026/03/04/05/x/answer",
-        "metadata_storage_key": "1/2/2026/03/04/05/x/metadata",
-    }
-    return InferenceEvent(**values | changes)
+from ingest.tests.builders import make_event
 
 
 def test_an_event_comes_back_from_its_wire_form():

@@ -292,8 +292,8 @@ def test_a_poisonous_event_is_met_alone_and_its_neighbours_are_kept(
     assert stream.lag() == Lag(0, 0)
 
 
-def test_large_answers_are_written_in_portions(model, deliver, monkeypatch):
-    monkeypatch.setattr("ingest.listener.PORTION_BYTES", 100)
+def test_large_answers_are_written_in_portions(model, deliver, settings):
+    settings.ISTORE_LISTENER_PORTION_BYTES = 100
 
     deliver(*[capture(model, name) for name in "abc"])
 

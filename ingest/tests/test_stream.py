@@ -3,7 +3,7 @@ import redis
 from django.conf import settings
 
 from ingest.stream import GROUP, STREAM, EventStream, Lag
-from ingest.tests.test_events import make_event
+from ingest.tests.builders import make_event
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from inferences.models import InferencePayload
 from inferences.search import text
 from inferences.search.filters import matching
-from inferences.tests.test_model_types import INFERENCES, given
+from inferences.tests.model_type_cases import INFERENCES, given
 from ingest.tests.builders import DETECTED, capture
 from istore.models import Role
 
@@ -74,17 +74,26 @@ def test_a_warning_of_something_else_does_not_hide_it(stored):
         ({**DETECTED, "model_version": 7}, {}, "7"),
         (DETECTED, {"model_version": "8"}, "8"),
         ({**DETECTED, "model_version": "7"}, {"model_version": "8"}, "7"),
-        (DETECTED, {}, None),
-        ({**DETECTED, "model_version": ""}, {"model_version": None}, None),
     ],
 )
 def test_the_version_of_an_answer_is_kept(stored, model, answer, marker, version):
     payload = stored(answer=answer, **marker)
 
-    known = payload.metadata.get("model_version")
-    assert known == (None if version is None else ["string", version])
-    if version:
-        assert found(model, f"version:{version}") == {"a"}
+    assert payload.metadata["model_version"] == ["string", version]
+    assert found(model, f"version:{version}") == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "marker"),
+    [
+        (DETECTED, {}),
+        ({**DETECTED, "model_version": ""}, {"model_version": None}),
+    ],
+)
+def test_an_answer_without_a_version_has_none(stored, answer, marker):
+    payload = stored(answer=answer, **marker)
+
+    assert "model_version" not in payload.metadata
 
 
 def test_the_version_that_the_caller_gave_stays(stored):

@@ -10,6 +10,7 @@ import pytest
 
 from inferences.models import InferenceKey
 from inferences.store import removal
+from ingest import heartbeat
 from ingest import verification as ours
 from ingest.models import DeadLetter
 from ingest.stream import GROUP, STREAM, EventStream
@@ -17,6 +18,7 @@ from ingest.tests.builders import capture, published_now
 from istore import blobs
 from istore.checks import health, verification
 from istore.db.clock import now
+from istore.home import Home
 
 pytestmark = pytest.mark.django_db
 LONG_AGO = 30 * 3600
@@ -173,10 +175,13 @@ def test_without_redis_the_run_is_unfinished(settings):
     assert report.exit_code == 2
 
 
-def test_readiness_tells_that_the_listener_is_silent(monkeypatch, client, db):
-    monkeypatch.setattr("ingest.heartbeat.age", lambda: 90.0)
-    assert "90 s ago" in health.watched["listener"]()
+def test_readiness_tells_that_the_listener_is_silent(settings, tmp_path):
+    settings.ISTORE_HOME = Home(tmp_path)
+    assert health.watched["listener"]() is None  # none ever ran here
 
-    for seconds in (None, 3.0):
-        monkeypatch.setattr("ingest.heartbeat.age", lambda s=seconds: s)
-        assert health.watched["listener"]() is None
+    heartbeat.beat()
+    assert health.watched["listener"]() is None
+
+    before = time.time() - 90
+    os.utime(settings.ISTORE_HOME.run / "listener.alive", (before, before))
+    assert "90 s ago" in health.watched["listener"]()

@@ -8,14 +8,16 @@ same 404, so a caller cannot learn that something exists in another project.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from django.db.models import Q
 
 from istore.models import Membership, Project, Role, Token
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser, User
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
 
 
 class HasUser(Protocol):
@@ -24,11 +26,14 @@ class HasUser(Protocol):
     user: Any
 
 
+COUNTED = "istore.is_counted"  # in the META of a request that a rate limit has counted
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The author of a request: a person, or a token that was given to a program."""
 
-    user: AbstractBaseUser | None = None
+    user: User | AnonymousUser | None = None
     token: Token | None = None
 
     def __str__(self) -> str:
@@ -43,10 +48,10 @@ class Caller:
             return Q(pk__in=())
         if self.user.is_superuser:
             return Q()
-        held = Membership.objects.filter(user=self.user, role__in=role.at_least())
+        held = Membership.objects.filter(user=self.user.pk, role__in=role.at_least())
         return Q(pk__in=held.values("project"))
 
-    def visible_projects(self, role: Role = Role.VIEWER) -> Any:
+    def visible_projects(self, role: Role = Role.VIEWER) -> QuerySet[Project]:
         """Return the queryset of projects in which the caller has at least this role."""
         return Project.objects.filter(self.projects(role))
 
@@ -59,3 +64,8 @@ def caller_of(request: HasUser) -> Caller:
     """Return the caller of a request: the token of an API call, or the person of a session."""
     token = getattr(request, "auth", None)
     return Caller(request.user, token if isinstance(token, Token) else None)
+
+
+def person_of(request: HttpRequest) -> User:
+    """Return the person of a page that nobody sees without a log-in."""
+    return cast("User", request.user)

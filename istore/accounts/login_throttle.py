@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 from django import forms
 from django.conf import settings
@@ -34,7 +34,7 @@ from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.core import signing
 from django.db import connection, transaction
 from django.db.models.functions import Now
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.views.decorators.debug import sensitive_variables
 
 from istore.models import AuditEntry, LoginFailures
@@ -69,6 +69,9 @@ BRAKES = {
     LoginFailures.Kind.BROWSER: Brake(free=5, longest=900, forget=300),
 }
 Key = tuple[LoginFailures.Kind, str]
+Result = TypeVar("Result")
+# In the META of a request: the seconds of a delay, or the attempt with the right password.
+WAIT, ATTEMPT = "istore.password_wait", "istore.password_attempt"
 
 # The unique index (kind, digest) decides between attempts at once: the second waits for the
 # row. The UPDATE, and so RETURNING, skips the row while the delay lasts: no row means "too
@@ -192,7 +195,9 @@ def forget_old_failures() -> int:
 class ThrottledForm(forms.Form):
     """A form that checks a password of ``username`` no more often than the throttle allows."""
 
-    def look(self, request: HttpRequest, username: str, look: Callable[[], Any]) -> Any:
+    def look(
+        self, request: HttpRequest, username: str, look: Callable[[], Result]
+    ) -> Result:
         """Return the result of ``look``, which checks the password.
 
         Raises ``ValidationError`` within a delay, without calling ``look``.
@@ -200,7 +205,7 @@ class ThrottledForm(forms.Form):
         try:
             attempt = Attempt.begin(request, username)
         except TooSoon as error:
-            request.password_wait = error.seconds
+            request.META[WAIT] = error.seconds
             message = f"Too many wrong passwords. Try again in {_spell(error.seconds)}."
             raise forms.ValidationError(message, code="throttled") from None
         try:
@@ -209,12 +214,14 @@ class ThrottledForm(forms.Form):
             attempt.fail()
             raise
         attempt.succeed()
-        request.password_attempt = attempt
+        request.META[ATTEMPT] = attempt
         return result
 
 
 class LoginForm(ThrottledForm, AuthenticationForm):
     """The throttled log-in form of the pages, which audits each log-in."""
+
+    request: HttpRequest
 
     @sensitive_variables()
     def clean(self) -> dict[str, Any]:
@@ -245,12 +252,13 @@ class PasswordForm(ThrottledForm, PasswordChangeForm):
     @sensitive_variables("old")
     def clean_old_password(self) -> str:
         old = super().clean_old_password
-        return self.look(self.request, self.user.get_username(), old)
+        password: str = self.look(self.request, self.user.get_username(), old)
+        return password
 
 
 def answering_delays(
-    view: Callable[..., HttpResponse],
-) -> Callable[..., HttpResponse]:
+    view: Callable[..., HttpResponseBase],
+) -> Callable[..., HttpResponseBase]:
     """Wrap a view with a throttled form.
 
     The response is a 429 with ``Retry-After`` within a delay. After a right password it sets the
@@ -258,19 +266,19 @@ def answering_delays(
     """
 
     @wraps(view)
-    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = view(request, *args, **kwargs)
-        if wait := getattr(request, "password_wait", 0):
+        if wait := request.META.get(WAIT, 0):
             response.status_code = 429
             response["Retry-After"] = str(wait)
-        elif attempt := getattr(request, "password_attempt", None):
+        elif attempt := request.META.get(ATTEMPT):
             _remember_browser(response, attempt)
         return response
 
     return answer
 
 
-def _remember_browser(response: HttpResponse, attempt: Attempt) -> None:
+def _remember_browser(response: HttpResponseBase, attempt: Attempt) -> None:
     value = {
         "user": _digest(_fold(attempt.username)),
         "browser": attempt.browser or secrets.token_urlsafe(16),
@@ -298,7 +306,7 @@ def _known_browser(request: HttpRequest, username: str) -> str:
 def _count(key: Key) -> None:
     kind, digest = key
     brake = BRAKES[kind]
-    values = {
+    values: dict[str, Any] = {
         "kind": kind,
         "digest": digest,
         "free": brake.free,
@@ -323,7 +331,8 @@ def _count_in_this_hour() -> int:
         cursor.execute("SELECT to_char(statement_timestamp(), 'YYYY-MM-DD HH24')")
         hour = cursor.fetchone()[0]
         cursor.execute(COUNT_PLAINLY, [LoginFailures.Kind.AUDITED, _digest(hour)])
-        return cursor.fetchone()[0]
+        count: int = cursor.fetchone()[0]
+    return count
 
 
 def _fold(username: str) -> str:

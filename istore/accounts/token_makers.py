@@ -70,7 +70,7 @@ def _names_of_deleted(tokens: Iterable[Token]) -> dict[int, str]:
 
     Only the audit log still names them.
     """
-    orphans = {str(each): each for each in tokens if each.created_by_id is None}
+    orphans = {str(token): token for token in tokens if token.created_by_id is None}
     entries = AuditEntry.objects.filter(action="token.create", subject__in=orphans)
     return {
         orphans[entry.subject].pk: entry.actor

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth import SESSION_KEY, get_user_model, logout
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.models import Session
 from django.db import IntegrityError, transaction
@@ -21,7 +23,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from istore.accounts.access import caller_of
+from istore.accounts.access import caller_of, person_of
 from istore.accounts.login_throttle import PasswordForm
 from istore.accounts.token_makers import (
     Maker,
@@ -41,13 +43,16 @@ class PasswordView(auth_views.PasswordChangeView):
     template_name = "registration/password.html"
     form_class = PasswordForm
 
-    def get_form(self, form_class: type[forms.Form] | None = None) -> forms.Form:
+    def get_form(
+        self, form_class: type[PasswordChangeForm] | None = None
+    ) -> PasswordChangeForm:
         form = super().get_form(form_class)
+        assert isinstance(form, PasswordForm)
         form.request = self.request
         return form
 
     @transaction.atomic
-    def form_valid(self, form: forms.Form) -> HttpResponse:
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         """Save the new password; Django then ends every other session of the person."""
         person = str(self.request.user)
         AuditEntry.write(caller_of(self.request), "user.change-password", person, None)
@@ -79,7 +84,7 @@ def log_out_everywhere(request: HttpRequest) -> HttpResponse:
     return redirect("login")
 
 
-def end_sessions(user: object) -> int:
+def end_sessions(user: User | AnonymousUser) -> int:
     """End all sessions of the user, and return how many there were.
 
     Every live session is decoded for this: the user's id is inside it, and not in a column.
@@ -133,11 +138,15 @@ def tokens(request: HttpRequest, project_id: str) -> HttpResponse:
     project = visible_project(request, project_id, Role.ADMINISTRATOR)
     form, secret, created = TokenForm(request.POST or None), "", None
     if request.method == "POST" and form.is_valid():
-        said = form.cleaned_data
-        days = int(said["life"] or 0)
+        fields = form.cleaned_data
+        days = int(fields["life"] or 0)
         expires_at = now() + timedelta(days=days) if days else None
         created, secret = create_token(
-            said["name"], project, Role(said["role"]), request.user, expires_at
+            fields["name"],
+            project,
+            Role(fields["role"]),
+            person_of(request),
+            expires_at,
         )
         form = TokenForm()
     at = now()
@@ -156,13 +165,13 @@ def tokens(request: HttpRequest, project_id: str) -> HttpResponse:
     return render(request, "accounts/tokens.html", context, status=status)
 
 
-def _row(token: Token, maker: Maker, at: object) -> dict[str, object]:
+def _row(token: Token, maker: Maker, at: datetime) -> dict[str, object]:
     state = _state(token, at)
     problem = maker.problem(token) if state == "valid" else ""
     return {"token": token, "state": state, "maker": maker, "problem": problem}
 
 
-def _state(token: Token, at: object) -> str:
+def _state(token: Token, at: datetime) -> str:
     if token.revoked_at:
         return "revoked"
     return "expired" if token.expires_at and token.expires_at <= at else "valid"
@@ -265,7 +274,7 @@ def change_member(
     if found is None or wanted not in ("", *Role.values):
         raise Http404
     others = [each for each in held.values() if each.pk != found.pk]
-    is_last = not any(each.role == Role.ADMINISTRATOR for each in others)
+    is_last = not any(other.role == Role.ADMINISTRATOR for other in others)
     caller = caller_of(request)
     if found.role == Role.ADMINISTRATOR and wanted != Role.ADMINISTRATOR and is_last:
         messages.error(request, f"{project} needs an administrator.")

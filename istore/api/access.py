@@ -9,6 +9,7 @@ from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from istore.accounts.access import COUNTED
 from istore.accounts.tokens import find_token
 from istore.api import rate_limits
 from istore.models import Role, Token
@@ -47,7 +48,7 @@ class BearerAuthentication(BaseAuthentication):
 
 def limit_calls(request: Request, caller: str) -> None:
     """Count this call against the caller's rate limit. Raises ``Throttled`` beyond it."""
-    request._request.is_counted = True
+    request._request.META[COUNTED] = True
     if wait := rate_limits.seconds_to_wait(caller):
         raise Throttled(wait)
 
@@ -85,6 +86,6 @@ class RolePermission(BasePermission):
     @classmethod
     def role(cls, request: Request, view: Any) -> Role:
         """Return the role that the view needs for the request's method."""
-        needs = getattr(view, "needs", {})
+        needs: dict[str | None, Role] = getattr(view, "needs", {})
         default = Role.VIEWER if request.method in cls.READING else Role.EDITOR
         return needs.get(request.method, default)

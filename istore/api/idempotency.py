@@ -35,6 +35,7 @@ class Repeated(Exception):
 
     def __init__(self, call: IdempotentCall) -> None:
         super().__init__(call.key)
+        assert call.content is not None
         self.response = Response(orjson.loads(bytes(call.content)), status=call.status)
 
 

@@ -27,7 +27,7 @@ class LengthChecked(io.IOBase):
         self._stream = stream
         self._left = length
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
         """Return ``size`` bytes, or fewer at the declared end of the body."""
         wanted = self._left if size is None or size < 0 else min(size, self._left)
         pieces = []
@@ -37,7 +37,7 @@ class LengthChecked(io.IOBase):
             wanted -= len(piece)
         return b"".join(pieces)
 
-    def readline(self, size: int = -1) -> bytes:
+    def readline(self, size: int | None = -1) -> bytes:
         wanted = self._left if size is None or size < 0 else min(size, self._left)
         return self._counted(self._stream.readline(wanted)) if wanted else b""
 

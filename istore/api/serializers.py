@@ -17,12 +17,13 @@ NAME_CHARS = 200
 optional: dict[str, Any] = {"required": False, "allow_null": True}
 
 
-class ListOfValues(serializers.ListSerializer):
+class ListOfValues(serializers.ListSerializer[Any]):
     """A list that may be null itself. DRF lets its members be, too, as it hands
     ``allow_null`` on to them; a null among values is no value."""
 
     def run_child_validation(self, data: Any) -> Any:
         if data is None:
+            assert self.child is not None
             self.child.fail("null")
         return super().run_child_validation(data)
 
@@ -54,7 +55,7 @@ class DictField(serializers.DictField):
 
 
 def _read_members(
-    field: serializers.Field, members: Iterable[tuple[Any, Any]]
+    field: serializers.Field[Any, Any, Any, Any], members: Iterable[tuple[Any, Any]]
 ) -> dict[Any, Any]:
     found, errors = {}, {}
     for place, value in members:
@@ -69,7 +70,7 @@ def _read_members(
     return found
 
 
-class StrictSerializer(serializers.Serializer):
+class StrictSerializer(serializers.Serializer[Any]):
     """A serializer that refuses what it does not know."""
 
     class Meta:

@@ -1,7 +1,8 @@
 """Views of tracked tasks: their list, one of them, stop and resume.
 
-A view of one kind inherits from a view that finds its tasks, and then from one of these:
-``@operation("stop_export_task") class StopExportTaskView(FoundTask, StopTaskView)``.
+A kind of tasks has a ``TaskView`` that finds its tasks, and what is done with one of them is a
+view of that and of one of these:
+``@operation("stop_export_task") class StopExportTaskView(OneExportTask, StopTaskView)``.
 """
 
 from __future__ import annotations
@@ -27,19 +28,23 @@ PAGE_PARAMETERS = ("direction", "limit", "cursor")
 
 
 class TaskView(APIView):
-    """Answers with one task as it is now."""
+    """A view of one task."""
 
     serializer: ClassVar[type[BaseSerializer[Any]]]
 
-    def task(self, **place: str) -> TrackedTask:
+    def task(self, *args: Any, **place: Any) -> TrackedTask:
         """Return the task that the path names, for a caller who may see it."""
         raise NotImplementedError
 
-    def get(self, request: Request, **place: str) -> Response:
-        return self._answer(self.task(**place))
-
     def _answer(self, task: TrackedTask) -> Response:
         return Response(self.serializer(task).data)
+
+
+class ShowTaskView(TaskView):
+    """Answers with a task as it is now."""
+
+    def get(self, request: Request, **place: str) -> Response:
+        return self._answer(self.task(**place))
 
 
 class StopTaskView(TaskView):
@@ -49,7 +54,7 @@ class StopTaskView(TaskView):
     answered as it is.
     """
 
-    http_method_names: ClassVar = ["post", "options"]
+    http_method_names = ["post", "options"]
     ended_code: ClassVar[str] = ""
 
     def post(self, request: Request, **place: str) -> Response:
@@ -63,7 +68,7 @@ class StopTaskView(TaskView):
 class ResumeTaskView(TaskView):
     """Lets a task go on that failed or was stopped; any other is a 409 ``task-not-ended``."""
 
-    http_method_names: ClassVar = ["post", "options"]
+    http_method_names = ["post", "options"]
 
     @staticmethod
     def resume(actor: object, task: Any) -> bool:

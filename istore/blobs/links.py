@@ -30,7 +30,9 @@ def signed_link(key: str) -> str:
 
 def key_of_link(signature: str) -> str:
     """Return the key that a link names. Raises ``SignatureExpired`` or ``BadSignature``."""
-    return _signer().unsign_object(signature, max_age=settings.ISTORE_PRESIGN_SECONDS)
+    seconds = settings.ISTORE_PRESIGN_SECONDS
+    key: str = _signer().unsign_object(signature, max_age=seconds)
+    return key
 
 
 def _signer() -> signing.TimestampSigner:

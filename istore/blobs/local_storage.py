@@ -132,9 +132,9 @@ class LocalStorage(FileSystemStorage):
         """Yield nothing: instead of open uploads there are partial files."""
         yield from ()
 
-    def url(self, name: str, **options: Any) -> str:
+    def url(self, name: str | None, **options: Any) -> str:
         """Return a signed link to the blob at our own ``/blobs``."""
-        return signed_link(name)
+        return signed_link(name or "")
 
     def trouble(self) -> str | None:
         """Return why files cannot be put here, as a sentence, or None."""

@@ -1,7 +1,4 @@
-"""Objects of the default storage: put, get, open, measure, list and delete them.
-
-The two storages, ``LocalStorage`` and ``S3Storage``, answer the same calls.
-"""
+"""Objects of the default storage: put, get, open, measure, list and delete them."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ def put(
 ) -> None:
     """Store the bytes durably. A second put of the same key is a retry with the same bytes."""
     file = ContentFile(content, name=key)
-    file.content_type = content_type
+    file.content_type = content_type  # type: ignore[attr-defined]  # S3's storage reads it
     storage.save(key, file)
 
 

@@ -7,11 +7,10 @@ import hashlib
 from contextlib import suppress
 from typing import Any
 
+from django.conf import settings
 from django.core.files.base import File
 
 from istore.blobs.errors import BlobDamaged
-
-PART_BYTES = 16 * 1024**2  # S3 takes 10,000 parts: 160 GB
 
 
 def put_file(
@@ -19,7 +18,7 @@ def put_file(
 ) -> None:
     """Put the rest of a file as one object, in parts if it is large."""
     part = _read_part(content)
-    if len(part) < PART_BYTES:
+    if len(part) < settings.ISTORE_MULTIPART_BYTES:
         put_object(client, where, part, **parameters)
         return
     upload = MultipartPut(client, where, **parameters)
@@ -60,7 +59,7 @@ class MultipartPut:
         self._upload = {**where, "UploadId": begun["UploadId"]}
 
     def send(self, content: bytes) -> None:
-        """Upload the next part."""
+        """Upload the next part. Raises ``BlobDamaged`` if the store does not name it."""
         digest = hashlib.md5(content, usedforsecurity=False).digest()
         number = len(self._parts) + 1
         sent = self.client.upload_part(
@@ -69,6 +68,8 @@ class MultipartPut:
             Body=content,
             ContentMD5=base64.b64encode(digest).decode(),
         )
+        if "ETag" not in sent:
+            raise BlobDamaged(f"{self._upload['Key']}: part {number} has no ETag.")
         self._digest.update(content)
         self._size += len(content)
         self._part_digests.append(digest)
@@ -103,7 +104,7 @@ def _look_at(client: Any, where: dict[str, Any], size: int, sha256: bytes) -> No
     """
     found = client.get_object(**where)
     digest, length = hashlib.sha256(), 0
-    for chunk in found["Body"].iter_chunks(PART_BYTES):
+    for chunk in found["Body"].iter_chunks(settings.ISTORE_MULTIPART_BYTES):
         digest.update(chunk)
         length += len(chunk)
     if length != size or digest.digest() != sha256:
@@ -122,10 +123,10 @@ def _etag(answer: dict[str, Any]) -> str:
 
 
 def _read_part(content: File[bytes]) -> bytes:
-    """Return the next part of the content: ``PART_BYTES``, or fewer at its end."""
-    found = bytearray()
-    while len(found) < PART_BYTES:
-        chunk = content.read(PART_BYTES - len(found))
+    """Return the next part of the content: ``ISTORE_MULTIPART_BYTES``, or fewer at its end."""
+    found, size = bytearray(), settings.ISTORE_MULTIPART_BYTES
+    while len(found) < size:
+        chunk = content.read(size - len(found))
         if not chunk:
             break
         found += chunk.encode() if isinstance(chunk, str) else chunk

@@ -60,7 +60,8 @@ class S3Storage(BotoStorage):
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
         )
-        self._asking, self._answer = Lock(), (0.0, None)
+        self._asking = Lock()
+        self._answer: tuple[float, str | None] = (0.0, None)
         # One GET for each object: in ranges, a short response could not be told from a whole one.
         self.transfer_config = TransferConfig(
             use_threads=False, multipart_threshold=2**50
@@ -87,9 +88,10 @@ class S3Storage(BotoStorage):
 
     def size(self, name: str) -> int:
         try:
-            return self.bucket.Object(self._normalize_name(name)).content_length
+            length: int = self.bucket.Object(self._normalize_name(name)).content_length
         except ClientError as error:
             raise self._missing(error, name) from error
+        return length
 
     def exists(self, name: str) -> bool:
         try:
@@ -205,7 +207,7 @@ class S3Storage(BotoStorage):
             if upload.initiated < before:
                 yield upload.object_key, upload.abort
 
-    def _missing(self, error: ClientError, name: str) -> Exception:
+    def _missing(self, error: Exception, name: str) -> Exception:
         """Return the exception that a failed HEAD means.
 
         A HEAD has no body, and a missing bucket is a 404, too; so the bucket is asked.
@@ -276,10 +278,12 @@ class S3Storage(BotoStorage):
 class CheckedFile(S3File):
     """A file of S3 whose length must equal the one of its HEAD; else reading it raises."""
 
+    _file: IO[bytes] | None
+
     def _get_file(self) -> IO[bytes]:
         is_fresh = self._file is None
         try:
-            file = super()._get_file()
+            file: IO[bytes] = super()._get_file()
             if is_fresh and "r" in self._mode:
                 length = file.seek(0, os.SEEK_END)
                 file.seek(0)

@@ -11,11 +11,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from django.conf import settings
 from django.core.files.storage import default_storage
 
 from istore.blobs.durable_files import make_directory, rename, sync_file
-from istore.blobs.s3_puts import PART_BYTES, MultipartPut
+from istore.blobs.s3_puts import MultipartPut
 
 CHUNK = 1024**2
 SYNC_BYTES = 256 * 1024**2
@@ -108,15 +110,17 @@ class UploadSink(HashedSink):
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
-        where = {"Bucket": default_storage.bucket_name, "Key": key}
-        self.upload = MultipartPut(default_storage.client, where)
+        storage: Any = default_storage
+        where = {"Bucket": storage.bucket_name, "Key": key}
+        self.upload = MultipartPut(storage.client, where)
         self.waiting = bytearray()
 
     def _write(self, content: bytes) -> None:
         self.waiting += content
-        while len(self.waiting) >= PART_BYTES:
-            self.upload.send(bytes(self.waiting[:PART_BYTES]))
-            del self.waiting[:PART_BYTES]
+        size = settings.ISTORE_MULTIPART_BYTES
+        while len(self.waiting) >= size:
+            self.upload.send(bytes(self.waiting[:size]))
+            del self.waiting[:size]
 
     def finish(self) -> None:
         self.upload.send(bytes(self.waiting))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.files.storage import storages
@@ -84,7 +85,8 @@ def blob_store() -> str | None:
 def export_destinations() -> str | None:
     """Return why the bucket of a scheduled export cannot be used, or None."""
     for name in settings.ISTORE_EXPORT_DESTINATIONS:
-        if reason := storages[f"export:{name}"].trouble():
+        bucket: Any = storages[f"export:{name}"]
+        if reason := bucket.trouble():
             return f"{name}: {reason}"
     return None
 

@@ -58,7 +58,9 @@ def sees_every_model(caller: Caller | None) -> bool:
     if caller is None:
         return True
     user = caller.user
-    return user.is_superuser or user.has_perm("inferences.view_registeredmodel")
+    return user is not None and (
+        user.is_superuser or user.has_perm("inferences.view_registeredmodel")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +131,13 @@ def last_runs(caller: Caller | None = None) -> dict[str, Any]:
 
 def tasks(caller: Caller | None = None) -> dict[str, Any]:
     """Return the number of tracked tasks by kind and state, and the last that failed."""
-    kinds, failed = [], []
+    kinds: list[tuple[str, dict[str, int]]] = []
+    failed: list[TrackedTask] = []
     for kind in apps.get_models():
         if not issubclass(kind, TrackedTask):
             continue
         rows = kind.objects.order_by().values_list("state").annotate(Count("pk"))
-        kinds.append((kind._meta.verbose_name_plural, dict(rows)))
+        kinds.append((str(kind._meta.verbose_name_plural), dict(rows)))
         late = kind.objects.filter(state=TaskState.FAILED).order_by("-updated_at")
         failed += late[:FAILED_SHOWN]
     failed.sort(key=lambda task: task.updated_at, reverse=True)

@@ -9,6 +9,7 @@ from django.db import connection
 
 def now() -> datetime:
     """Return the current time in UTC by the database's clock."""
+    moment: datetime
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         (moment,) = cursor.fetchone()

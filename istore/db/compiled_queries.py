@@ -15,6 +15,7 @@ from django.db import connection, models
 from django.db.models.expressions import RawSQL
 from django.db.models.query import QuerySet, get_related_populators
 
+Row = tuple[Any, ...]
 M = TypeVar("M", bound=models.Model)
 
 
@@ -53,23 +54,24 @@ class CompiledQuery(Generic[M]):
         return None if row is None else build(row)
 
     @cached_property
-    def _compiled(self) -> tuple[str, tuple[Any, ...], Callable[[tuple], M]]:
+    def _compiled(self) -> tuple[str, tuple[Any, ...], Callable[[Row], M]]:
         queryset = self._queryset()
         compiler = queryset[:1].query.get_compiler(connection=connection)
         sql, parameters = compiler.as_sql()
-        told, select = compiler.klass_info, compiler.select
-        fields = told["select_fields"]
+        info, select = compiler.klass_info, compiler.select
+        fields = info["select_fields"]
         columns = slice(fields[0], fields[-1] + 1)
         names = [select[number][0].target.attname for number in fields]
-        related = get_related_populators(told, select, connection.alias)
+        # The stubs have the signature of Django 6.1.
+        related = get_related_populators(info, select, connection.alias)  # type: ignore[call-arg]
         converters = compiler.get_converters([column for column, *_ in select])
 
-        def build(row: tuple) -> M:
+        def build(row: Row) -> M:
             if converters:
                 (row,) = compiler.apply_converters([row], converters)
-            found = queryset.model.from_db(connection.alias, names, row[columns])
-            for each in related:
-                each.populate(row, found)
-            return found
+            instance = queryset.model.from_db(connection.alias, names, row[columns])
+            for populator in related:
+                populator.populate(row, instance)
+            return instance
 
         return sql, parameters, build

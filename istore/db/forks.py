@@ -30,9 +30,11 @@ def begin_child() -> None:
         connection.run_on_commit = []
         connection.needs_rollback = False
     # The threads of a pool do not exist in the child.
-    _of_parents.append(dict(DatabaseWrapper._connection_pools))
-    DatabaseWrapper._connection_pools.clear()
-    for storage in list(storages._storages.values()):
+    # The pools and the storages are private, so they are not in the stubs.
+    pools = DatabaseWrapper._connection_pools  # type: ignore[attr-defined]
+    _of_parents.append(dict(pools))
+    pools.clear()
+    for storage in list(storages._storages.values()):  # type: ignore[attr-defined]
         if isinstance(storage, S3Storage):
             _of_parents.append((storage._connections, storage._bucket))
             storage._connections = threading.local()

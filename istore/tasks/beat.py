@@ -45,11 +45,13 @@ class SteadyEntry(ScheduleEntry):
     """An entry that is due if its last run is in the future: then the clock was set back."""
 
     def is_due(self) -> schedstate:
-        if self.last_run_at > self.default_now() + TOLERANCE:
+        last = self.last_run_at
+        if last is not None and last > self.default_now() + TOLERANCE:
             return schedstate(True, max(self._until_next(), 0))
-        return super().is_due()
+        return schedstate(*super().is_due())
 
     def _until_next(self) -> float:
+        assert self.schedule is not None
         return float(self.schedule.is_due(self.default_now()).next)
 
 
@@ -70,7 +72,7 @@ class SteadyScheduler(Scheduler):
         self.latest = at
         return super().tick(*args, **options)
 
-    def apply_async(self, entry: SteadyEntry, *args: Any, **options: Any) -> Any:
+    def apply_async(self, entry: ScheduleEntry, *args: Any, **options: Any) -> Any:
         sent = copy.copy(entry)
         sent.options = dict(entry.options or {})
         seconds = sent.options.pop("expires", None)

@@ -105,8 +105,13 @@ class _BoundedBuffer(SocketBuffer):
 class BoundedParser(_RESP2Parser):
     """The library's parser of RESP2, with limits on what it reads from a socket."""
 
+    # Those of a connection, which there is whenever a reply is read.
+    _sock: Any
+    _buffer: Any
+    encoder: Any
+
     def on_connect(self, connection: Any) -> None:
-        super().on_connect(connection)
+        super().on_connect(connection)  # type: ignore[no-untyped-call]  # of redis
         self._buffer = _BoundedBuffer(
             self._sock, self.socket_read_size, connection.socket_timeout
         )
@@ -125,25 +130,26 @@ class BoundedParser(_RESP2Parser):
         self, disable_decoding: bool = False, timeout: Any = None, depth: int = 0
     ) -> Any:
         line = self._buffer.readline()
-        kind, said = line[:1], line[1:]
+        kind, content = line[:1], line[1:]
         if kind == b"-":
-            error = self.parse_error(said.decode("utf-8", errors="replace"))
+            message = content.decode("utf-8", errors="replace")
+            error = self.parse_error(message)  # type: ignore[no-untyped-call]  # of redis
             if isinstance(error, redis.ConnectionError):
                 raise error
             return error
         if kind == b":":
-            return _number(said)
+            return _number(content)
         if kind == b"+":
-            answer: Any = said
-        elif kind in (b"$", b"*") and said == b"-1":
+            answer: Any = content
+        elif kind in (b"$", b"*") and content == b"-1":
             return None
         elif kind == b"$":
-            length = _number(said)
+            length = _number(content)
             if not 0 <= length <= BULK_BYTES:
                 raise InvalidResponse(f"A string of {length} bytes.")
             answer = self._buffer.read(length)
         elif kind == b"*":
-            count = _number(said)
+            count = _number(content)
             self._items += count
             if not count >= 0 or self._items > REPLY_ITEMS or depth >= REPLY_DEPTH:
                 raise InvalidResponse(f"A list of {count}, {depth} deep.")
@@ -156,10 +162,10 @@ class BoundedParser(_RESP2Parser):
         return answer if disable_decoding else self.encoder.decode(answer)
 
 
-def _number(said: bytes) -> int:
-    if not 0 < len(said) < 21:
-        raise InvalidResponse(f"{said[:20]!r} is no number.")
-    return int(said)
+def _number(digits: bytes) -> int:
+    if not 0 < len(digits) < 21:
+        raise InvalidResponse(f"{digits[:20]!r} is no number.")
+    return int(digits)
 
 
 def connect(

@@ -64,7 +64,7 @@ def find_task(
 ) -> Task:
     """Return the task of this id. Raises ``Http404`` if there is none, or it is no id."""
     try:
-        found = tasks.filter(pk=uuid.UUID(str(task_id))).first()
+        found = tasks.all().filter(pk=uuid.UUID(str(task_id))).first()
     except ValueError:
         found = None
     if found is None:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from celery import current_app
 from django.apps import apps
@@ -27,6 +27,8 @@ from istore.errors import StoreError, Unavailable
 from istore.failpoints import failpoint
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T", bound="TrackedTask", covariant=True)
 
 LEASE = timedelta(seconds=settings.ISTORE_TASK_LEASE_SECONDS)
 REQUEUED_AT_ONCE = 1000  # tasks requeued in one round of beat
@@ -70,7 +72,7 @@ def free() -> Q:
     return Q(state__in=WAITING) | left
 
 
-class TrackedTaskQuerySet(models.QuerySet):
+class TrackedTaskQuerySet(models.QuerySet[T]):
     def active(self) -> Self:
         """Return tasks that have not ended."""
         return self.filter(state__in=ACTIVE)
@@ -332,13 +334,13 @@ class TrackedTask(models.Model):
         over = {"lease_until": None, "finished_at": Now(), "updated_at": Now()}
         return {"state": state, "reason": reason, **over}
 
-    def _held(self) -> TrackedTaskQuerySet:
+    def _held(self) -> TrackedTaskQuerySet[TrackedTask]:
         return self._rows().filter(
             pk=self.pk, attempt=self.attempt, state=TaskState.RUNNING
         )
 
     @classmethod
-    def _rows(cls) -> TrackedTaskQuerySet:
+    def _rows(cls) -> TrackedTaskQuerySet[TrackedTask]:
         return cls.objects.all()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
+from django_htmx.middleware import HtmxDetails
 
 from istore.accounts.access import Caller, caller_of
 from istore.models import Project, Role
@@ -15,6 +16,17 @@ from istore.models import Project, Role
 THEMES = ("light", "dark")
 THEME_COOKIE = "theme"
 A_YEAR = 365 * 24 * 3600
+
+
+class HtmxRequest(HttpRequest):
+    """A request after the middleware of django-htmx."""
+
+    htmx: HtmxDetails
+
+
+def htmx_of(request: HttpRequest) -> HtmxDetails:
+    """Return what htmx says about its request in the headers; false without htmx."""
+    return cast(HtmxRequest, request).htmx
 
 
 def render_page(
@@ -25,7 +37,7 @@ def render_page(
     status: int = 200,
 ) -> HttpResponse:
     """Return the partial if htmx swaps it in, else the page that contains it."""
-    htmx = request.htmx
+    htmx = htmx_of(request)
     swapped = bool(htmx) and not htmx.boosted and not htmx.history_restore_request
     response = render(request, partial if swapped else page, context, status=status)
     # One URL has two responses: a cache must not serve one for the other.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
@@ -63,7 +63,7 @@ class RequestChecks:
 def check_request(request: HttpRequest) -> None:
     """Raise a ``StoreError`` if the request contains what cannot be read as text."""
     if stream := checked_stream(request.META):
-        request._stream = stream
+        request._stream = cast(BinaryIO, stream)
     if NUL in request.path_info:
         raise NotFound("not-found")
     _check_charset(request)
@@ -78,10 +78,11 @@ def check_request(request: HttpRequest) -> None:
 
 def _check_charset(request: HttpRequest) -> None:
     """Refuse a body that declares another charset than UTF-8, as which everything is read."""
-    given = request.content_params.get("charset")
+    given = (request.content_params or {}).get("charset")
     if given is None:
         return
-    request._encoding = None  # assigning ``encoding`` would read the query at once
+    # Private, so it is not in the stubs; assigning ``encoding`` would read the query at once.
+    request._encoding = None  # type: ignore[attr-defined]
     try:
         is_utf_8 = codecs.lookup(given).name in UTF_8
     except (LookupError, ValueError):

@@ -36,7 +36,7 @@ class RequestLogMiddleware(RequestMiddleware):
 
 def _request_id(request: HttpRequest) -> str:
     """Return the request id: that of a trusted proxy, so both logs can be joined, or a new one."""
-    given = request.META.get("HTTP_X_REQUEST_ID", "")
+    given: str = request.META.get("HTTP_X_REQUEST_ID", "")
     if came_from_trusted_proxy(request) and REQUEST_ID.fullmatch(given):
         return given
     return get_random_string(32, "0123456789abcdef")

@@ -17,7 +17,8 @@ class StaticStorage(CompressedManifestStaticFilesStorage):
     def url(self, name: str, force: bool = False) -> str:
         """Return the URL of a file, cached: a page of icons needs a hundred."""
         if force:
-            return super().url(name, force)
+            address: str = super().url(name, force)
+            return address
         if name not in self._addresses:
             self._addresses[name] = super().url(name)
         return self._addresses[name]

@@ -109,8 +109,8 @@ def _is_json(data: bytes) -> bool:
 
 
 def _is_declared(parameters: Mapping[str, Any]) -> bool:
-    said = (parameters.get("content_type"), parameters.get("encoding"))
-    return any(isinstance(word, str) and word.lower() in DECLARED for word in said)
+    declared = (parameters.get("content_type"), parameters.get("encoding"))
+    return any(isinstance(word, str) and word.lower() in DECLARED for word in declared)
 
 
 def _from_data_url(text: str, found: re.Match[str]) -> bytes | None:

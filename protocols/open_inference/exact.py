@@ -129,7 +129,8 @@ def _quote(value: Any) -> str:
 
 
 def _after_blanks(text: str, position: int) -> int:
-    return BLANKS.match(text, position).end()
+    blanks = BLANKS.match(text, position)
+    return blanks.end() if blanks else position
 
 
 def _after_separator(text: str, position: int) -> int:

@@ -334,15 +334,15 @@ INFERRED = (("string", str), ("int", int), ("float", float), ("json", dict | lis
 
 
 def _degrees(
-    values: Mapping[str, str], name: str, most: int, warnings: list[str]
+    values: Mapping[str, str], name: str, limit: int, warnings: list[str]
 ) -> float | None:
     if name not in values:
         return None
     text = values[name]
-    if FLOAT.fullmatch(text) and abs(float(text)) <= most:
+    if FLOAT.fullmatch(text) and abs(float(text)) <= limit:
         return float(text)
     warnings.append(
-        f"The {name} {_quote(text)} was set aside: it is not within {-most} and {most}."
+        f"The {name} {_quote(text)} was set aside: it is not within {-limit} and {limit}."
     )
     return None
 

@@ -44,7 +44,7 @@ def count_rows(
     inputs: Sequence[Form], parameters: Mapping[str, Any], task_type: str | None
 ) -> int:
     """Return the number of rows; 1 where the inputs are, or may be, a single one."""
-    counts = {each.shape[:1] for each in inputs}
+    counts = {tensor.shape[:1] for tensor in inputs}
     if len(counts) != 1 or not (count := next(iter(counts))) or count[0] < 2:
         return 1
     return count[0] if _are_rows(inputs, parameters, task_type or "") else 1
@@ -59,14 +59,14 @@ def _are_rows(
         return several or len(inputs[0].shape) > 1
     if task_type.startswith(TEXT):
         # Tokens given as numbers are rows only in two dimensions.
-        texts = any(each.datatype == "BYTES" for each in inputs)
-        return texts or all(len(each.shape) > 1 for each in inputs)
+        texts = any(tensor.datatype == "BYTES" for tensor in inputs)
+        return texts or all(len(tensor.shape) > 1 for tensor in inputs)
     if task_type.startswith(PICTURES):
         return any(
-            each.is_column
-            if each.datatype == "BYTES"
-            else len(each.shape) >= PICTURE_RANK
-            for each in inputs
+            tensor.is_column
+            if tensor.datatype == "BYTES"
+            else len(tensor.shape) >= PICTURE_RANK
+            for tensor in inputs
         )
     return False
 
@@ -78,13 +78,13 @@ def is_frame(parameters: Mapping[str, Any]) -> bool:
 
 def forms_of(request: InferRequest) -> list[Form]:
     """Return datatype and shape of each input."""
-    return [Form(each.datatype, each.shape) for each in request.inputs]
+    return [Form(tensor.datatype, tensor.shape) for tensor in request.inputs]
 
 
 def count_rows_of(request: InferRequest, task_type: str | None) -> int:
     """Return ``count_rows``, or 1 if the number of values is not a multiple of it."""
     count = count_rows(forms_of(request), request.parameters, task_type)
-    if count > 1 and any(len(each.data) % count for each in request.inputs):
+    if count > 1 and any(len(tensor.data) % count for tensor in request.inputs):
         return 1
     return count
 

@@ -31,18 +31,18 @@ def slices_of(
     of parts is split into rows, and the others go whole to every part. If no output can be
     split, every part has the whole response, with a warning.
     """
-    outputs = [tensor_value(each) for each in response.outputs]
+    outputs = [tensor_value(tensor) for tensor in response.outputs]
     runs = _by_number(response.outputs, count)
     if count == 1:
         own = [outputs]
     elif runs is not None:
         own = [[outputs[place] for place in run] for run in runs]
-    elif len({each.name for each in response.outputs}) == 1 and (
+    elif len({tensor.name for tensor in response.outputs}) == 1 and (
         _is_as_many(response, count)
     ):
-        own = [[each] for each in outputs]
+        own = [[tensor] for tensor in outputs]
     else:
-        rows = [_rows(each, count) for each in outputs]
+        rows = [_rows(tensor, count) for tensor in outputs]
         if not any(rows):
             warning = (
                 f"The answer could not be taken apart into {count} parts; "
@@ -68,9 +68,9 @@ def is_in_parts(response: InferResponse, count: int) -> bool:
     outputs = response.outputs
     if _by_number(outputs, count) is not None:
         return True
-    if len({each.name for each in outputs}) == 1 and _is_as_many(response, count):
+    if len({tensor.name for tensor in outputs}) == 1 and _is_as_many(response, count):
         return True
-    return bool(outputs) and all(_has_rows(each, count) for each in outputs)
+    return bool(outputs) and all(_has_rows(tensor, count) for tensor in outputs)
 
 
 def _has_rows(output: Tensor, count: int) -> bool:

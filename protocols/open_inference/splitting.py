@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -43,7 +43,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Content:
     """The content of one part, before the number of parts is known."""
 
     tensor: Tensor | None
@@ -66,12 +66,12 @@ def split(request: InferRequest, task_type: str | None = None) -> list[Part]:
     request, decoded_names = without_base64(request, task_type)
     singles = [_single_element(request, tensor) for tensor in request.inputs]
     if _are_images(singles):
-        asked = _with_own_metadata(request, singles)
+        parts = _with_own_metadata(request, singles)
     elif batch := _images_in_batch(request) or _rows(request, task_type):
-        asked = _with_own_metadata(request, batch)
+        parts = _with_own_metadata(request, batch)
     else:
-        asked = [_whole(request, singles)]
-    return [_part(n, len(asked), one, decoded_names) for n, one in enumerate(asked)]
+        parts = [_whole(request, singles)]
+    return [_part(n, len(parts), one, decoded_names) for n, one in enumerate(parts)]
 
 
 def count_parts(request: InferRequest, task_type: str | None = None) -> int:
@@ -92,28 +92,30 @@ def as_one(request: InferRequest, task_type: str | None = None) -> Part:
     """
     request, decoded_names = without_base64(request, task_type)
     inputs = tuple(
-        replace(each, data=[decode(e, _of(request, each)) for e in each.data])
-        if each.datatype == "BYTES"
-        else each
-        for each in request.inputs
+        replace(tensor, data=[decode(e, _of(request, tensor)) for e in tensor.data])
+        if tensor.datatype == "BYTES"
+        else tensor
+        for tensor in request.inputs
     )
-    values = [_describe(each) for each in inputs]
+    values = [_describe(tensor) for tensor in inputs]
     data = orjson.dumps(values if len(values) > 1 else values[0], option=NUMPY)
-    one = _Asked(inputs[0], data, JSON, _parameters(request, request.inputs[0]), inputs)
+    one = _Content(
+        inputs[0], data, JSON, _parameters(request, request.inputs[0]), inputs
+    )
     return _part(0, 1, one, decoded_names)
 
 
-def _are_images(singles: list[_Asked | None]) -> bool:
+def _are_images(singles: list[_Content | None]) -> TypeGuard[list[_Content]]:
     return bool(singles) and all(single and _is_image(single) for single in singles)
 
 
-def _rows(request: InferRequest, task_type: str | None) -> list[_Asked]:
+def _rows(request: InferRequest, task_type: str | None) -> list[_Content]:
     """Return one part for each row of a batch; an empty list if it is no batch.
 
     The single row of a data frame is written as rows of several are.
     """
     count = count_rows_of(request, task_type)
-    shapes = {each.shape[:1] for each in request.inputs}
+    shapes = {tensor.shape[:1] for tensor in request.inputs}
     if count == 1 and not (is_frame(request.parameters) and shapes == {(1,)}):
         return []
     rows = []
@@ -121,29 +123,34 @@ def _rows(request: InferRequest, task_type: str | None) -> list[_Asked]:
         tensors = tensors_of_row(request, index, count)
         data, content_type = data_of_row(request, tensors, task_type)
         several = tuple(tensors) if len(tensors) > 1 else ()
-        rows.append(_Asked(tensors[0], data, content_type, {}, several))
+        rows.append(_Content(tensors[0], data, content_type, {}, several))
     return rows
 
 
-def _with_own_metadata(request: InferRequest, asked: list[_Asked]) -> list[_Asked]:
+def _with_own_metadata(
+    request: InferRequest, contents: list[_Content]
+) -> list[_Content]:
     """Return the parts with metadata that the request, or its inputs, have for each part."""
-    count, tensor = len(asked), request.inputs[0]
+    count, tensor = len(contents), request.inputs[0]
     shared = parameters_by_part(request.parameters, count)
     if len(request.inputs) == 1:
         own = parameters_by_part(tensor.parameters, count)
     else:
         others = [each.parameters for each in request.inputs]
         is_own = all(
-            one.tensor is each for one, each in zip(asked, request.inputs, strict=False)
+            content.tensor is each
+            for content, each in zip(contents, request.inputs, strict=False)
         )
         own = others if is_own and count == len(others) else [merge(*others)] * count
     return [
-        replace(one, parameters=merge(mine, of_all))
-        for one, mine, of_all in zip(asked, own, shared, strict=True)
+        replace(content, parameters=merge(mine, of_all))
+        for content, mine, of_all in zip(contents, own, shared, strict=True)
     ]
 
 
-def _part(number: int, count: int, one: _Asked, decoded_names: Collection[str]) -> Part:
+def _part(
+    number: int, count: int, one: _Content, decoded_names: Collection[str]
+) -> Part:
     tensors = one.tensors or ((one.tensor,) if one.tensor else ())
     return Part(
         number,
@@ -153,7 +160,7 @@ def _part(number: int, count: int, one: _Asked, decoded_names: Collection[str]) 
         one.content_type,
         one.parameters,
         one.tensors,
-        any(each.name in decoded_names for each in tensors),
+        any(tensor.name in decoded_names for tensor in tensors),
     )
 
 
@@ -166,7 +173,7 @@ def _of(request: InferRequest, tensor: Tensor) -> dict[str, Any]:
     return merge(tensor.parameters, request.parameters)
 
 
-def _images_in_batch(request: InferRequest) -> list[_Asked]:
+def _images_in_batch(request: InferRequest) -> list[_Content]:
     if len(request.inputs) != 1:
         return []
     (tensor,) = request.inputs
@@ -183,44 +190,48 @@ def _images_in_batch(request: InferRequest) -> list[_Asked]:
     return images
 
 
-def _whole(request: InferRequest, singles: list[_Asked | None]) -> _Asked:
+def _whole(request: InferRequest, singles: list[_Content | None]) -> _Content:
     if len(singles) == 1:
         return singles[0] or _in_json(request)
-    images = [single for single in singles if single and _is_image(single)]
+    images = [
+        (tensor, single)
+        for tensor, single in zip(request.inputs, singles, strict=True)
+        if single and _is_image(single)
+    ]
     if len(images) != 1:
         return _in_json(request)
-    (image,) = images
-    parameters = _parameters(request, image.tensor)
-    return _Asked(image.tensor, image.data, image.content_type, parameters)
+    ((tensor, image),) = images
+    parameters = _parameters(request, tensor)
+    return _Content(tensor, image.data, image.content_type, parameters)
 
 
-def _in_json(request: InferRequest) -> _Asked:
+def _in_json(request: InferRequest) -> _Content:
     if not request.inputs:
-        return _Asked(None, b"[]", JSON, request.parameters)
+        return _Content(None, b"[]", JSON, request.parameters)
     first = request.inputs[0]
     data = tensor_json(*request.inputs)
     several = request.inputs if len(request.inputs) > 1 else ()
-    return _Asked(first, data, JSON, _parameters(request, first), several)
+    return _Content(first, data, JSON, _parameters(request, first), several)
 
 
 def _parameters(request: InferRequest, first: Tensor) -> dict[str, Any]:
     """Return the merged parameters of all inputs; those of the input of the data come first."""
-    others = [each.parameters for each in request.inputs if each is not first]
+    others = [tensor.parameters for tensor in request.inputs if tensor is not first]
     return merge(first.parameters, *others, request.parameters)
 
 
-def _single_element(request: InferRequest, tensor: Tensor) -> _Asked | None:
+def _single_element(request: InferRequest, tensor: Tensor) -> _Content | None:
     if tensor.datatype != "BYTES" or len(tensor.data) != 1:
         return None
     return next(iter(_elements(request, tensor)))
 
 
-def _elements(request: InferRequest, tensor: Tensor) -> Iterable[_Asked]:
+def _elements(request: InferRequest, tensor: Tensor) -> Iterable[_Content]:
     parameters = _of(request, tensor)
     for item in tensor.data:
         data = decode(item, parameters)
-        yield _Asked(tensor, data, sniff(data), parameters)
+        yield _Content(tensor, data, sniff(data), parameters)
 
 
-def _is_image(asked: _Asked) -> bool:
-    return asked.content_type.startswith("image/")
+def _is_image(content: _Content) -> bool:
+    return content.content_type.startswith("image/")

@@ -33,7 +33,7 @@ def without_base64(
     is_binary = any(each in (task_type or "") for each in BINARY)
     if not is_binary and not any(each in (task_type or "") for each in TEXTUAL):
         return request, frozenset()
-    inputs = [_decode(request, each, is_binary) for each in request.inputs]
+    inputs = [_decode(request, tensor, is_binary) for tensor in request.inputs]
     names = frozenset(
         new.name
         for new, old in zip(inputs, request.inputs, strict=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from struct import Struct
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def tensor_value(tensor: Tensor) -> dict[str, Any]:
     parameters = {k: v for k, v in tensor.parameters.items() if k != "binary_data_size"}
     if isinstance(data, np.ndarray):
         data = data.tolist()
-    elif _is_raw(tensor) and not _is_text(tensor.data):
+    elif _is_raw(tensor.data) and not _is_text(tensor.data):
         parameters["content_type"] = "base64"
     value = {
         "name": tensor.name,
@@ -115,11 +115,12 @@ def tensor_value(tensor: Tensor) -> dict[str, Any]:
 
 def plain_data(tensor: Tensor) -> list[Any] | np.ndarray:
     """Return the data without ``bytes``: as text if all of it is UTF-8, else all in base64."""
-    if not _is_raw(tensor):
-        return tensor.data
-    if _is_text(tensor.data):
-        return [item.decode() for item in tensor.data]
-    return [base64.b64encode(item).decode() for item in tensor.data]
+    data = tensor.data
+    if not _is_raw(data):
+        return data
+    if _is_text(data):
+        return [item.decode() for item in data]
+    return [base64.b64encode(item).decode() for item in data]
 
 
 def read_document(
@@ -158,7 +159,7 @@ def _read_tensors(entries: list[Any], member: str, raw: memoryview) -> Iterator[
         size = parameters.get("binary_data_size")
         # Like Triton, prefer the raw bytes if there is ``data`` as well.
         if size is None or ("data" in entry and not raw):
-            data = _flat(entry.get("data"))
+            data: list[Any] | np.ndarray = _flat(entry.get("data"))
         else:
             if isinstance(size, bool) or not isinstance(size, int) or size < 0:
                 raise V2Error(f"The binary_data_size of {name!r} is not a length.")
@@ -177,22 +178,23 @@ def _flat(data: Any) -> list[Any]:
     if not isinstance(data, list):
         return [] if data is None else [data]
     # Look at the first and the last member only: there may be a million numbers.
-    while data and (type(data[0]) is list or type(data[-1]) is list):
-        if set(map(type, data)) != {list}:
-            return list(_leaves(data))
-        data = list(chain.from_iterable(data))
-    return data
+    values: list[Any] = data
+    while values and (type(values[0]) is list or type(values[-1]) is list):
+        if set(map(type, values)) != {list}:
+            return list(_leaves(values))
+        values = list(chain.from_iterable(values))
+    return values
 
 
 def _leaves(data: list[Any]) -> Iterator[Any]:
     """Yield the values in lists of different depths, in one pass."""
     levels = [iter(data)]
     while levels:
-        for each in levels[-1]:
-            if type(each) is list:
-                levels.append(iter(each))
+        for item in levels[-1]:
+            if type(item) is list:
+                levels.append(iter(item))
                 break
-            yield each
+            yield item
         else:
             levels.pop()
 
@@ -207,9 +209,9 @@ def _from_raw(name: str, datatype: str, raw: memoryview) -> list[bytes] | np.nda
         raise V2Error(
             f"The {len(raw)} bytes of {name!r} are no whole number of {datatype}."
         )
-    values = np.frombuffer(raw, dtype)
+    values: np.ndarray = np.frombuffer(raw, dtype)
     if datatype == "BOOL":
-        return values != 0
+        return values.astype(bool)
     if datatype == "BF16":  # a BF16 is the upper two bytes of an FP32
         return (values.astype("<u4") << 16).view("<f4")
     return values
@@ -226,8 +228,7 @@ def _frame(name: str, raw: memoryview) -> Iterator[bytes]:
         start = end
 
 
-def _is_raw(tensor: Tensor) -> bool:
-    data = tensor.data
+def _is_raw(data: list[Any] | np.ndarray) -> TypeGuard[list[bytes]]:
     return isinstance(data, list) and bool(data) and isinstance(data[0], bytes)
 
 

@@ -192,12 +192,14 @@ def _error_in(event: Event, value: Any) -> Any:
 
 def _describe(error: Any) -> str:
     """Return the message of an error with its code, or else the whole error, shortened."""
-    said = error
+    content = error
     if isinstance(error, dict):
         message = error.get("message", error.get("detail"))
         code = error.get("code", error.get("type"))
         if isinstance(message, str):
-            said = f"{message} ({code})" if isinstance(code, str | int) else message
-    text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+            content = f"{message} ({code})" if isinstance(code, str | int) else message
+    text = (
+        content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    )
     text = " ".join(text.split())
     return text if len(text) <= ERROR_CHARS else f"{text[: ERROR_CHARS - 1]}…"

@@ -88,7 +88,10 @@ class Completions(Form):
     def answer(self) -> Value:
         choices = [self._choices[index] for index in sorted(self._choices)]
         usage = self._head.pop("usage", None)
-        answer = {**self._head, "choices": [self._whole(each) for each in choices]}
+        answer: Value = {
+            **self._head,
+            "choices": [self._whole(choice) for choice in choices],
+        }
         if usage is not None:
             self._head["usage"] = answer["usage"] = usage
         return finish(answer)
@@ -110,7 +113,9 @@ class Completions(Form):
         for name, value in given.items():
             if name == "delta":
                 message = choice.setdefault("message", {})
-                is_token = any(said and key != "role" for key, said in value.items())
+                is_token = any(
+                    content and key != "role" for key, content in value.items()
+                )
                 add(message, value)
             elif name == "text":
                 add(choice, {name: value or ""})
@@ -226,7 +231,7 @@ class Messages(Form):
 
     def answer(self) -> Value:
         blocks = [self._blocks[index] for index in sorted(self._blocks)]
-        return {**self._message, "content": [_call(finish(each)) for each in blocks]}
+        return {**self._message, "content": [_call(finish(block)) for block in blocks]}
 
     def _block(self, index: Any) -> Value:
         if type(index) is not int:
@@ -299,7 +304,7 @@ class Candidates(Form):
     def answer(self) -> Value:
         if not self._candidates:
             return finish(self._head)
-        made = []
+        made: list[Value] = []
         for index in sorted(self._candidates):
             candidate = self._candidates[index]
             parts = self._parts[index]
@@ -309,7 +314,8 @@ class Candidates(Form):
                     "content": {**candidate.get("content", {}), "parts": parts},
                 }
             made.append(candidate)
-        return finish({"candidates": made, **self._head})
+        answer: Value = {"candidates": made, **self._head}
+        return finish(answer)
 
     @staticmethod
     def _is_candidate(candidate: Any) -> bool:
@@ -388,7 +394,9 @@ class Ollama(Form):
         is_token = False
         for name, given in value.items():
             if name == "message" and isinstance(given, dict):
-                is_token |= any(said and key != "role" for key, said in given.items())
+                is_token |= any(
+                    content and key != "role" for key, content in given.items()
+                )
                 add(self._answer, {name: given})
             elif name in self.GROWS and isinstance(given, str):
                 is_token |= bool(given)

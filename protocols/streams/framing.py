@@ -111,6 +111,7 @@ def _lines(stream: bytes, start: int) -> Iterator[tuple[bytes, int, bool]]:
         if count > LINES_MAX:
             raise TooMuch(f"It has more than {LINES_MAX} lines")
         found = LINE.match(stream, position)
+        assert found is not None  # an empty line matches as well
         position = found.end()
         line = found[0]
         bare = line.rstrip(b"\r\n")

@@ -15,7 +15,7 @@ Texts that grow are lists of pieces until ``finish``, so that a long answer is j
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, overload
 
 # Members that servers send once, or with every piece: their repeats are not joined.
 WORDS = {
@@ -121,6 +121,10 @@ def add_repeated(known: dict[str, Any], addition: dict[str, Any]) -> None:
             known[name] = _add(known.get(name), name, value, joins=False)
 
 
+@overload
+def finish(value: dict[str, Any]) -> dict[str, Any]: ...
+@overload
+def finish(value: Any) -> Any: ...
 def finish(value: Any) -> Any:
     """Return the value with every text in one piece."""
     if isinstance(value, Pieces):

@@ -162,10 +162,10 @@ def _v2_parts(entry: SpoolEntry, count: int, warnings: list[str]) -> list[Part]:
 def _answers(entry: SpoolEntry, count: int) -> tuple[list[Answer], list[str]]:
     """Return one answer for each part, and warnings."""
     facts = entry.facts
-    most = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
+    limit = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
     warnings: list[str] = []
     try:
-        body = decode(entry.answer, facts.answer_encoding, most)
+        body = decode(entry.answer, facts.answer_encoding, limit)
     except ValueError as error:
         body, warnings = entry.answer, [f"The answer is kept as it came: {error}"]
     whole = Answer(
@@ -205,8 +205,8 @@ def read_stream(
     """
     facts, stream = entry.facts, entry.facts.stream or {}
     end = stream.get("end") or ""
-    most = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
-    body, problem = decoded_beginning(entry.answer, facts.answer_encoding, most)
+    limit = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
+    body, problem = decoded_beginning(entry.answer, facts.answer_encoding, limit)
     found = assemble(body, facts.answer_content_type, is_whole=not end)
     if found.has_ended:
         # Clients close the connection once they have read the end mark of a stream, often
@@ -288,7 +288,7 @@ def _marker(
             **({"reading": answer.reading} if answer.reading is not None else {}),
         },
         # As in creates of the API, only the record's own columns hold COLUMNS.
-        "metadata": [each for each in items if each["key"] not in COLUMNS],
+        "metadata": [item for item in items if item["key"] not in COLUMNS],
         "latitude": latitude,
         "longitude": longitude,
         "data_source": data_source,
@@ -300,17 +300,21 @@ def _marker(
 
 def _rarely(facts: Facts, part: Part) -> dict[str, Any]:
     """Return the marker's fields that few inputs have: encodings, and several tensors."""
-    said: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if facts.request_encoding:
-        said["content_encoding"] = facts.request_encoding
+        fields["content_encoding"] = facts.request_encoding
     if part.is_from_base64:
-        said["base64"] = "taken off, as parameters.action asks for"
+        fields["base64"] = "taken off, as parameters.action asks for"
     if part.tensors:
-        said["tensors"] = [
-            {"name": each.name, "datatype": each.datatype, "shape": list(each.shape)}
-            for each in part.tensors[:TENSORS_DESCRIBED]
+        fields["tensors"] = [
+            {
+                "name": tensor.name,
+                "datatype": tensor.datatype,
+                "shape": list(tensor.shape),
+            }
+            for tensor in part.tensors[:TENSORS_DESCRIBED]
         ]
-    return said
+    return fields
 
 
 def _describe(body: bytes, content_type: str) -> dict[str, Any]:

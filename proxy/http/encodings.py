@@ -30,10 +30,10 @@ def _take_any(count: int) -> bool:
     return True
 
 
-def decode(body: bytes, encoding: str, most: int, take: Take = _take_any) -> bytes:
+def decode(body: bytes, encoding: str, limit: int, take: Take = _take_any) -> bytes:
     """Return the body without its encoding. Raises ValueError if it is broken or unknown.
 
-    Raises ``TooLarge`` above ``most`` bytes. ``take`` reserves memory for each piece that comes
+    Raises ``TooLarge`` above ``limit`` bytes. ``take`` reserves memory for each piece that comes
     out; when it refuses, this raises ``NoRoom``.
     """
     if not encoding:
@@ -41,24 +41,24 @@ def decode(body: bytes, encoding: str, most: int, take: Take = _take_any) -> byt
     if encoding not in KNOWN:
         raise ValueError(f"The encoding {encoding!r:.40} is not understood.")
     try:
-        return _inflate(body, GZIP_OR_ZLIB, most, take)
+        return _inflate(body, GZIP_OR_ZLIB, limit, take)
     except zlib.error as error:
         if encoding != "deflate":
             raise ValueError(f"The body is not valid {encoding}.") from error
     try:
-        return _inflate(body, BARE, most, take)  # some servers send raw deflate
+        return _inflate(body, BARE, limit, take)  # some servers send raw deflate
     except zlib.error as error:
         raise ValueError("The body is not valid deflate.") from error
 
 
-def _inflate(body: bytes, form: int, most: int, take: Take) -> bytes:
-    """Return all members, one after the other; hold never much more than ``most`` bytes."""
+def _inflate(body: bytes, form: int, limit: int, take: Take) -> bytes:
+    """Return all members, one after the other; hold never much more than ``limit`` bytes."""
     found: list[bytes] = []
     size = 0
     for piece in _pieces(body, form):
         size += len(piece)
-        if size > most:
-            raise TooLarge(f"Decompressed, the body is larger than {most} bytes.")
+        if size > limit:
+            raise TooLarge(f"Decompressed, the body is larger than {limit} bytes.")
         if not take(len(piece)):
             raise NoRoom("Decompressed, there is no room for the body.")
         found.append(piece)
@@ -92,7 +92,7 @@ def _pieces(body: bytes, form: int) -> Iterator[bytes]:
         place -= len(inflater.unused_data)
 
 
-def decoded_beginning(body: bytes, encoding: str, most: int) -> tuple[bytes, str]:
+def decoded_beginning(body: bytes, encoding: str, limit: int) -> tuple[bytes, str]:
     """Return as much of the body as can be decoded, and why that is not all ("" if it is).
 
     It is for streams: one that was cut off holds what its server said until then.
@@ -100,7 +100,7 @@ def decoded_beginning(body: bytes, encoding: str, most: int) -> tuple[bytes, str
     if not encoding:
         return body, ""
     try:
-        return decode(body, encoding, most), ""
+        return decode(body, encoding, limit), ""
     except ValueError as error:
         if encoding not in KNOWN or isinstance(error, TooLarge):
             return body, str(error)
@@ -111,5 +111,5 @@ def decoded_beginning(body: bytes, encoding: str, most: int) -> tuple[bytes, str
             for piece in _pieces(body, form):
                 found.append(piece)
         if any(found):
-            return b"".join(found)[:most], problem
+            return b"".join(found)[:limit], problem
     return body, problem

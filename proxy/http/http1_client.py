@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -85,7 +86,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport  # from ``connection_made`` on
         self._parser = HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
@@ -96,7 +97,7 @@ class Connection(asyncio.Protocol):
         # The timeout of a ``read_whole`` that is under way.
         self._patience: Timeout | None = None
         self._response: Response | None = None  # once its head is whole
-        self._coming: Response | None = None
+        self._coming: Response  # from ``on_message_begin`` on
         self._pieces: list[bytes] = []
         self._held = 0
         self._head_bytes = 0
@@ -110,10 +111,7 @@ class Connection(asyncio.Protocol):
     @property
     def can_be_used(self) -> bool:
         """Whether the connection is open."""
-        transport = self._transport
-        return (
-            self._error is None and transport is not None and not transport.is_closing()
-        )
+        return self._error is None and not self._transport.is_closing()
 
     async def ask(self, head: bytes, body: bytes = b"") -> Response:
         """Send a request, and return the response as soon as its head is there."""
@@ -140,8 +138,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
     async def read_whole(self, patience: Timeout) -> bytes:
         """Return the whole body. Raises ``BrokeOff`` or ``NotHttp``."""
@@ -196,7 +193,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        self._transport = transport
+        # A cast, because the transports of uvloop are no subclasses.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and wake the reader; pause reading while too much is held."""

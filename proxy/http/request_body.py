@@ -24,10 +24,10 @@ class BrokenOff(Refused):
 
 
 class MemoryBudget:
-    """Counts the bytes of requests and answers that this process holds, up to ``most``."""
+    """Counts the bytes of requests and answers that this process holds, up to ``limit``."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self.held = 0
         # The thread that decompresses a body takes memory for it, so there are several.
         self._lock = threading.Lock()
@@ -39,7 +39,7 @@ class MemoryBudget:
     def take(self, count: int) -> bool:
         """Reserve so many bytes; return False if they are not available."""
         with self._lock:
-            if self.held + count > self.most:
+            if self.held + count > self.limit:
                 return False
             self.held += count
             return True
@@ -97,14 +97,14 @@ class Reader:
         Raises ``Refused``: 413 when it is too large, 408 when it is too slow, 503 when no memory
         is left, 400 when it breaks off.
         """
-        most = limits.PROXY_MAX_REQUEST_BYTES
+        limit = limits.PROXY_MAX_REQUEST_BYTES
         declared = self._declared_length()
-        if declared > most:
-            raise Refused(413, f"The body is larger than {most} bytes.")
+        if declared > limit:
+            raise Refused(413, f"The body is larger than {limit} bytes.")
         self._take(allowance, declared)
         try:
             with Timeout(limits.CLIENT_BODY_SECONDS):
-                return await self._gather(allowance, declared, most)
+                return await self._gather(allowance, declared, limit)
         except TimeoutError:
             self.is_read = True  # nobody waits for the rest
             raise Refused(408, "The body did not arrive in time.") from None
@@ -130,22 +130,22 @@ class Reader:
             self.is_read = True
 
     async def _gather(
-        self, allowance: MemoryReservation, declared: int, most: int
+        self, allowance: MemoryReservation, declared: int, limit: int
     ) -> bytes:
         chunk = await self._next()
         if self.is_read and len(chunk) <= declared:
             return chunk
         chunks, size = [chunk], len(chunk)
         while not self.is_read:
-            if size > most:
-                raise Refused(413, f"The body is larger than {most} bytes.")
+            if size > limit:
+                raise Refused(413, f"The body is larger than {limit} bytes.")
             if size > allowance.held:
                 self._take(allowance, size - allowance.held)
             chunk = await self._next()
             chunks.append(chunk)
             size += len(chunk)
-        if size > most:
-            raise Refused(413, f"The body is larger than {most} bytes.")
+        if size > limit:
+            raise Refused(413, f"The body is larger than {limit} bytes.")
         return b"".join(chunks)
 
     async def _next(self) -> bytes:
@@ -154,7 +154,8 @@ class Reader:
             self.is_read = True
             raise BrokenOff
         self.is_read = not message.get("more_body", False)
-        return message.get("body", b"")
+        body: bytes = message.get("body", b"")
+        return body
 
     def _declared_length(self) -> int:
         if self._declared is None:

@@ -85,10 +85,10 @@ class Clock:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        over = [each for each in self._watched if each.end_if_over(now)]
+        over = [timeout for timeout in self._watched if timeout.end_if_over(now)]
         self._watched.difference_update(over)
         if self._watched:
-            self._loop.call_later(TICK_SECONDS, self._tick)
+            asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
         else:
             self._loop = None
 

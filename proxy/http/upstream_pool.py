@@ -317,6 +317,6 @@ def check_answer(response: Response) -> None:
 
 def too_large() -> Refused:
     """Return a 502 for an answer above the limit."""
-    most = limits.PROXY_MAX_RESPONSE_BYTES
-    message = f"The upstream's answer is larger than {most} bytes."
+    limit = limits.PROXY_MAX_RESPONSE_BYTES
+    message = f"The upstream's answer is larger than {limit} bytes."
     return Refused(502, message, code="upstream-too-large")

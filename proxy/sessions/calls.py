@@ -92,7 +92,7 @@ class SessionExchange(Exchange):
     ) -> SpoolEntry:
         """Return the spool entry, with the facts as metadata items."""
         entry = Exchange.entry(self, answered, ids)
-        entry.facts.metadata = [noted_item(*each) for each in self.facts.items()]
+        entry.facts.metadata = [noted_item(*fact) for fact in self.facts.items()]
         return entry
 
 
@@ -115,17 +115,17 @@ class SessionCalls:
         target = await self._find(path, headers)
         with self.proxy.permits.allowance() as allowance:
             body = await reader.body(allowance)
-            asked = await _read(target, body, headers, allowance.take)
-            exchange = _begin(target, asked, received_at)
+            request = await _read(target, body, headers, allowance.take)
+            exchange = _begin(target, request, received_at)
             if target.mock is not None:
                 await self._simulate(target, exchange, allowance, reader, send)
                 return
-            lines, body = await outgoing(exchange.target, asked, headers, body)
+            lines, body = await outgoing(exchange.target, request, headers, body)
             if target.output_schema or target.dialect.protocol == OPENAI:
                 lines = _uncompress(lines)
 
-            async def carry(asking: UpstreamRequest) -> None:
-                await self._carry(target, exchange, asking, allowance, reader, send)
+            async def carry(upstream: UpstreamRequest) -> None:
+                await self._carry(target, exchange, upstream, allowance, reader, send)
 
             await self._ask(target, exchange, query, lines, body, carry)
 
@@ -136,7 +136,7 @@ class SessionCalls:
         if found is None:
             raise nothing_here()
         session_id, endpoint = (
-            unquote_to_bytes(each).decode(errors="replace") for each in found.groups()
+            unquote_to_bytes(group).decode(errors="replace") for group in found.groups()
         )
         target = await self.targets.find(headers, (session_id,))
         if target.endpoint != endpoint:
@@ -151,32 +151,32 @@ class SessionCalls:
         reader: Reader,
         send: Send,
     ) -> None:
-        said = await self._simulated(target, exchange.asked)
-        if isinstance(said, Stream):
-            asking = Simulating.of(said)
-            await self._stream(exchange, asking, allowance, reader, send)
+        answer = await self._simulated(target, exchange.request)
+        if isinstance(answer, Stream):
+            upstream = Simulating.of(answer)
+            await self._stream(exchange, upstream, allowance, reader, send)
             return
         exchange.responded_at = timestamps.now()
-        await self._finish(target, exchange, said, send)
+        await self._finish(target, exchange, answer, send)
 
     async def _simulated(
-        self, target: SessionTarget, asked: ParsedRequest
+        self, target: SessionTarget, request: ParsedRequest
     ) -> UpstreamResponse | Stream:
         try:
-            if asked.encoding:
+            if request.encoding:
                 raise Refused(
-                    415, f"The encoding {asked.encoding!r:.40} cannot be read."
+                    415, f"The encoding {request.encoding!r:.40} cannot be read."
                 )
             # The mock runs in this process, so it must not be given a large request.
             depth, values = limits.JSON_MAX_DEPTH, MOCK_VALUES
-            request = await asyncio.to_thread(read_json, asked.body, depth, values)
+            document = await asyncio.to_thread(read_json, request.body, depth, values)
         except ValueError as error:
             raise Refused(400, str(error), code="malformed-json") from None
         status = 200
         try:
-            answer = await self._mock_of(target).answer(request)
+            answer = await self._mock_of(target).answer(document)
         except MockFailure as failure:
-            status, answer = failure.status, failure.told
+            status, answer = failure.status, failure.body
             if answer is None:
                 raise Refused(status, str(failure), code=failure.code) from None
         if isinstance(answer, Stream):
@@ -189,6 +189,7 @@ class SessionCalls:
         """Return the mock of the session, the same one for all its calls unless it was evicted."""
         found = self._mocks.pop(target.session_id, None)
         if found is None:
+            assert target.mock is not None
             found = target.mock.begin(target.endpoint)
         self._mocks[target.session_id] = found  # in the order of their last use
         if len(self._mocks) > MOCKS_REMEMBERED:
@@ -215,9 +216,11 @@ class SessionCalls:
             try:
                 with self.balance.counted(server):
                     exchange.forwarded_at = timestamps.now()
-                    asking = self.proxy.upstreams.ask(server, call, query, lines, body)
-                    async with asking:
-                        await carry(asking)
+                    upstream = self.proxy.upstreams.ask(
+                        server, call, query, lines, body
+                    )
+                    async with upstream:
+                        await carry(upstream)
                 return
             except Refused as refused:
                 if refused.code != UNREACHED or server is servers[-1]:
@@ -227,42 +230,42 @@ class SessionCalls:
         self,
         target: SessionTarget,
         exchange: SessionExchange,
-        asking: UpstreamRequest,
+        upstream: UpstreamRequest,
         allowance: MemoryReservation,
         reader: Reader,
         send: Send,
     ) -> None:
-        response = asking.response
+        response = upstream.response
         if is_stream(response):
-            await self._stream(exchange, asking, allowance, reader, send)
+            await self._stream(exchange, upstream, allowance, reader, send)
             return
         is_checked = bool(target.output_schema) and 200 <= response.status < 300
         if not target.stored and not is_checked:
             exchange.responded_at = timestamps.now()
             headers = exchange.headers(_describe(target))
-            await pass_on(response, send, headers, asking.patience)
+            await pass_on(response, send, headers, upstream.patience)
             counters.tell(response.status, _describe(target))
             return
-        answered = await read_answer(response, allowance, asking.patience)
+        answered = await read_answer(response, allowance, upstream.patience)
         exchange.responded_at = timestamps.now()
-        if not answered.told:
+        if not answered.disposition:
             await self._finish(target, exchange, answered, send)
         elif is_checked:
             raise too_large()
         else:
-            headers = exchange.headers(answered.told)
-            await pass_on(response, send, headers, asking.patience, answered.chunks)
-            counters.tell(answered.status, answered.told)
+            headers = exchange.headers(answered.disposition)
+            await pass_on(response, send, headers, upstream.patience, answered.chunks)
+            counters.tell(answered.status, answered.disposition)
 
     async def _stream(
         self,
         exchange: SessionExchange,
-        asking: Streaming,
+        upstream: Streaming,
         allowance: MemoryReservation,
         reader: Reader,
         send: Send,
     ) -> None:
-        await carry_stream(exchange, asking, self.proxy, allowance, reader, send)
+        await carry_stream(exchange, upstream, self.proxy, allowance, reader, send)
 
     async def _finish(
         self,
@@ -277,11 +280,13 @@ class SessionCalls:
                 await _check(answered, target.output_schema)
             if target.stored and target.dialect.protocol == OPENAI:
                 exchange.facts |= await _facts(answered)
-        told = _describe(target)
+        disposition = _describe(target)
         if target.stored:
-            told = not_recorded(await self.proxy.keep(exchange, answered)) or RECORDED
-        counters.tell(answered.status, told)
-        headers = [*answered.headers, *exchange.headers(told)]
+            disposition = (
+                not_recorded(await self.proxy.keep(exchange, answered)) or RECORDED
+            )
+        counters.tell(answered.status, disposition)
+        headers = [*answered.headers, *exchange.headers(disposition)]
         await send_whole(send, answered.status, headers, answered.body)
 
 
@@ -296,17 +301,17 @@ async def _read(
     try:
         plain = await inflate(body, encoding, most, take)
     except ValueError as error:
-        asked = as_it_came(body, error, encoding)
+        request = as_it_came(body, error, encoding)
     else:
-        asked = ParsedRequest(plain, None, uuid7())
+        request = ParsedRequest(plain, None, uuid7())
         if target.stored is not None:
-            asked.parts = await _count_inputs(plain, target.stored.task_type)
+            request.parts = await _count_inputs(plain, target.stored.task_type)
     given = unquote((headers.get(b"inference-id") or b"").decode("latin-1"))
     wish, warnings = wish_of(given)
     if wish:
-        asked.request_id, asked.is_wish = wish, True
-    asked.warnings += warnings
-    return asked
+        request.request_id, request.is_wish = wish, True
+    request.warnings += warnings
+    return request
 
 
 async def _count_inputs(body: bytes, task_type: str) -> int:
@@ -320,13 +325,13 @@ async def _count_inputs(body: bytes, task_type: str) -> int:
 
 
 def _begin(
-    target: SessionTarget, asked: ParsedRequest, received_at: int
+    target: SessionTarget, request: ParsedRequest, received_at: int
 ) -> SessionExchange:
     is_v2 = target.dialect.protocol == V2
     return SessionExchange(
         call=Call("infer", ""),
         target=target.stored or NOT_STORED,
-        asked=asked,
+        request=request,
         received_at=received_at,
         forwarded_at=received_at,
         responded_at=received_at,
@@ -373,5 +378,5 @@ def _describe(target: SessionTarget) -> str:
 
 def _uncompress(lines: list[bytes]) -> list[bytes]:
     """Return the header lines with a request for an answer without compression."""
-    kept = [each for each in lines if not each.startswith(b"accept-encoding:")]
+    kept = [line for line in lines if not line.startswith(b"accept-encoding:")]
     return [*kept, b"accept-encoding: identity\r\n"]

@@ -112,8 +112,8 @@ def _find(
     if token is None:
         raise unauthenticated()
     seen = InferenceSession.objects.visible_to(Caller(token=token))
-    session = seen.filter(pk=pk).select_related("service").first()
-    if session is None:
+    session = pk and seen.filter(pk=pk).select_related("service").first()
+    if not session:
         raise nothing_here()
     check_role(token)
     return session, token

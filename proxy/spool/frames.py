@@ -184,7 +184,7 @@ class Scan:
         if self._is_old:
             found = self._find(FACTS, place + FACTS_AT)
             return self.end if found is None else found - FACTS_AT
-        places = [self._find(each, place) for each in self._identities]
+        places = [self._find(identity, place) for identity in self._identities]
         return min((each for each in places if each is not None), default=self.end)
 
     def _find(self, wanted: bytes, place: int) -> int | None:

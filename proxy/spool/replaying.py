@@ -74,7 +74,7 @@ def _replay(path: Path, stream: EventStream) -> Replayed:
         # It has to be now: the listener takes the distance to the stream's time for an error
         # of the publisher's clock.
         at = datetime.now(UTC)
-        stream.publish(replace(each, event_published_at=at) for each in events)
+        stream.publish(replace(event, event_published_at=at) for event in events)
         inferences += len(captured)
     return Replayed(path, inferences, lost, problem)
 

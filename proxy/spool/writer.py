@@ -222,15 +222,18 @@ class Spool:
             if group.is_decided or group.is_abandoned:
                 return  # the callers get their outcome from whatever decided it
             group.is_abandoned = True
-            is_written = group.segment is not None
-        if not is_written:  # and it will not be: ``_write`` checks is_abandoned first
+            segment = group.segment
+        if segment is None:  # nor will it be: ``_write`` checks is_abandoned first
             self._settle_all(group.entries, SLOW)
             return
-        threading.Thread(target=self._cut_off, args=(group, loop), daemon=True).start()
+        arguments = (segment, group, loop)
+        threading.Thread(target=self._cut_off, args=arguments, daemon=True).start()
 
-    def _cut_off(self, group: Group, loop: asyncio.AbstractEventLoop) -> None:
+    def _cut_off(
+        self, segment: SpoolFile, group: Group, loop: asyncio.AbstractEventLoop
+    ) -> None:
         try:
-            group.segment.cut(group.start)
+            segment.cut(group.start)
         except OSError as error:
             # The thread of the spool takes the group back once the disk answers.
             log.error("A group of the spool cannot be cut off: %s", error)
@@ -338,17 +341,15 @@ class Spool:
             each.pieces, each.group = (), None
 
     def _write(self, group: Group) -> None:
-        if self._segment is None:
-            self._open_segment()
-        segment = self._segment
+        segment = self._segment or self._open_segment()
         with self._deciding:
             if group.is_abandoned:  # ``_give_up`` came while the segment was opened
                 raise Abandoned
             group.segment, group.start = segment, self._written
-        identity, pieces = segment.identity, []
-        for number, each in enumerate(group.entries, self._entries):
-            pieces.append(head(identity, each.length, each.crc, number))
-            pieces += each.pieces
+        pieces: list[bytes] = []
+        for number, entry in enumerate(group.entries, self._entries):
+            pieces.append(head(segment.identity, entry.length, entry.crc, number))
+            pieces += entry.pieces
         write_whole(self._file, pieces)
         failpoint("proxy.spool_appended")
         began = time.monotonic()
@@ -358,7 +359,7 @@ class Spool:
         self._written += sum(HEAD.size + each.length for each in group.entries)
         self._entries += len(group.entries)
 
-    def _open_segment(self) -> None:
+    def _open_segment(self) -> SpoolFile:
         self._opened += 1
         segment = SpoolFile(self._directory, self._ownership.owner, self._opened)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
@@ -370,6 +371,7 @@ class Spool:
         write_whole(self._file, [header(segment.identity)])
         note_synced(self._synced, 0)
         sync_directory(self._directory)
+        return segment
 
     def _close_if_due(self) -> None:
         age = _since(self._opened_at)

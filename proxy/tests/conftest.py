@@ -23,6 +23,7 @@ import redis
 import requests
 from django.conf import settings
 from django.db import connection
+from django.test.testcases import LiveServerThread, _StaticFilesHandler
 from redis.exceptions import ConnectionError as RedisAway
 
 from inferences.models import RegisteredModel, TaskType
@@ -410,3 +411,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def live_api(store):
+    """The API as a server whose rows the proxy sees: in no test's transaction."""
+    thread = LiveServerThread("127.0.0.1", _StaticFilesHandler)
+    thread.daemon = True
+    thread.start()
+    assert thread.is_ready.wait(10) and not thread.error
+    yield f"http://127.0.0.1:{thread.port}"
+    thread.terminate()

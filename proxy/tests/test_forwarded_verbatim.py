@@ -88,11 +88,32 @@ def both(store, upstream):
         )
 
 
-@pytest.mark.parametrize("server", ["mirror", "strict"])
-@pytest.mark.parametrize("name", ODD)
-def test_an_odd_body_is_forwarded_and_answered_as_without_storing(
-    proxied, both, upstream, server, name
-):
+# What the strict server cannot read.
+REFUSED = [
+    "nothing",
+    "no JSON",
+    "half a text",
+    "bad UTF-8",
+    "too deep",
+    "a NUL",
+    "a lone surrogate",
+    "NaN",
+    "one tensor",
+    "br",
+    "zstd",
+    "two encodings",
+    "gzip that is none",
+    "deflate that is none",
+    "gzip that is cut",
+    "gzip and more",
+    "gzip of no JSON",
+    "gzip with a long id",
+    "a bomb",
+]
+
+
+def call_twice(proxied, upstream, server, name):
+    """The answer with storing on; forwarded and answered as it is with storing off."""
     body, headers = ODD[name]
     off = proxied.infer(f"{server}-off", body or b"", headers=headers)
     seen_off = upstream.seen[-1]
@@ -103,14 +124,34 @@ def test_an_odd_body_is_forwarded_and_answered_as_without_storing(
     assert passed(seen_on) == passed(seen_off)
     assert (on.status_code, on.content) == (off.status_code, off.content)
     assert off.headers["Inference-Store"] == "off"
-    told = on.headers["Inference-Store"]
-    if on.ok:
-        assert told == "recorded"
-        stored = proxied.marker(on.headers["Inference-Id"])
-        answer = proxied.blob(stored["event"]["inference_storage_key"])
-        assert answer == on.content
-    else:
-        assert told == "not-recorded; reason=upstream-status"
+    return on
+
+
+@pytest.mark.parametrize(
+    ("server", "name"),
+    [("mirror", name) for name in ODD]
+    + [("strict", name) for name in ODD if name not in REFUSED],
+)
+def test_an_odd_body_is_forwarded_and_its_answer_stored(
+    proxied, both, upstream, server, name
+):
+    response = call_twice(proxied, upstream, server, name)
+
+    assert response.headers["Inference-Store"] == "recorded"
+    stored = proxied.marker(response.headers["Inference-Id"])
+    answer = proxied.blob(stored["event"]["inference_storage_key"])
+    assert answer == response.content
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_odd_body_that_is_refused_is_forwarded_and_not_stored(
+    proxied, both, upstream, name
+):
+    response = call_twice(proxied, upstream, "strict", name)
+
+    assert response.status_code == 422
+    told = response.headers["Inference-Store"]
+    assert told == "not-recorded; reason=upstream-status"
 
 
 def passed(seen) -> dict:

@@ -12,7 +12,7 @@ from istore import blobs
 from istore.blobs import packs
 from proxy.capture.artifacts import Answer, Captured, prepare
 from proxy.capture.packing import MEMBERS_MAX, pack
-from proxy.tests.test_capture import make_entry, prefix_of
+from proxy.tests.builders import make_entry, prefix_of
 
 
 def captured(name: str, data: bytes = b"input", answer: bytes = b"{}") -> Captured:

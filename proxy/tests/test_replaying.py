@@ -15,7 +15,7 @@ from ingest.stream import STREAM
 from istore import blobs, failpoints
 from proxy.spool import replaying
 from proxy.spool.frames import HEAD_1, MAGIC_1
-from proxy.tests.test_capture import make_entry, prefix_of
+from proxy.tests.builders import make_entry, prefix_of
 
 
 @pytest.fixture
@@ -60,9 +60,9 @@ def replayed(*options) -> str:
 def test_an_entry_that_can_be_read_now_is_captured_and_published(spool, server):
     (spool / "x.set-aside").write_bytes(payload("a"))
 
-    said = replayed()
+    message = replayed()
 
-    assert said == "x.set-aside: 1 inferences published.\n"
+    assert message == "x.set-aside: 1 inferences published.\n"
     assert published(server) == ["a"]
     ((_, entry),) = server.xrange(STREAM)
     event = InferenceEvent.from_json(entry[b"event"])
@@ -120,9 +120,9 @@ def test_a_segment_that_breaks_off_gives_what_is_whole(spool):
     (spool / "o-1.damaged").write_bytes(content)
     (spool / "o-2.damaged").write_bytes(b"no segment")
 
-    told = list(replaying.replay(spool))
+    answer = list(replaying.replay(spool))
 
-    assert [(each.inferences, each.lost) for each in told] == [(1, 1), (0, 1)]
+    assert [(each.inferences, each.lost) for each in answer] == [(1, 1), (0, 1)]
 
 
 def test_listing_changes_nothing(spool, server):

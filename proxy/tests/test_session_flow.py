@@ -7,7 +7,6 @@ import pytest
 import requests
 from django.contrib.auth.models import User
 from django.test import Client as Browser
-from django.test.testcases import LiveServerThread, _StaticFilesHandler
 from inference_store import Client, adapters, errors, mocks
 from inference_store.aio import AsyncClient
 from inference_store.schema import (
@@ -24,21 +23,10 @@ from services.session_reaper import tend
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(scope="module")
-def api(store):
-    """The API as a server whose rows the proxy sees: in no test's transaction."""
-    thread = LiveServerThread("127.0.0.1", _StaticFilesHandler)
-    thread.daemon = True
-    thread.start()
-    assert thread.is_ready.wait(10) and not thread.error
-    yield f"http://127.0.0.1:{thread.port}"
-    thread.terminate()
-
-
 @pytest.fixture
-def platform(api, proxied, store, settings):
+def platform(live_api, proxied, store, settings):
     settings.ISTORE_PROXY_URL = settings.ISTORE_PROXY_INTERNAL_URL = proxied.url
-    with Client(api, store.secret) as client:
+    with Client(live_api, store.secret) as client:
         yield client
 
 
@@ -64,7 +52,7 @@ def test_the_flow_of_a_mock_as_it_is_written_for_the_local_platform(platform):
         try:
             answers = client.infer({"text": "A ship enters the harbour and"})
             break
-        except Exception:
+        except errors.Unavailable:
             status = platform.inferencesessions.get(session.id).status
             assert not is_status_terminal(status)
             time.sleep(1)
@@ -136,10 +124,10 @@ def test_a_session_is_terminated_and_its_client_hears_of_it(platform):
     session_id = created.inferencesession.id
     sessions = platform.inferencesessions
     client = sessions.client(session_id, created.token)
-    asked = {"messages": [{"role": "user", "content": "A ship?"}]}
-    assert client.infer(asked) == mocks.Chat(seed=3).infer(asked)
+    request = {"messages": [{"role": "user", "content": "A ship?"}]}
+    assert client.infer(request) == mocks.Chat(seed=3).infer(request)
     further = sessions.client(session_id, sessions.token(session_id))
-    assert further.infer(asked)
+    assert further.infer(request)
     assert [each.id for each in sessions.query(inferenceService=service.id)] == [
         session_id
     ]
@@ -154,7 +142,7 @@ def test_a_session_is_terminated_and_its_client_hears_of_it(platform):
 
     def is_over() -> bool:
         try:
-            client.infer(asked)
+            client.infer(request)
         except errors.Conflict:
             return True
         return False
@@ -168,7 +156,7 @@ def test_a_session_is_terminated_and_its_client_hears_of_it(platform):
 
 
 def test_the_same_flow_is_awaited(platform, store):
-    asked = {"text": "A ship enters the harbour and"}
+    request = {"text": "A ship enters the harbour and"}
 
     async def flow() -> list:
         async with AsyncClient(platform.url, store.secret) as awaited:
@@ -180,14 +168,14 @@ def test_the_same_flow_is_awaited(platform, store):
             session_id = created.inferencesession.id
             client = await sessions.client(session_id, created.token)
             assert await client.ready()
-            said = await client.infer(asked)
+            answer = await client.infer(request)
             assert is_status_terminal((await sessions.terminate(session_id)).status)
             with pytest.raises(errors.Conflict):
                 await client.ready()
             await services.delete(service.id)
-            return said
+            return answer
 
-    assert asyncio.run(flow()) == mocks.TextCompletion().infer(asked)
+    assert asyncio.run(flow()) == mocks.TextCompletion().infer(request)
 
 
 @pytest.mark.parametrize("mock", [mocks.Chat, mocks.TextEmbedding])
@@ -204,8 +192,8 @@ def test_a_mock_that_speaks_openai_s_protocol_is_asked_in_the_common_form(
     client = platform.inferencesessions.client(
         created.inferencesession.id, created.token, interface=service.interface
     )
-    asked = {"text": "A ship enters the harbour and"}
-    assert client.infer(asked) == mock().infer(asked)
+    request = {"text": "A ship enters the harbour and"}
+    assert client.infer(request) == mock().infer(request)
 
 
 def test_what_an_adapter_cannot_do_is_not_sent(platform):
@@ -222,7 +210,7 @@ def test_what_an_adapter_cannot_do_is_not_sent(platform):
         client.infer({"text": "A ship"})
 
 
-def test_the_api_passes_calls_on_to_the_proxy(platform, api, proxied, store):
+def test_the_api_passes_calls_on_to_the_proxy(platform, live_api, proxied, store):
     store.model("", "writer")
     service = platform.inferenceservices.create_mock(
         "text-completion", account="a", model_id="writer"
@@ -230,7 +218,7 @@ def test_the_api_passes_calls_on_to_the_proxy(platform, api, proxied, store):
     created = platform.inferencesessions.create(
         InferenceSessionCreateRequest(account="a", inferenceService=service.id)
     )
-    url = f"{api}/api/v1/inferencesessions/{created.inferencesession.id}"
+    url = f"{live_api}/api/v1/inferencesessions/{created.inferencesession.id}"
     for secret in (created.token, store.secret):
         answer = requests.post(
             f"{url}/infer/generate",
@@ -247,14 +235,14 @@ def test_the_api_passes_calls_on_to_the_proxy(platform, api, proxied, store):
     proxied.marker(answer.headers["Inference-Id"])
 
 
-def test_a_person_s_browser_may_call_too(api, proxied, store, settings):
+def test_a_person_s_browser_may_call_too(live_api, proxied, store, settings):
     """Without a token to show: the API gets one for the call, and shows it the proxy."""
     settings.ISTORE_PROXY_INTERNAL_URL = proxied.url
     session, _ = store.session("mock", {"mock": "text-completion"})
     cookies = store.thread.submit(signed_in, store).result()
     try:
         answer = requests.post(
-            f"{api}/api/v1/inferencesessions/{session.id.hex}/infer/generate",
+            f"{live_api}/api/v1/inferencesessions/{session.id.hex}/infer/generate",
             json={"text": "A ship"},
             cookies=cookies,
             headers={"X-CSRFToken": cookies["csrftoken"]},

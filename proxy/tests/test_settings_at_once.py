@@ -21,7 +21,6 @@ from istore.tasks.periodic import forget_old_calls
 from proxy.targets import Known, Remembered
 from proxy.tests.conftest import Proxied, Store, new_token, wait_until
 from proxy.tests.relay import Relay
-from proxy.tests.test_session_flow import api  # noqa: F401
 from services.sessions import terminate_session
 
 pytestmark = pytest.mark.django_db
@@ -68,24 +67,24 @@ def leases(store: Store) -> int:
     return store.thread.submit(count).result()
 
 
-def test_storing_is_on_or_off_from_the_next_call_on(api, pair, store, model):  # noqa: F811
+def test_storing_is_on_or_off_from_the_next_call_on(live_api, pair, store, model):
     for turn in range(30):
         is_on = turn % 2 == 0
-        patch_settings(api, store, enable_inference_storage=is_on)
+        patch_settings(live_api, store, enable_inference_storage=is_on)
         assert {called(each) for each in pair} == {RECORDED if is_on else OFF}
 
 
 def test_another_upstream_is_asked_from_the_next_call_on(
-    api,  # noqa: F811
+    live_api,
     pair,
     store,
     model,
     upstream,
 ):
     for _ in range(5):
-        patch_settings(api, store, upstream_url="http://127.0.0.1:1")
+        patch_settings(live_api, store, upstream_url="http://127.0.0.1:1")
         assert {called(each) for each in pair} == {"502"}
-        patch_settings(api, store, upstream_url=upstream.url)
+        patch_settings(live_api, store, upstream_url=upstream.url)
         assert {called(each) for each in pair} == {OFF}
 
 
@@ -199,7 +198,7 @@ def test_a_change_that_was_long_in_coming_is_not_missed(pair, store, model):
 
 
 def test_a_proxy_that_is_stopped_delays_a_change_and_serves_nothing_stale(
-    api,  # noqa: F811
+    live_api,
     pair,
     store,
     model,
@@ -209,7 +208,7 @@ def test_a_proxy_that_is_stopped_delays_a_change_and_serves_nothing_stale(
     os.killpg(stopped.process.pid, signal.SIGSTOP)
     try:
         began = time.monotonic()
-        patch_settings(api, store, enable_inference_storage=True)
+        patch_settings(live_api, store, enable_inference_storage=True)
         assert time.monotonic() - began < 10 * freshness.WAIT_SECONDS
         assert called(other) == RECORDED
     finally:
@@ -218,7 +217,7 @@ def test_a_proxy_that_is_stopped_delays_a_change_and_serves_nothing_stale(
 
 
 def test_a_proxy_that_was_killed_is_given_up_by_the_next_change(
-    api,  # noqa: F811
+    live_api,
     pair,
     store,
     model,
@@ -228,7 +227,7 @@ def test_a_proxy_that_was_killed_is_given_up_by_the_next_change(
     assert called(third) == OFF
     before = leases(store)
     third.kill()
-    patch_settings(api, store, enable_inference_storage=True)
+    patch_settings(live_api, store, enable_inference_storage=True)
     assert leases(store) == before - 1
     assert {called(each) for each in pair} == {RECORDED}
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from proxy.spool.entries import SpoolEntry
 from proxy.spool.frames import HEAD, HEAD_1, HEADER, MAGIC_1, frame, header
 from proxy.spool.spool_files import Ownership, SpoolFile, spool_files_in
+from proxy.tests.builders import payload, spooled
 from proxy.tests.conftest import OWNER
-from proxy.tests.test_capture import payload, spooled
 
 GONE = "1" * 32  # an owner that is gone
 SECTOR = 64

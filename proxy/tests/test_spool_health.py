@@ -16,7 +16,7 @@ from proxy.spool import spool_health
 from proxy.spool.frames import HEADER
 from proxy.spool.spool_files import SpoolFile
 from proxy.spool.writer import age_of, size_of
-from proxy.tests.test_capture import payload, spooled
+from proxy.tests.builders import payload, spooled
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def test_an_answer_that_waits_for_long_makes_readiness_degraded(spool, client, d
     assert spool_health.trouble() is None
     os.utime(segment.path, (time.time() - 100,) * 2)
     assert "waits for 10" in spool_health.trouble()
-    told = client.get("/health/ready").json()
-    assert told["status"] == "degraded" and "spool" in told["reasons"]
+    answer = client.get("/health/ready").json()
+    assert answer["status"] == "degraded" and "spool" in answer["reasons"]
 
 
 def test_models_that_wait_are_told_by_readiness_and_verify(spool, db):
@@ -78,9 +78,9 @@ def test_few_inodes_or_bytes_are_told_of_blobs_and_spool(spool, monkeypatch):
 
 def test_a_bucket_that_is_away_makes_readiness_degraded(client, db, monkeypatch):
     monkeypatch.setattr(blobs, "trouble", lambda: "The bucket 'x' does not exist.")
-    told = client.get("/health/ready").json()
-    assert told["status"] == "degraded"
-    assert told["reasons"]["blobs"] == "The bucket 'x' does not exist."
+    answer = client.get("/health/ready").json()
+    assert answer["status"] == "degraded"
+    assert answer["reasons"]["blobs"] == "The bucket 'x' does not exist."
 
 
 def test_a_foreign_file_is_no_answer_that_waits_and_is_named_by_verify(spool, db):

@@ -25,8 +25,7 @@ from PIL import Image
 from inferences.models import InferenceKey, RegisteredModel
 from inferences.store.recording import Outcome, record
 from inferences.store.reservations import reserve
-from inferences.tests.test_recording import new
-from inferences.tests.test_reservations import wish
+from inferences.tests.builders import new, wish
 from proxy.tests.conftest import Proxied, request_body, wait_until
 from proxy.tests.openai_upstream import OpenAIUpstream
 from proxy.tests.whole_store import WholeStore, counted
@@ -375,9 +374,13 @@ LOST = ("too large", "spool full", "spool failing")
 @pytest.mark.parametrize("name", FORMS)
 def test_each_record_holds_what_its_call_carried(whole, forms, driven, name):
     form = forms[name]
-    for told in driven[name]:
-        if told.told not in (RECORDED, STREAMING) or is_lost(told):
-            continue
+    recorded = [
+        told
+        for told in driven[name]
+        if told.told in (RECORDED, STREAMING) and not is_lost(told)
+    ]
+    assert recorded
+    for told in recorded:
         assert len(told.ids) == form.parts
         for number, inference_id in enumerate(told.ids):
             if inference_id in ("gone", "gone-1"):
@@ -398,14 +401,22 @@ def test_a_wish_is_fulfilled_where_it_can_be(forms, driven, name):
 
     assert named(calls, "new").ids == of("kept")
     assert named(calls, "free again").ids == of("free-1")
-    if not form.is_stream:  # what a stream says is not known when it is named
-        assert named(calls, "repeat at once").ids == of("kept")
-        assert named(calls, "repeat").ids == of("kept")
-        for first, again in (
-            ("taken at once", "repeat of the other at once"),
-            ("taken", "repeat of the other"),
-        ):
-            assert named(calls, first).ids == named(calls, again).ids
+
+
+# What a stream says is not known when it is named.
+WHOLE_WITH_WISHES = [each for each in WITH_WISHES if each not in STREAMS]
+
+
+@pytest.mark.parametrize("name", WHOLE_WITH_WISHES)
+def test_the_same_call_has_the_same_ids_again(driven, name):
+    calls = driven[name]
+    for first, again in (
+        ("new", "repeat at once"),
+        ("new", "repeat"),
+        ("taken at once", "repeat of the other at once"),
+        ("taken", "repeat of the other"),
+    ):
+        assert named(calls, first).ids == named(calls, again).ids
 
 
 @pytest.mark.parametrize("name", WITH_WISHES)
@@ -432,11 +443,17 @@ def test_what_was_removed_is_told_as_not_recorded(driven, name):
         assert named(calls, act).told == "not-recorded; reason=removed"
 
 
-@pytest.mark.parametrize("name", [each for each in WITH_WISHES if each not in STREAMS])
-def test_what_could_not_be_kept_says_why(driven, name):
+@pytest.mark.parametrize(
+    "name", [each for each in WHOLE_WITH_WISHES if each not in PICTURES]
+)
+def test_what_was_too_large_says_so(driven, name):
+    told = named(driven[name], "too large").told
+    assert told == "not-recorded; reason=too-large"
+
+
+@pytest.mark.parametrize("name", WHOLE_WITH_WISHES)
+def test_what_the_spool_could_not_keep_says_why(driven, name):
     calls = driven[name]
-    if name not in PICTURES:
-        assert named(calls, "too large").told == "not-recorded; reason=too-large"
     assert named(calls, "spool full").told == "not-recorded; reason=spool-full"
     assert named(calls, "spool failing").told == "not-recorded; reason=spool-failed"
 

@@ -12,7 +12,7 @@ from proxy import limits, waiting
 from proxy.capture import worker
 from proxy.spool.spool_files import spool_files_in
 from proxy.spool.writer import Spool, age_of, size_of
-from proxy.tests.test_capture import make_entry, prefix_of, spooled
+from proxy.tests.builders import make_entry, prefix_of, spooled
 
 BAD, GOOD = "1/2", "1/3"
 

@@ -34,11 +34,11 @@ class QualityQuerySerializer(ValueSerializer, FilteredSerializer):
     interval = serializers.ChoiceField(INTERVALS, **optional)
     form = serializers.ChoiceField(list(FORMS), **optional)
     threshold = NumberField(min_value=0, max_value=1, **optional)
-    label = TextField(max_length=255, **optional)
+    label: Any = TextField(max_length=255, **optional)
     limit = WholeField(min_value=1, max_value=settings.ISTORE_QUALITY_ROWS, **optional)
 
 
-class ConfusionSerializer(serializers.Serializer):
+class ConfusionSerializer(serializers.Serializer[Any]):
     labels = serializers.ListField(child=serializers.CharField())
     counts = serializers.ListField(
         child=serializers.ListField(child=serializers.IntegerField()),
@@ -47,13 +47,13 @@ class ConfusionSerializer(serializers.Serializer):
     left_out = serializers.IntegerField(help_text="Rows of rarer labels.")
 
 
-class GroupSerializer(serializers.Serializer):
+class GroupSerializer(serializers.Serializer[Any]):
     group = serializers.CharField()
     rows = serializers.IntegerField()
     figures = serializers.DictField(child=serializers.FloatField(allow_null=True))
 
 
-class QualitySerializer(serializers.Serializer):
+class QualitySerializer(serializers.Serializer[Any]):
     form = serializers.CharField(allow_null=True, help_text="Of the ground truth.")
     rows = serializers.IntegerField(help_text="That the figures are of.")
     considered = serializers.IntegerField(help_text="That were looked at.")

@@ -58,44 +58,50 @@ class Classes:
 
     def _of_one(self, whole: bool) -> Figures:
         actual = np.array([labels[0] for labels in self.actual], dtype=object)
-        said = np.array([best_label(a) or NOTHING for a in self.answers], dtype=object)
-        labels = sorted({*actual, *said})
+        predicted = np.array(
+            [best_label(a) or NOTHING for a in self.answers], dtype=object
+        )
+        labels = sorted({*actual, *predicted})
         counted = metrics.precision_recall_fscore_support(
-            actual, said, labels=labels, zero_division=0
+            actual, predicted, labels=labels, zero_division=0
         )
         overall = {
-            "accuracy": finite_or_none(metrics.accuracy_score(actual, said)),
-            **_average(actual, said, labels),
+            "accuracy": finite_or_none(metrics.accuracy_score(actual, predicted)),
+            **_average(actual, predicted, labels),
         }
         # Balanced accuracy is the mean recall of the classes that occur in the ground truth.
         balanced = metrics.recall_score(
-            actual, said, labels=sorted(set(actual)), average="macro", zero_division=0
+            actual,
+            predicted,
+            labels=sorted(set(actual)),
+            average="macro",
+            zero_division=0,
         )
         overall["balanced_accuracy"] = finite_or_none(balanced)
         overall["matthews_correlation"] = None
         if len(labels) > 1:
-            correlation = metrics.matthews_corrcoef(actual, said)
+            correlation = metrics.matthews_corrcoef(actual, predicted)
             overall["matthews_correlation"] = finite_or_none(correlation)
         found = Figures(len(actual), overall)
         self._probabilities(found, actual, whole)
         if whole:
             rows = _by_label(labels, counted)
             found.by_label = show(rows, found.notes)
-            found.confusion = _confusion(actual, said)
+            found.confusion = _confusion(actual, predicted)
         return found
 
     def _of_many(self, whole: bool) -> Figures:
-        said = [
+        predicted = [
             {n for n, s in a if s is None or s >= self.settings.threshold}
             for a in self.answers
         ]
-        labels = sorted({label for row in (*self.actual, *said) for label in row})
+        labels = sorted({label for row in (*self.actual, *predicted) for label in row})
         # With one column scikit-learn assumes a binary target, which must not be sparse.
         columns = [*labels, *NO_LABELS][: max(2, len(labels))]
         binarizer = MultiLabelBinarizer(classes=columns, sparse_output=True)
         actual, answered = (
             binarizer.fit_transform(self.actual),
-            binarizer.transform(said),
+            binarizer.transform(predicted),
         )
         numbers = list(range(len(labels)))
         counted = metrics.precision_recall_fscore_support(
@@ -105,7 +111,7 @@ class Classes:
             "accuracy": finite_or_none(metrics.accuracy_score(actual, answered)),
             **_average(actual, answered, numbers),
         }
-        found = Figures(len(said), overall)
+        found = Figures(len(predicted), overall)
         found.notes.append(
             "Several labels an input: accuracy counts inputs whose labels are all right."
         )
@@ -145,8 +151,8 @@ class Classes:
     def _curve(
         self, found: Figures, truth: np.ndarray, scores: np.ndarray, place: Any
     ) -> None:
-        asked = self.spellings.known(self.settings.label)
-        label = asked or Counter(truth).most_common(1)[0][0]
+        chosen = self.spellings.known(self.settings.label)
+        label = chosen or Counter(truth).most_common(1)[0][0]
         is_it = truth == label
         if label not in place or not is_it.any():
             return
@@ -157,11 +163,11 @@ class Classes:
         found.curve, found.curve_label = thin(points[::-1]), label
 
 
-def _average(actual: Any, said: Any, labels: list[Any]) -> dict[str, float | None]:
-    named = {}
+def _average(actual: Any, predicted: Any, labels: list[Any]) -> dict[str, float | None]:
+    named: dict[str, float | None] = {}
     for average in ("macro", "weighted"):
         precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-            actual, said, labels=labels, average=average, zero_division=0
+            actual, predicted, labels=labels, average=average, zero_division=0
         )
         named |= {
             f"precision_{average}": finite_or_none(precision),
@@ -184,16 +190,16 @@ def _by_label(labels: list[str], counted: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _confusion(actual: np.ndarray, said: np.ndarray) -> Confusion:
+def _confusion(actual: np.ndarray, predicted: np.ndarray) -> Confusion:
     """Return the matrix of the ``CONFUSED_MOST`` most frequent labels; count the other rows."""
-    counts = Counter(actual) + Counter(said)
+    counts = Counter(actual) + Counter(predicted)
     labels = sorted(label for label, _ in counts.most_common(CONFUSED_MOST))
-    kept = np.isin(actual, labels) & np.isin(said, labels)
+    kept = np.isin(actual, labels) & np.isin(predicted, labels)
     if not kept.any():
         return Confusion([], [], len(actual))
     if len(labels) == 1:
         return Confusion(labels, [[int(kept.sum())]], int((~kept).sum()))
-    table = metrics.confusion_matrix(actual[kept], said[kept], labels=labels)
+    table = metrics.confusion_matrix(actual[kept], predicted[kept], labels=labels)
     return Confusion(labels, table.tolist(), int((~kept).sum()))
 
 

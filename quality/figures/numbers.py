@@ -76,9 +76,9 @@ class Steps:
         if not self.rows:
             return Figures(0, {})
         together = Errors()
-        for each in self.steps.values():
-            together.actual += each.actual
-            together.said += each.said
+        for step in self.steps.values():
+            together.actual += step.actual
+            together.said += step.said
         found = Figures(self.rows, together.told())
         if whole:
             rows = [

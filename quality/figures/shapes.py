@@ -66,19 +66,16 @@ class Boxes:
         """Return actual and found shapes of one image; None if they cannot be compared."""
         if not found and not truth:
             return [], []
-        plain = all(isinstance(one.shape, Box) for one in found)
-        plain = plain and all("xmin" in each for each in truth)
+        shapes = [one.shape for one in found if isinstance(one.shape, Box)]
+        plain = len(shapes) == len(found) and all("xmin" in each for each in truth)
         if self.of_masks is None:
             self.of_masks = not plain
         if self.of_masks:
             return _masks(found, truth)
         if not plain or _units_differ(found, truth):
             return None
-        boxes = [
-            (o.shape.xmin, o.shape.ymin, o.shape.xmax, o.shape.ymax) for o in found
-        ]
-        corners = [tuple(each[n] for n in CORNERS) for each in truth]
-        return [_box(*each) for each in corners], [_box(*each) for each in boxes]
+        boxes = [_box(box.xmin, box.ymin, box.xmax, box.ymax) for box in shapes]
+        return [_box(*(box[name] for name in CORNERS)) for box in truth], boxes
 
     def _keep(self, kept: list[Annotation], label: str, shape: Annotation) -> None:
         label = self.spellings.of(label)
@@ -97,7 +94,7 @@ class Boxes:
         if not self.images:
             return Figures(0, {})
         evaluated = self._evaluated()
-        stats = [finite_or_none(each) for each in evaluated.stats]
+        stats = [finite_or_none(stat) for stat in evaluated.stats]
         overall = {
             "map": _figure_or_none(stats[0]),
             "map_50": _figure_or_none(stats[1]),
@@ -187,8 +184,8 @@ def _box(xmin: float, ymin: float, xmax: float, ymax: float) -> Annotation:
 def _masks(
     found: Sequence[Detection], truth: Sequence[dict[str, Any]]
 ) -> tuple[list[Annotation], list[Annotation]] | None:
-    drawn = [contours_of(one.shape) for one in found]
-    if None in drawn:
+    drawn = [c for one in found if (c := contours_of(one.shape)) is not None]
+    if len(drawn) < len(found):
         return None
     actual = [contours_of_actual(each) for each in truth]
     made = [
@@ -211,16 +208,16 @@ def _at(evaluated: COCOeval, threshold: float, number: int | None) -> dict[str, 
     """Return precision, recall and F1 of answers from the threshold on, at an IoU of 0.5."""
     right = wrong = actual = 0
     smallest = evaluated.params.areaRng[ALL]
-    for each in evaluated.evalImgs:
-        if each is None or each["aRng"] != smallest:
+    for image in evaluated.evalImgs:
+        if image is None or image["aRng"] != smallest:
             continue
-        if number is not None and each["category_id"] != number:
+        if number is not None and image["category_id"] != number:
             continue
-        is_meant = np.asarray(each["dtScores"]) >= threshold
-        is_right = np.asarray(each["dtMatches"][0]) > 0
+        is_meant = np.asarray(image["dtScores"]) >= threshold
+        is_right = np.asarray(image["dtMatches"][0]) > 0
         right += int((is_meant & is_right).sum())
         wrong += int((is_meant & ~is_right).sum())
-        actual += len(each["gtIds"])
+        actual += len(image["gtIds"])
     precision = right / (right + wrong) if right + wrong else None
     recall = right / actual if actual else None
     f1 = 2 * right / (right + wrong + actual) if right + wrong + actual else None

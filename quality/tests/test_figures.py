@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import redirect_stdout
-from datetime import UTC, datetime, timedelta
 from io import StringIO
-from itertools import count
 from random import Random
 
 import numpy as np
@@ -15,79 +13,16 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from sklearn import metrics
 
-from inferences.api.creating import read_creation
-from inferences.ground_truth.joining import Actual, join
-from inferences.ground_truth.references import Reference
-from inferences.ground_truth.truths import read_truth
 from inferences.models import TaskType
-from inferences.store.creation import compose
-from inferences.store.recording import record
-from istore.db import clock
+from quality.tests.builders import classes, parts_of
 
 URL = "/api/v1/models/yolo-harbour/quality"
-START = datetime(2025, 6, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def stored(model):
-    """``stored(task, [(parts, truth, metadata), …])``: answers with what came true."""
-    numbers = count()
-
-    def store(task: str, rows: list[tuple[dict, dict | None, dict]]) -> None:
-        model.task_type = task
-        model.save()
-        new, actuals = [], []
-        for parts, truth, metadata in rows:
-            name = f"i{next(numbers):04}"
-            made = {
-                "inference_id": name,
-                "created_at": (START + timedelta(hours=int(name[1:]))).isoformat(),
-                "data": {
-                    **parts,
-                    "metadata": {
-                        "standard_metadata": {
-                            "data_hash": "00" * 32,
-                            "data_size": 1,
-                            "task_type": task,
-                            "inference_action": "predict",
-                        },
-                        "extended_metadata": [
-                            {"key": key, "type": "string", "value": value}
-                            for key, value in metadata.items()
-                        ],
-                    },
-                },
-            }
-            new.append(compose(model, read_creation(model, made), clock.now()))
-            if truth is not None:
-                reference = Reference("inference_id", name)
-                actuals.append(Actual(reference, read_truth(truth, task)))
-        record(model, new)
-        join("test", model, actuals)
-
-    return store
 
 
 def ask(api, **asked):
     response = api.post(URL, asked, format="json")
     assert response.status_code == 200, response.content
     return response.json()
-
-
-def classes(rows: int = 60, names: str = "abc", seed: int = 1):
-    random = Random(seed)
-    made = []
-    for _ in range(rows):
-        scores = np.array([random.random() ** 2 for _ in names])
-        scores = (scores / scores.sum()).round(6).tolist()
-        actual = random.choices(names, [each + 0.1 for each in scores])[0]
-        made.append((dict(zip(names, scores, strict=True)), actual))
-    return made
-
-
-def parts_of(scores: dict[str, float]) -> dict:
-    items = [{"label": label, "score": score} for label, score in scores.items()]
-    return {"image_classification": items}
 
 
 @pytest.mark.parametrize("names", ["ab", "abcd"])
@@ -98,20 +33,20 @@ def test_classes_are_measured_as_scikit_learn_does(api, stored, names):
         [(parts_of(scores), {"label": actual}, {}) for scores, actual in made],
     )
 
-    told = ask(api)
+    answer = ask(api)
 
     actual = [label for _, label in made]
-    said = [max(scores, key=scores.get) for scores, _ in made]
+    predicted = [max(scores, key=scores.get) for scores, _ in made]
     table = np.array([list(scores.values()) for scores, _ in made], np.float32)
     table = table.astype(float) / table.astype(float).sum(axis=1, keepdims=True)
-    figures = told["figures"]
-    assert told["rows"] == told["considered"] == 60
-    assert told["is_complete"] is True
-    assert figures["accuracy"] == metrics.accuracy_score(actual, said)
+    figures = answer["figures"]
+    assert answer["rows"] == answer["considered"] == 60
+    assert answer["is_complete"] is True
+    assert figures["accuracy"] == metrics.accuracy_score(actual, predicted)
     for average in ("macro", "weighted"):
-        f1 = metrics.f1_score(actual, said, average=average)
+        f1 = metrics.f1_score(actual, predicted, average=average)
         assert figures[f"f1_{average}"] == pytest.approx(f1)
-        recall = metrics.recall_score(actual, said, average=average)
+        recall = metrics.recall_score(actual, predicted, average=average)
         assert figures[f"recall_{average}"] == pytest.approx(recall)
     loss = metrics.log_loss(actual, table, labels=list(names))
     assert figures["log_loss"] == pytest.approx(loss)
@@ -122,10 +57,12 @@ def test_classes_are_measured_as_scikit_learn_does(api, stored, names):
             actual, table, multi_class="ovr", labels=list(names)
         )
     assert figures["auc"] == pytest.approx(auc)
-    expected = metrics.confusion_matrix(actual, said, labels=list(names))
-    assert told["confusion"]["counts"] == expected.tolist()
-    by_label = {row["label"]: row for row in told["by_label"]}
-    precision = metrics.precision_score(actual, said, labels=["a"], average=None)[0]
+    expected = metrics.confusion_matrix(actual, predicted, labels=list(names))
+    assert answer["confusion"]["counts"] == expected.tolist()
+    by_label = {row["label"]: row for row in answer["by_label"]}
+    precision = metrics.precision_score(actual, predicted, labels=["a"], average=None)[
+        0
+    ]
     assert by_label["a"]["precision"] == pytest.approx(precision)
 
 
@@ -136,16 +73,16 @@ def test_a_label_s_curve_is_that_of_the_library(api, stored):
         [(parts_of(scores), {"label": actual}, {}) for scores, actual in made],
     )
 
-    told = ask(api, label="b")
+    answer = ask(api, label="b")
 
     scores = np.array([each["b"] / sum(each.values()) for each, _ in made])
     precision, recall, _ = metrics.precision_recall_curve(
         [actual == "b" for _, actual in made], scores
     )
-    assert told["curve_label"] == "b"
-    assert told["curve"][0] == [recall[-1], precision[-1]]
+    assert answer["curve_label"] == "b"
+    assert answer["curve"][0] == [recall[-1], precision[-1]]
     known = {(round(r, 6), round(p, 6)) for r, p in zip(recall, precision, strict=True)}
-    assert {(round(r, 6), round(p, 6)) for r, p in told["curve"]} <= known
+    assert {(round(r, 6), round(p, 6)) for r, p in answer["curve"]} <= known
 
 
 COMPOSED, TAKEN_APART = "caf\u00e9", "cafe\u0301"
@@ -190,12 +127,16 @@ def test_several_labels_are_measured_label_by_label(api, stored):
         [(parts_of(scores), {"labels": actual}, {}) for scores, actual in rows],
     )
 
-    told = ask(api)
+    answer = ask(api)
 
-    actual, said = np.array([[1, 1], [1, 0]]), np.array([[1, 1], [0, 1]])
-    assert told["figures"]["accuracy"] == metrics.accuracy_score(actual, said) == 0.5
-    f1 = metrics.f1_score(actual, said, average="macro")
-    assert told["figures"]["f1_macro"] == pytest.approx(f1)
+    actual, predicted = np.array([[1, 1], [1, 0]]), np.array([[1, 1], [0, 1]])
+    assert (
+        answer["figures"]["accuracy"]
+        == metrics.accuracy_score(actual, predicted)
+        == 0.5
+    )
+    f1 = metrics.f1_score(actual, predicted, average="macro")
+    assert answer["figures"]["f1_macro"] == pytest.approx(f1)
     assert ask(api, threshold=0.3)["by_label"][0]["recall"] == 1
 
 
@@ -204,16 +145,21 @@ def test_numbers_are_measured_as_scikit_learn_does(api, stored):
     pairs = [(random.gauss(5, 2), random.gauss(5, 2)) for _ in range(50)]
     stored(
         TaskType.TABULAR_REGRESSION,
-        [({"regression": {"value": said}}, {"value": a}, {}) for a, said in pairs],
+        [
+            ({"regression": {"value": predicted}}, {"value": a}, {})
+            for a, predicted in pairs
+        ],
     )
 
     figures = ask(api)["figures"]
 
-    actual, said = zip(*pairs, strict=True)
-    assert figures["mae"] == pytest.approx(metrics.mean_absolute_error(actual, said))
-    rmse = metrics.root_mean_squared_error(actual, said)
+    actual, predicted = zip(*pairs, strict=True)
+    assert figures["mae"] == pytest.approx(
+        metrics.mean_absolute_error(actual, predicted)
+    )
+    rmse = metrics.root_mean_squared_error(actual, predicted)
     assert figures["rmse"] == pytest.approx(rmse)
-    assert figures["r2"] == pytest.approx(metrics.r2_score(actual, said))
+    assert figures["r2"] == pytest.approx(metrics.r2_score(actual, predicted))
 
 
 def box(random: Random, label: str) -> dict:
@@ -286,20 +232,20 @@ def test_boxes_are_measured_as_coco_does(api, stored):
         [({"object_detection": f}, {"boxes": actual}, {}) for f, actual in rows],
     )
 
-    told = ask(api)
+    answer = ask(api)
 
     stats = by_coco(rows)
-    assert told["rows"] == 25
-    assert told["figures"]["map"] == pytest.approx(stats[0])
-    assert told["figures"]["map_50"] == pytest.approx(stats[1])
-    assert told["figures"]["average_recall"] == pytest.approx(stats[8])
-    labels = {row["label"]: row for row in told["by_label"]}
+    assert answer["rows"] == 25
+    assert answer["figures"]["map"] == pytest.approx(stats[0])
+    assert answer["figures"]["map_50"] == pytest.approx(stats[1])
+    assert answer["figures"]["average_recall"] == pytest.approx(stats[8])
+    labels = {row["label"]: row for row in answer["by_label"]}
     mean = np.mean([row["map"] for row in labels.values()])
     assert mean == pytest.approx(stats[0])
     assert labels["ship"]["support"] == sum(
         each["label"] == "ship" for _, actual in rows for each in actual
     )
-    assert len(told["curve"]) == 101
+    assert len(answer["curve"]) == 101
 
 
 def test_shapes_are_measured_as_masks(api, stored):
@@ -320,10 +266,10 @@ def test_shapes_are_measured_as_masks(api, stored):
         ],
     )
 
-    told = ask(api)
+    answer = ask(api)
 
-    assert told["figures"]["precision"] == told["figures"]["recall"] == 2 / 3
-    assert 0 < told["figures"]["map"] < told["figures"]["map_50"] < 1
+    assert answer["figures"]["precision"] == answer["figures"]["recall"] == 2 / 3
+    assert 0 < answer["figures"]["map"] < answer["figures"]["map_50"] < 1
 
 
 def test_turned_boxes_are_measured_as_masks(api, stored):
@@ -385,20 +331,20 @@ def test_entities_texts_rankings_outputs_and_series_are_measured(api, stored):
             )
         ],
     )
-    told = ask(api, form="values")
-    assert {row["label"]: row.get("mae") for row in told["by_label"]} == {
+    answer = ask(api, form="values")
+    assert {row["label"]: row.get("mae") for row in answer["by_label"]} == {
         "price": 2.0,
         "class": None,
     }
-    assert told["figures"]["accuracy"] == 1
+    assert answer["figures"]["accuracy"] == 1
 
     stored(
         TaskType.TIME_SERIES,
         [({"time_series": {"values": [1, 2, 3]}}, {"series": [1, 2, 5]}, {})],
     )
-    told = ask(api, form="series")
-    assert told["figures"]["mae"] == pytest.approx(2 / 3)
-    assert told["by_label"][2]["mae"] == 2
+    answer = ask(api, form="series")
+    assert answer["figures"]["mae"] == pytest.approx(2 / 3)
+    assert answer["by_label"][2]["mae"] == 2
 
 
 def test_figures_are_parted_by_version_and_time(api, stored):
@@ -434,9 +380,9 @@ def test_a_filter_says_which_rows_are_measured(api, stored):
         ],
     )
 
-    told = ask(api, query="meta.camera=north")
+    answer = ask(api, query="meta.camera=north")
 
-    assert (told["rows"], told["figures"]["accuracy"]) == (1, 1)
+    assert (answer["rows"], answer["figures"]["accuracy"]) == (1, 1)
     assert ask(api, filter={"ground_truth": "differs"})["figures"]["accuracy"] == 0
 
 
@@ -446,10 +392,10 @@ def test_a_limit_on_rows_is_said(api, stored):
         [(parts_of({"a": 0.9}), {"label": label}, {}) for label in "bbbaa"],
     )
 
-    told = ask(api, limit=2)
+    answer = ask(api, limit=2)
 
-    assert (told["considered"], told["is_complete"]) == (2, False)
-    assert told["figures"]["accuracy"] == 1  # the newest
+    assert (answer["considered"], answer["is_complete"]) == (2, False)
+    assert answer["figures"]["accuracy"] == 1  # the newest
     assert ask(api, limit=5)["is_complete"] is True
 
 
@@ -462,15 +408,15 @@ def test_rows_that_say_nothing_to_compare_are_counted(api, stored, make_inferenc
         ],
     )
 
-    told = ask(api)
+    answer = ask(api)
 
-    assert (told["rows"], told["not_comparable"]) == (1, 1)
+    assert (answer["rows"], answer["not_comparable"]) == (1, 1)
 
 
 def test_without_any_truth_there_are_no_figures(api, model):
-    told = ask(api)
+    answer = ask(api)
 
-    assert (told["rows"], told["figures"], told["form"]) == (0, {}, None)
+    assert (answer["rows"], answer["figures"], answer["form"]) == (0, {}, None)
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from inferences.ground_truth.upsert import put_truth
 from inferences.models import TaskType
-from inferences.tests.test_pages import person, text  # noqa: F401 a fixture of pages
-from quality.tests.test_figures import (  # noqa: F401 a fixture of figures
-    classes,
-    parts_of,
-    stored,
-)
+from inferences.tests.pages import text
+from quality.tests.builders import classes, parts_of
 
 
 def page(client: Client, model, **query):
@@ -21,7 +19,7 @@ def page(client: Client, model, **query):
 
 
 @pytest.fixture
-def measured(model, stored):  # noqa: F811
+def measured(model, stored):
     made = classes(rows=40)
     stored(
         TaskType.IMAGE_CLASSIFICATION,
@@ -33,13 +31,13 @@ def measured(model, stored):  # noqa: F811
     return made
 
 
-def test_the_page_tells_figures_labels_and_confusion(person, model, measured):  # noqa: F811
+def test_the_page_tells_figures_labels_and_confusion(person, model, measured):
     response = page(person(), model)
 
     assert response.status_code == 200
-    told = text(response)
+    content = text(response)
     right = sum(max(s, key=s.get) == actual for s, actual in measured) / 40
-    assert f"{right:.3f}" in told
+    assert f"{right:.3f}" in content
     for heading in (
         "Accuracy",
         "AUC",
@@ -47,104 +45,97 @@ def test_the_page_tells_figures_labels_and_confusion(person, model, measured):  
         "Confusion",
         "Precision over recall",
     ):
-        assert heading in told
-    assert 'role="img"' in told
-    assert "<caption" in told
+        assert heading in content
+    assert 'role="img"' in content
+    assert "<caption" in content
 
 
-def test_the_filter_and_the_groups_are_in_the_address(person, model, measured):  # noqa: F811
-    told = text(page(person(), model, q="meta.model_version=v1", group="version"))
+def test_the_filter_and_the_groups_are_in_the_address(person, model, measured):
+    content = text(page(person(), model, q="meta.model_version=v1", group="version"))
 
-    assert "20 inferences" in told
-    assert ">v1<" in told
-    assert ">v0<" not in told
+    assert "20 inferences" in content
+    assert ">v1<" in content
+    assert ">v0<" not in content
 
 
-def test_the_tabs_keep_the_question(person, model, measured):  # noqa: F811
+def test_the_tabs_keep_the_question(person, model, measured):
     browse = reverse("inferences:browse", args=[model.model_id])
-    told = text(person().get(browse, {"label": "a"}))
+    content = text(person().get(browse, {"label": "a"}))
 
     page_of = reverse("quality:page", args=[model.project, model.model_id])
-    assert f'href="{page_of}?label=a"' in told
+    assert f'href="{page_of}?label=a"' in content
     assert "of a" in text(page(person(), model, label="a", curve="a"))
 
 
-def test_a_filter_that_is_none_is_said(person, model):  # noqa: F811
+def test_a_filter_that_is_none_is_said(person, model):
     response = page(person(), model, q="label:")
 
     assert response.status_code == 400
     assert "A value is missing here" in text(response)
 
 
-def test_without_ground_truth_the_page_says_how_to_send_some(person, model):  # noqa: F811
+def test_without_ground_truth_the_page_says_how_to_send_some(person, model):
     response = page(person(), model)
 
     assert response.status_code == 200
     assert "No ground truth here" in text(response)
 
 
-def test_rows_that_were_not_considered_are_said(person, model, measured, monkeypatch):  # noqa: F811
-    monkeypatch.setattr("quality.views.ROWS", 10)
+def test_rows_that_were_not_considered_are_said(person, model, measured, settings):
+    settings.ISTORE_QUALITY_PAGE_ROWS = 10
 
-    told = text(page(person(), model))
-    assert "Only the newest 10" in told
+    content = text(page(person(), model))
+    assert "Only the newest 10" in content
 
-    told = text(page(person(), model, rows="all"))
-    assert "Only the newest" not in told
+    content = text(page(person(), model, rows="all"))
+    assert "Only the newest" not in content
 
 
-def test_strangers_get_the_page_of_what_is_not_there(client, person, model):  # noqa: F811
+def test_strangers_get_the_page_of_what_is_not_there(client, person, model):
     assert page(client, model).status_code == 302
     assert page(person(None), model).status_code == 404
 
 
-def test_an_inference_may_be_called_as_the_page_is(person, model, make_inference):  # noqa: F811
+def test_an_inference_may_be_called_as_the_page_is(person, model, make_inference):
     make_inference(inference_id="x/quality")
 
     path = reverse("inferences:detail", args=[model.model_id, "x/quality"])
     assert person().get(path).status_code == 200
 
 
-def test_a_detector_of_one_class_has_a_page(person, model, make_inference):  # noqa: F811
+def test_a_detector_of_one_class_has_a_page(person, model, make_inference):
     make_inference(inference_id="a", detections=[("ship", 0.9)])
     put_truth("ann", model, "a", {"labels": ["ship"]})
 
     assert page(person(), model).status_code == 200
 
 
-def test_the_frame_comes_before_anything_is_measured(
-    person,  # noqa: F811
-    model,
-    measured,
-    monkeypatch,
-):
-    def measure(*_):
-        raise AssertionError("measured")
-
-    monkeypatch.setattr("quality.views.measure", measure)
+def test_the_frame_comes_before_anything_is_measured(person, model, measured):
     address = reverse("quality:page", args=[model.model_id])
-    told = text(person().get(address, {"group": "version"}))
-    assert "?group=version&amp;part=figures" in told
-    assert "?group=version&amp;figures=true" in told  # without scripts
-    monkeypatch.undo()
+    with CaptureQueriesContext(connection) as queries:
+        frame = text(person().get(address, {"group": "version"}))
+    assert not any('"inferences_inference"' in q["sql"] for q in queries)
+    assert "Accuracy" not in frame
+    assert "?group=version&amp;part=figures" in frame
+    assert "?group=version&amp;figures=true" in frame  # without scripts
     figures = text(person().get(address, {"group": "version", "part": "figures"}))
     assert "Accuracy" in figures and "<html" not in figures
     assert "?group=version&amp;figures=true" not in figures
 
 
-def test_a_bad_question_is_said_in_the_frame(person, model):  # noqa: F811
+def test_a_bad_question_is_said_in_the_frame(person, model):
     address = reverse("quality:page", args=[model.model_id])
     response = person().get(address, {"q": "label:"})
     assert response.status_code == 400
     assert "part=figures" not in text(response)
 
 
-def test_there_is_no_line_between_categories(person, model, measured):  # noqa: F811
-    told = text(page(person(), model, group="version"))
-    assert told.count('class="column"') == 2
-    assert 'class="chart"' in told and '<path class="line" d="M0 ' not in told
+def test_there_is_no_line_between_categories(person, model, measured):
+    content = text(page(person(), model, group="version"))
+    assert content.count('class="column"') == 2
+    assert 'class="chart"' in content and '<path class="line" d="M0 ' not in content
 
 
-def test_over_time_there_is_a_line(person, model, measured):  # noqa: F811
-    told = text(page(person(), model, group="time", interval="hour"))
-    assert 'class="column"' not in told
+def test_over_time_there_is_a_line(person, model, measured):
+    content = text(page(person(), model, group="time", interval="hour"))
+    assert 'class="column"' not in content

@@ -56,7 +56,7 @@ class RetentionPreviewQuerySerializer(AgesSerializer):
     delete_action = serializers.ChoiceField(DeleteAction.values, required=False)
 
 
-class RetentionPolicySerializer(serializers.Serializer):
+class RetentionPolicySerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     model_id = serializers.CharField()
     delete_action = serializers.ChoiceField(DeleteAction.values)
@@ -73,7 +73,7 @@ class RetentionPolicySerializer(serializers.Serializer):
         return written | {"model_id": policy.model.model_id}
 
 
-class DeletedPolicySerializer(serializers.Serializer):
+class DeletedPolicySerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
 
 
@@ -82,7 +82,7 @@ class NewRetentionTaskSerializer(StrictSerializer):
     retention_policy_id = TextField(max_length=255, allow_blank=False)
 
 
-class RetentionTaskSerializer(serializers.Serializer):
+class RetentionTaskSerializer(serializers.Serializer[Any]):
     """A run of a policy: how far it is, and afterwards the receipt of it."""
 
     id = serializers.CharField()
@@ -126,7 +126,7 @@ class RetentionTaskSerializer(serializers.Serializer):
         return written | {"model_id": task.model.model_id}
 
 
-class RetentionTasksSerializer(serializers.Serializer):
+class RetentionTasksSerializer(serializers.Serializer[Any]):
     """One page; ``next`` is the cursor of the one after it."""
 
     results = RetentionTaskSerializer(many=True)
@@ -142,7 +142,7 @@ class RetentionTasksQuerySerializer(StrictSerializer):
     pagination = TaskPaginationSerializer(**optional)
 
 
-class PartSerializer(serializers.Serializer):
+class PartSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
     oldest = MomentField(allow_null=True)
     newest = MomentField(allow_null=True)
@@ -152,13 +152,13 @@ class InputsSerializer(PartSerializer):
     bytes = serializers.IntegerField()
 
 
-class DaySerializer(serializers.Serializer):
+class DaySerializer(serializers.Serializer[Any]):
     day = serializers.DateField()
     records = serializers.IntegerField()
     inputs = serializers.IntegerField()
 
 
-class RetentionPreviewSerializer(serializers.Serializer):
+class RetentionPreviewSerializer(serializers.Serializer[Any]):
     """What would go now, and what stays because it is protected."""
 
     maximum_record_age_limit = MomentField()

@@ -16,6 +16,7 @@ from istore.api.schema import PROBLEMS
 from istore.api.tasks import (
     PAGE_PARAMETERS,
     ResumeTaskView,
+    ShowTaskView,
     StopTaskView,
     TaskView,
     operation,
@@ -171,14 +172,15 @@ class FilterRetentionTasksView(StoreView):
 
 
 def _page(model: RegisteredModel, body: Any) -> Response:
-    fields, tasks = RetentionTasksQuerySerializer.parse(body), model.retention_tasks
+    fields = RetentionTasksQuerySerializer.parse(body)
+    tasks = model.retention_tasks.all()
     if policy := fields.get("retention_policy_id"):
         tasks = tasks.filter(policy=uuid_of(policy))
     query = task_query(fields)
-    return page_response(tasks.all(), query, RetentionTasksSerializer, "pagination")
+    return page_response(tasks, query, RetentionTasksSerializer, "pagination")
 
 
-class OneRetentionTask(StoreView):
+class OneRetentionTask(StoreView, TaskView):
     """A view of one task."""
 
     serializer = RetentionTaskSerializer
@@ -188,7 +190,7 @@ class OneRetentionTask(StoreView):
 
 
 @operation("get_retention_task")
-class RetentionTaskView(OneRetentionTask, TaskView):
+class RetentionTaskView(OneRetentionTask, ShowTaskView):
     """One task."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+from django.db.models.functions import Now
+
 from inferences.models import InferencePayload, RegisteredModel
 from istore import blobs
 from retention import policies
@@ -51,3 +53,22 @@ def with_input(model: RegisteredModel) -> set[str]:
 
 def files(directory) -> set[str]:
     return {str(path) for path in directory.rglob("*") if path.is_file()}
+
+
+STEPS = [
+    "retention.claimed",
+    "retention.counted",
+    "retention.intending",
+    "retention.intended",
+    "removal.record_blobs_deleted",
+    "removal.records_removed",
+    "removal.inputs_deleted",
+    "removal.inputs_cleared",
+    "retention.removed",
+    "retention.batch_counted",
+    "retention.swept",
+]
+
+
+def lease_runs_out() -> None:
+    RetentionTask.objects.update(lease_until=Now() - timedelta(seconds=1))

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
-from django.db.models.functions import Now
 
 from inferences.models import InferencePayload
 from inferences.store import removal
@@ -15,35 +14,21 @@ from inferences.store.protection import Protection, protect_one
 from inferences.tasks import finish_removals
 from istore import failpoints
 from istore.db import clock
-from istore.tasks import tracking
-from istore.tasks.periodic import requeue_stale
 from istore.tasks.tracking import TaskState
 from retention import policies, sweeping
 from retention.models import RetentionPolicy, RetentionTask
 from retention.sweeping import sweep
-from retention.tasks import run_retention_task, start_due_policies
+from retention.tasks import run_retention_task
 from retention.tests.builders import (
+    STEPS,
     files,
     hours_ago,
+    lease_runs_out,
     live_ids,
     policy_of,
     stored,
     with_input,
 )
-
-STEPS = [
-    "retention.claimed",
-    "retention.counted",
-    "retention.intending",
-    "retention.intended",
-    "removal.record_blobs_deleted",
-    "removal.records_removed",
-    "removal.inputs_deleted",
-    "removal.inputs_cleared",
-    "retention.removed",
-    "retention.batch_counted",
-    "retention.swept",
-]
 
 
 @pytest.fixture
@@ -72,10 +57,6 @@ def old(make_inference, settings):
         make(f"aged {number}", 50 + number)
     make("protected", 200, is_protected=True)
     make("young", 1)
-
-
-def lease_runs_out() -> None:
-    RetentionTask.objects.update(lease_until=Now() - timedelta(seconds=1))
 
 
 def is_done(task: RetentionTask, model, blob_directory) -> None:
@@ -150,9 +131,9 @@ def test_an_input_is_hidden_once_its_removal_is_committed(model, old, armed, api
     sweep(RetentionTask.objects.get())
     path = "/api/v1/models/yolo-harbour/inferences/old 4"
 
-    told = api.get(f"{path}?presign=true").json()
+    answer = api.get(f"{path}?presign=true").json()
 
-    assert told["data_storage_key"] is told["presigned_url"] is None
+    assert answer["data_storage_key"] is answer["presigned_url"] is None
     assert api.get(f"{path}/input").status_code == 404
 
 
@@ -241,9 +222,6 @@ def test_protect_wins_before_the_intent_and_is_told_after_it(
     assert {"old 0", "aged 1"} <= live_ids(model)
     assert with_input(model) == {"old 0", "aged 1", "protected", "young"}
     assert (task.deleted_record_count, task.deleted_blob_count) == (4, 6)
-
-
-# -- the schedule
 
 
 def test_a_due_policy_makes_one_task_and_waits_its_interval(model, old):
@@ -349,67 +327,3 @@ def test_two_workers_share_no_task(model, old, blob_directory):
 
     assert swept.count(True) == 1
     is_done(task, model, blob_directory)
-
-
-# -- the queue
-
-
-@pytest.fixture
-def sent(monkeypatch):
-    """What went to the queue."""
-    given = []
-    monkeypatch.setattr(
-        tracking.current_app, "send_task", lambda name, args: given.append((name, args))
-    )
-    return given
-
-
-def test_a_task_is_sent_once_committed_and_is_scheduled_then(
-    model, sent, django_capture_on_commit_callbacks
-):
-    policy = policy_of(model)
-    with django_capture_on_commit_callbacks(execute=True):
-        task = policies.open_task("test", policy)
-        assert not sent
-
-    assert sent == [("retention.tasks.run_retention_task", [str(task.pk)])]
-    task.refresh_from_db()
-    assert task.state == TaskState.SCHEDULED
-    with django_capture_on_commit_callbacks(execute=True):
-        requeue_stale()
-    assert len(sent) == 1
-
-
-def test_the_message_of_a_lost_or_unclaimed_task_is_sent_again(
-    model, sent, django_capture_on_commit_callbacks
-):
-    task = policies.open_task("test", policy_of(model))
-
-    def resent() -> int:
-        before = len(sent)
-        with django_capture_on_commit_callbacks(execute=True):
-            requeue_stale()
-        return len(sent) - before
-
-    assert resent() == 1  # the process died before it could
-    assert resent() == 0
-    RetentionTask.objects.update(notified_at=hours_ago(1))
-    assert resent() == 1  # the queue lost it
-    assert task.claim()
-    RetentionTask.objects.update(notified_at=hours_ago(1))
-    assert resent() == 0  # somebody is at it
-    lease_runs_out()
-    assert resent() == 1
-    task.stop()
-    RetentionTask.objects.update(notified_at=hours_ago(1))
-    assert resent() == 0
-
-
-def test_the_beat_opens_what_is_due(model, sent, django_capture_on_commit_callbacks):
-    policy_of(model, automated_interval=1)
-
-    with django_capture_on_commit_callbacks(execute=True):
-        start_due_policies()
-
-    assert len(sent) == 1
-    assert RetentionTask.objects.get().by_schedule

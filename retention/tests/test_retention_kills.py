@@ -26,7 +26,7 @@ from django.db.models.functions import Now
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel, TaskType
 from inferences.store import removal
 from inferences.store.recording import record
-from inferences.tests.test_recording import new
+from inferences.tests.builders import new
 from istore import blobs
 from istore.checks.verification import Scope, report
 from istore.db import clock

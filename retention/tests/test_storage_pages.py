@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from istore.models import Membership, Role
+from istore.tasks.pages import ON_A_PAGE
 from retention import policies
 from retention.models import RetentionPolicy, RetentionTask
 from retention.sweeping import sweep
@@ -197,17 +198,14 @@ def test_a_run_is_started_watched_stopped_and_resumed(model, person, make_infere
     assert row.content.strip().startswith(b"<tr>")
 
 
-def test_runs_are_listed_by_state_and_page(model, person, monkeypatch):
-    from istore.tasks import pages
-
-    monkeypatch.setattr(pages, "ON_A_PAGE", 2)
+def test_runs_are_listed_by_state_and_page(model, person):
     policy = policy_of(model)
-    for _ in range(3):
+    for _ in range(ON_A_PAGE + 1):
         carried_out(policy, dry_run=True)
     client = person()
 
     page = client.get(f"{PAGE}/tasks")
-    assert page.content.count(b'<th scope="row">') == 2
+    assert page.content.count(b'<th scope="row">') == ON_A_PAGE
     following = client.get(f"{PAGE}/tasks?cursor={page.context['next']}")
     assert following.content.count(b'<th scope="row">') == 1
     assert "No run is failed." in text(client.get(f"{PAGE}/tasks?state=failed"))

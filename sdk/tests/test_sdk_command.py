@@ -10,6 +10,8 @@ import sys
 import httpx2
 import pytest
 
+from inference_store.cli import metadata_edits
+
 pytest.importorskip("typer")
 
 from inference_store import Client, Retries, cli
@@ -47,7 +49,7 @@ def istore(store, home, monkeypatch, capsys):
         )
 
     monkeypatch.setattr(account, "Client", client)
-    monkeypatch.setattr("inference_store.cli.metadata_edits.Client", client)
+    monkeypatch.setattr(metadata_edits, "Client", client)
 
     def run(*arguments: str):
         monkeypatch.setattr(sys, "argv", ["istore", *arguments])

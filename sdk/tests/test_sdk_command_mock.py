@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import sys
 
 import pytest
 
@@ -89,7 +90,7 @@ def test_call_takes_json_a_pipe_or_a_picture(
     assert store.body == {"text": "B"}
     assert store.last.headers["authorization"] == "Bearer iss_mine"
     store.says(SESSION, SESSION, [{"label": "ship"}])
-    monkeypatch.setattr("sys.stdin", io.StringIO('{"text": "C"}'))
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"text": "C"}'))
     istore("mock", "call", "i1", "--token", "iss_mine")
     assert store.body == {"text": "C"}
     path = tmp_path / "a.png"

@@ -77,7 +77,7 @@ def test_v2_of_a_detector(served):
     outputs = {each["name"]: each for each in answer["outputs"]}
     found = mocks.ObjectDetection(seed=2).infer({"image": PIXEL})
     assert outputs["detection_labels"]["data"] == [each["label"] for each in found]
-    assert outputs["detection_boxes"]["shape"] == [len(found), 4]
+    assert found and outputs["detection_boxes"]["shape"] == [len(found), 4]
     assert all(0 <= side <= 1 for side in outputs["detection_boxes"]["data"])
 
 

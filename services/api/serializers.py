@@ -82,7 +82,7 @@ class InterfaceSerializer(StrictSerializer):
         return value
 
 
-class RunnerSerializer(serializers.Serializer):
+class RunnerSerializer(serializers.Serializer[Any]):
     """What answers: a ``kind``, and beside it what the kind needs."""
 
     kind = serializers.ChoiceField(Runner.choices)
@@ -137,7 +137,7 @@ class NewMockSerializer(StrictSerializer):
             mock = Mock.read(configuration)
         except BadConfiguration as error:
             raise serializers.ValidationError({error.name: str(error)}) from None
-        interface = mock.interface
+        interface: dict[str, Any] | None = mock.interface
         if given.pop("protocol", None) == OPENAI:
             interface = mock.openai_interface
         if interface is None:
@@ -181,19 +181,19 @@ def _interface_fields(interface: dict[str, Any]) -> dict[str, Any]:
 # -- answers
 
 
-class InterfaceAnswer(serializers.Serializer):
+class InterfaceAnswer(serializers.Serializer[Any]):
     endpoint = serializers.CharField()
     outputSchema = serializers.DictField()
     inputPipeline = AdapterSerializer(many=True, allow_null=True)
     outputPipeline = AdapterSerializer(many=True, allow_null=True)
 
 
-class ModelReference(serializers.Serializer):
+class ModelReference(serializers.Serializer[Any]):
     id = serializers.CharField()
     name = serializers.CharField()
 
 
-class ServiceReference(serializers.Serializer):
+class ServiceReference(serializers.Serializer[Any]):
     """A service as a session carries it."""
 
     kind = serializers.CharField()
@@ -222,14 +222,14 @@ class ServiceSerializer(ServiceReference):
         }
 
 
-class ServicesSerializer(serializers.Serializer):
+class ServicesSerializer(serializers.Serializer[Any]):
     """One page; ``next`` is the ``cursor`` of the one after it."""
 
     results = ServiceSerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
 
-class SessionSerializer(serializers.Serializer):
+class SessionSerializer(serializers.Serializer[Any]):
     kind = serializers.CharField()
     id = serializers.CharField()
     account = serializers.CharField()
@@ -259,24 +259,24 @@ class SessionSerializer(serializers.Serializer):
         }
 
 
-class SessionsSerializer(serializers.Serializer):
+class SessionsSerializer(serializers.Serializer[Any]):
     """One page; ``next`` is the ``cursor`` of the one after it."""
 
     results = SessionSerializer(many=True)
     next = serializers.CharField(allow_null=True)
 
 
-class SessionAndTokenSerializer(serializers.Serializer):
+class SessionAndTokenSerializer(serializers.Serializer[Any]):
     inferencesession = SessionSerializer()
     token = serializers.CharField(help_text="Shown this once.")
     session = serializers.CharField(help_text="The token, under its older name.")
 
 
-class TokenSerializer(serializers.Serializer):
+class TokenSerializer(serializers.Serializer[Any]):
     token = serializers.CharField(help_text="Shown this once.")
 
 
-class ReadySerializer(serializers.Serializer):
+class ReadySerializer(serializers.Serializer[Any]):
     ready = serializers.BooleanField()
     status = serializers.ChoiceField(Status.values)
 

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from inferences.store.api.scoped_views import StoreView
-from istore.accounts.access import caller_of
+from istore.accounts.access import Caller, caller_of
 from istore.api.access import RolePermission
 from istore.api.idempotency import Repeated
 from istore.api.schema import PROBLEMS
@@ -177,7 +177,7 @@ class SessionsView(StoreView):
     def finalize_response(
         self, request: Request, response: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        data = getattr(response, "data", None)
+        data: Any = getattr(response, "data", None)
         secret = data.get("token") if self.call and isinstance(data, dict) else None
         if secret:
             response.data = {"inferencesession": data["inferencesession"]}
@@ -295,7 +295,7 @@ class InferView(APIView):
     needs: ClassVar[dict[str, Role]] = {}
 
     @property
-    def caller(self) -> Any:
+    def caller(self) -> Caller:
         return caller_of(self.request)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -332,7 +332,7 @@ class InferView(APIView):
         )
 
 
-def project_for(caller: Any, account: str) -> Project:
+def project_for(caller: Caller, account: str) -> Project:
     """Return the project of a new service of the account.
 
     A token belongs to one project, and the account is a name within it. A person must name

@@ -19,19 +19,20 @@ from services.runners.config_fields import BadConfiguration
 
 if TYPE_CHECKING:
     from inference_store.mocks import Mock as Simulation
+    from inference_store.mocks import MockError
 
 
 class MockFailure(Exception):
     """An error of a mock, with a status and a code of the API.
 
-    ``told`` is the same error in the form of the protocol of the call, if it has one.
+    ``body`` is the same error in the form of the protocol of the call, if it has one.
     """
 
-    def __init__(self, message: str, status: int, code: str, told: Any = None) -> None:
+    def __init__(self, message: str, status: int, code: str, body: Any = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
-        self.told = told
+        self.body = body
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Mock:
         from inference_store.mocks import openai
 
         interface = openai.interface_of(_find(self.name))
-        return interface and interface.model_dump(mode="json")
+        return interface.model_dump(mode="json") if interface else None
 
     @property
     def takes(self) -> str:
@@ -122,29 +123,29 @@ class Simulated:
 
         seconds = self._latency + self._jitter * random.random()
         try:
-            answer = await asyncio.to_thread(self._said, request, seconds)
+            answer = await asyncio.to_thread(self._infer, request, seconds)
         except MockError as error:
             await asyncio.sleep(seconds)
             code = "simulated-failure"
             if isinstance(error, BadRequest):
                 code = "validation-error"
-            told = self._told(error)
-            raise MockFailure(str(error), error.status, code, told) from None
+            body = self._error_body(error)
+            raise MockFailure(str(error), error.status, code, body) from None
         if not isinstance(answer, Stream):
             await asyncio.sleep(seconds)
         return answer
 
-    def _said(self, request: Any, seconds: float) -> Any:
+    def _infer(self, request: Any, seconds: float) -> Any:
         from inference_store.mocks import openai
 
         if not self._openai_path:
             return self._simulation.infer(request)
-        asked = self._simulation, self._openai_path, request
+        call = self._simulation, self._openai_path, request
         if openai.is_streamed(self._simulation, request):
-            return Stream(openai.events(*asked), seconds)
-        return openai.answer(*asked)
+            return Stream(openai.events(*call), seconds)
+        return openai.answer(*call)
 
-    def _told(self, error: Exception) -> Any:
+    def _error_body(self, error: MockError) -> Any:
         from inference_store.mocks import openai
 
         if self._openai_path:
@@ -159,8 +160,8 @@ def _find(name: str) -> type[Simulation]:
 
 
 def _describe(error: Exception) -> str:
-    if callable(told := getattr(error, "errors", None)):  # a pydantic error
-        first = told()[0]
+    if callable(errors := getattr(error, "errors", None)):  # a pydantic error
+        first = errors()[0]
         where = ".".join(str(each) for each in first["loc"])
         return f"{where}: {first['msg']}."
     return str(error)

@@ -27,7 +27,7 @@ NOT_FOUND = 127
 libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def main(stop_seconds, argv):
+def main(stop_seconds: float, argv: list[str]) -> int:
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
@@ -56,17 +56,17 @@ def main(stop_seconds, argv):
     return 128 - status if status < 0 else status
 
 
-def _follow_keeper():
+def _follow_keeper() -> None:
     signal.set_wakeup_fd(-1)
     if libc:
         libc.prctl(SET_PARENT_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
 
 
-def _is_told_to_stop(numbers):
+def _is_told_to_stop(numbers: bytes) -> bool:
     return any(number != signal.SIGCHLD for number in numbers)
 
 
-def stop(command, stop_seconds):
+def stop(command: "subprocess.Popen[bytes]", stop_seconds: float) -> None:
     """Send SIGTERM to the command, then to all that it started; kill what is left in the end."""
     began = time.monotonic()
     for number, seconds in (
@@ -86,17 +86,17 @@ def stop(command, stop_seconds):
             time.sleep(LOOK_SECONDS)
 
 
-def _signal_group(group, number):
+def _signal_group(group: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
 
-def _signal(process, number):
+def _signal(process: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.kill(process, number)
 
 
-def _orphans(command):
+def _orphans(command: "subprocess.Popen[bytes]") -> list[int]:
     """Return the adopted children, without the command; reap those that have ended."""
     try:
         # Only if the command itself has ended is every other ended child an orphan.
@@ -110,7 +110,7 @@ def _orphans(command):
             children = [int(each) for each in file.read().split()]
     except OSError:
         return []
-    return [each for each in children if each != command.pid]
+    return [child for child in children if child != command.pid]
 
 
 if __name__ == "__main__":

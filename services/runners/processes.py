@@ -18,12 +18,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
@@ -73,6 +74,7 @@ class Running:
             argv=[],
             journal=self.journal,
             cwd=self.command.directory,
+            first_pause=settings.ISTORE_PROCESS_RESTART_SECONDS,
             become=None,  # the guard notices our end by its standard input
             is_held=True,
         )
@@ -308,7 +310,7 @@ class ProcessRunner:
         self._leaving = [each for each in self._leaving if not each.has_stopped()]
 
 
-def _wanted() -> Iterator[InferenceSession]:
+def _wanted() -> Iterable[InferenceSession]:
     live = InferenceSession.objects.live().filter(expires_at__gt=Now())
     return live.filter(service__runner=Runner.PROCESS).select_related("service")
 
@@ -317,4 +319,5 @@ def free_port() -> int:
     """Return a port of the loopback interface on which nothing listens at this moment."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+        port: int = found.getsockname()[1]
+    return port

@@ -108,8 +108,8 @@ class _Measure:
 
     def _sum(self, parts: Any) -> int:
         count = 0
-        for each in parts:
-            count += self._of(each)
+        for part in parts:
+            count += self._of(part)
             if count > MOST_PARTS:
                 raise ValueError(f"It has more than {MOST_PARTS:,} parts.")
         return count

@@ -84,11 +84,8 @@ def test_any_other_answer_is_whole(answer):
 @pytest.mark.parametrize("depth", [300, 900])
 def test_what_is_nested_deep_stops_nobody(depth):
     deep = b"[" * depth + b"]" * depth
-    asked = b'{"input":["a","b"],"user":%b}' % deep
+    request = b'{"input":["a","b"],"user":%b}' % deep
     answer = b'{"data":[{"index":0,"x":%b},{"index":1}]}' % deep
 
-    comes = comes_in_as_many(asked, EMBEDDING, answer, 2)
-
-    assert comes or depth == 900
-    if comes:
-        assert len(split_inputs(asked, EMBEDDING)) == 2
+    assert comes_in_as_many(request, EMBEDDING, answer, 2)
+    assert len(split_inputs(request, EMBEDDING)) == 2

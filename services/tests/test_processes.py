@@ -93,9 +93,9 @@ def test_without_any_replica_the_session_is_starting_again(running, commands):
 
 
 def test_restarts_come_later_each_time_until_the_session_has_failed(
-    running, commands, monkeypatch
+    running, commands, settings
 ):
-    monkeypatch.setattr("istore.child_process.FIRST_PAUSE", 0.05)
+    settings.ISTORE_PROCESS_RESTART_SECONDS = 0.05
     commands(failing=["fails"])
     session = running.start("failing")
     began = time.monotonic()
@@ -107,9 +107,9 @@ def test_restarts_come_later_each_time_until_the_session_has_failed(
 
 
 def test_a_program_that_is_not_there_is_an_error_with_its_reason(
-    running, commands, monkeypatch
+    running, commands, settings
 ):
-    monkeypatch.setattr("istore.child_process.FIRST_PAUSE", 0.01)
+    settings.ISTORE_PROCESS_RESTART_SECONDS = 0.01
     commands().write_text('[absent]\ncommand = ["/no/such/program"]\n')
     session = running.start("absent")
     running.until_status(session, Status.ERROR)
@@ -117,18 +117,16 @@ def test_a_program_that_is_not_there_is_an_error_with_its_reason(
     assert "/no/such/program: No such file" in running.log.read_text()
 
 
-def test_a_directory_that_is_not_there_is_an_error_too(running, commands, monkeypatch):
-    monkeypatch.setattr("istore.child_process.FIRST_PAUSE", 0.01)
+def test_a_directory_that_is_not_there_is_an_error_too(running, commands, settings):
+    settings.ISTORE_PROCESS_RESTART_SECONDS = 0.01
     commands('directory = "/no/such/directory"', answering=[])
     session = running.start("answering")
     running.until_status(session, Status.ERROR)
     assert "/no/such/directory: No such file" in session.reason
 
 
-def test_what_does_not_get_ready_in_time_is_started_again(
-    running, commands, monkeypatch
-):
-    monkeypatch.setattr("istore.child_process.FIRST_PAUSE", 0.01)
+def test_what_does_not_get_ready_in_time_is_started_again(running, commands, settings):
+    settings.ISTORE_PROCESS_RESTART_SECONDS = 0.01
     commands("start_seconds = 1", silent=["silent"])
     session = running.start("silent")
     running.until(lambda: session.running.filter(starts__gte=2).exists())

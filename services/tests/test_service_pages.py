@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from istore.models import Membership, Project, Role
+from services import calling
 from services.calling import Called
 from services.models import InferenceService, InferenceSession, Status
 from services.sessions import note_failed
@@ -252,7 +253,7 @@ def test_calling_shows_the_answer(sign_in, make_service, make_session, monkeypat
         asked.append(request)
         return Called(text='[{"text": "<b>"}]', seconds=0.01)
 
-    monkeypatch.setattr("services.calling.call", answer)
+    monkeypatch.setattr(calling, "call", answer)
     browser = sign_in()
     path = f"/sessions/{session.pk}/call"
     page = browser.post(path, {"request": '{"text": "A ship"}'}).content.decode()

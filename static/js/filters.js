@@ -33,11 +33,13 @@ document.addEventListener("click", (event) => {
   if (button) remove(button.closest("[data-comparison]"));
 });
 
-document.addEventListener("input", (event) => {
-  if (event.target.name !== "key" || !event.target.closest("[data-comparison]")) return;
-  const known = [...document.querySelectorAll("#known-keys option")].find((one) => one.value === event.target.value);
-  if (known) event.target.closest("[data-comparison]").querySelector("[name=type]").value = known.dataset.type;
-});
+function bringType(input) {
+  if (input.name !== "key" || !input.closest("[data-comparison]")) return;
+  const known = [...document.querySelectorAll("#known-keys option")].find((one) => one.value === input.value);
+  if (known) input.closest("[data-comparison]").querySelector("[name=type]").value = known.dataset.type;
+}
+document.addEventListener("input", (event) => bringType(event.target));
+bringType(document.activeElement); // a key that was typed before this module had run
 
 // Before htmx reads the form: a preset puts the moments out of force, and the other way round.
 document.addEventListener("change", (event) => {

@@ -66,6 +66,8 @@ function open(input) {
 }
 
 document.addEventListener("input", (event) => { if (event.target.matches("[data-query]")) open(event.target); });
+const focused = document.activeElement; // what was typed before this module had run is completed, too
+if (focused.matches("[data-query]") && focused.value !== focused.defaultValue) open(focused);
 document.addEventListener("focusout", (event) => { if (event.target.matches("[data-query]")) close(); });
 document.addEventListener("keydown", (event) => {
   const input = event.target;

@@ -122,6 +122,11 @@ document.addEventListener("submit", (event) => {
 
 // What was done with a selection is done: the answer to it says so.
 if (document.querySelector("[data-toast].acted") && bar()) keep([]);
+// The list can be used before this module has run: what is ticked by then is selected. After Back
+// or a reload the browser ticks what it remembers, and what is kept in the tab is right.
+if (bar() && performance.getEntriesByType("navigation")[0]?.type === "navigate") {
+  keep(new Set([...ids(), ...boxes().filter((box) => box.checked).map((box) => box.value)]));
+}
 document.addEventListener("htmx:afterSettle", show);
 document.addEventListener("list:grown", show);
 show();

@@ -57,17 +57,20 @@ if (frame) {
     const button = event.target.closest("[data-zoom]");
     if (button) zoom({ in: 1.5, out: 1 / 1.5, fit: 1 / MOST }[button.dataset.zoom]);
   });
-  tools.addEventListener("change", (event) => {
-    const layer = event.target.dataset.show;
-    for (const each of frame.querySelectorAll(`[data-${layer}]`)) each.classList.toggle("off", !event.target.checked);
-  });
+  const showLayer = (box) => {
+    for (const each of frame.querySelectorAll(`[data-${box.dataset.show}]`)) each.classList.toggle("off", !box.checked);
+  };
+  tools.addEventListener("change", (event) => showLayer(event.target));
+  tools.querySelectorAll("[data-show]").forEach(showLayer); // a reload gives the boxes back as they were left
 }
 
 // A key that is there brings its type and value into the form that changes it.
-document.querySelector("[data-metadata-form]")?.addEventListener("input", (event) => {
-  if (event.target.id !== "meta-key") return;
-  const known = [...document.querySelectorAll("#meta-keys option")].find((one) => one.value === event.target.value);
+function bringValue(input) {
+  if (input.id !== "meta-key") return;
+  const known = [...document.querySelectorAll("#meta-keys option")].find((one) => one.value === input.value);
   if (!known) return;
   document.getElementById("meta-type").value = known.dataset.type;
   document.getElementById("meta-value").value = known.dataset.value;
-});
+}
+document.querySelector("[data-metadata-form]")?.addEventListener("input", (event) => bringValue(event.target));
+bringValue(document.activeElement); // a key that was typed before this module had run

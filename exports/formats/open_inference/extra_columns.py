@@ -83,7 +83,7 @@ def _type(
 ) -> pa.DataType | None:
     if kind == "embeddings":
         # A column has vectors of one length: the most frequent one.
-        usual = max(sizes, key=sizes.get) if sizes else None
+        usual = max(sizes, key=lambda size: sizes[size]) if sizes else None
         return pa.list_(pa.float32(), usual) if usual else None
     if types <= {"number"} or kind == "shap_values":
         return REAL

@@ -23,6 +23,7 @@ from exports.formats.open_inference.tables import TOO_LONG, Rows, Tables, text_i
 from exports.members import NOT_UNDERSTOOD, NOTHING_FOUND, Member, Skip
 from inferences.models import InferenceAction
 from inferences.models.row_ids import first_id_at
+from inferences.predictions.columns import prediction_of
 from inferences.store.answer_text import named_text
 
 ACTIONS = {each.label: each.value for each in InferenceAction}
@@ -87,14 +88,14 @@ class Kept:
             "vector": member.embedding and written_vector(member.embedding),
             "prompt": None if prompt is TOO_LONG else prompt,
             "split": member.split,
-            "prediction": predictions.prediction_of(task, said) if understood else None,
+            "prediction": prediction_of(task, said) if understood else None,
             "items": predictions.items_of(task, said) if understood else None,
         }
 
     def tables(self) -> KeptTables:
         """Return the reader that turns the lines into batches."""
         (size, _), *_ = self.sizes.most_common(1) or [(0, 0)]
-        model = SimpleNamespace(**vars(self.model) | {"embedding_size": size})
+        model: Any = SimpleNamespace(**vars(self.model) | {"embedding_size": size})
         keys = tuple(
             Key(name, frozenset(self.types[name])) for name in sorted(self.types)
         )
@@ -123,7 +124,7 @@ class KeptTables(Tables):
         """Yield all kept members as batches of up to ``at_once`` rows."""
         for lines in self.kept.lines(at_once):
             self._present = lines
-            yield self.rows(SimpleNamespace(table=self._table))
+            yield self.rows(self._table())
 
     def _table(self) -> pa.Table:
         wanted = [Source("id", "", pa.int64()), *self.sources]

@@ -40,8 +40,8 @@ class PhoenixWriter(Writer):
         for (member, name), value in zip(self._places, values, strict=True):
             if value is not None:
                 example[member][name] = value
-        said = [example["metadata"].get(name) for name in SPLITS]
-        split = next(filter(None, said), None)
+        splits = [example["metadata"].get(name) for name in SPLITS]
+        split = next(filter(None, splits), None)
         return example | {"splits": [split] if split else []}
 
 

@@ -215,23 +215,23 @@ def items_of(task_type: str, found: Deconstructed) -> list[Item]:
     own = type_of_content(found.content).items(found.content)
     if own is not None:
         return [Item(each.label, each.score, _json(each.fields)) for each in own]
-    rows = sorted(found.detections, key=lambda one: -(one.score or 0))
+    detections = sorted(found.detections, key=lambda one: -(one.score or 0))
     return [
         Item(
             one.label,
             one.score,
             _item_json(task_type, replace(found, detections=[one]), rank),
         )
-        for rank, one in enumerate(rows)
+        for rank, one in enumerate(detections)
     ]
 
 
 def _item_json(task_type: str, alone: Deconstructed, rank: int) -> str:
     """Return what the column of all items would say of this item."""
-    said = prediction_of(task_type, alone)
+    fields: dict[str, str] = prediction_of(task_type, alone)
     for name in ("boxes", "polygons"):
-        if name in said:
-            return said[name][1:-1]
+        if name in fields:
+            return fields[name][1:-1]
     (one,) = alone.detections
     return _json({"label": one.label, "score": one.score, "rank": rank})
 
@@ -244,7 +244,7 @@ def quick_boxes(text: str) -> list[dict[str, Any]] | None:
     """
     try:
         value = orjson.loads(text)
-        rows = value["object_detection"]
+        rows: list[dict[str, Any]] = value["object_detection"]
         if len(value) != 1 or not all(map(_is_ordinary, rows)):
             return None
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+from django.conf import settings
 
 from exports.formats.base import Format
 from exports.formats.open_inference import reading
@@ -31,7 +32,6 @@ from exports.formats.open_inference.writing import Writer
 from exports.members import DELETED, Batch, Member
 from inferences.models import RegisteredModel
 
-AT_ONCE = 5_000  # rows of a statement, and so of a row group
 FOLDERS_MAX = 100  # each is an open file; further groups share one
 VERSION, ENVIRONMENT = (f":tag.str:{name}" for name in STANDING[:2])
 Group = tuple[str | None, str | None]
@@ -73,10 +73,11 @@ class TableFormat(Format):
             super().add_batch(batch)
             return
         self._gathered += zip(batch.row_ids, batch.names, strict=True)
-        if len(self._gathered) >= AT_ONCE:
+        if len(self._gathered) >= settings.ISTORE_EXPORT_ROW_GROUP:
             self._write()
 
     def add(self, member: Member) -> None:
+        assert self._kept is not None  # ``add_batch`` of the base calls this, only then
         self._kept.add(member)
 
     def finish(self) -> None:
@@ -100,7 +101,7 @@ class TableFormat(Format):
             self.receipt.warn("long-prompt", kept.long_prompts)
         tables = kept.tables()
         self.layout = tables.layout
-        for rows in tables.kept_rows(AT_ONCE):
+        for rows in tables.kept_rows(settings.ISTORE_EXPORT_ROW_GROUP):
             self._encode(rows.batch)
             self._warn(rows)
 
@@ -112,7 +113,7 @@ class TableFormat(Format):
         self._ahead = self.tables.ahead(list(self._names)) if gathered else None
         if read is None:
             return
-        rows = self.tables.rows(read)
+        rows = self.tables.rows(read.table())
         self._encoded()
         self._encoding = _encoders.submit(self._encode, rows.batch)
         for why, skipped in rows.left_out.items():

@@ -44,7 +44,6 @@ from inferences.models import (
     LabelName,
     MetadataType,
     SourceName,
-    WordOfModel,
 )
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers.prompts import is_textual, read_prompt
@@ -89,12 +88,11 @@ class Tables:
         self._long_prompts = 0
 
     def ahead(self, row_ids: Sequence[int]) -> reading.Ahead:
-        """Start reading these rows in a thread; pass the result to ``rows``."""
+        """Start reading these rows in a thread; ``rows`` takes the table of the result."""
         return reading.Ahead(self.model, row_ids, self.sources)
 
-    def rows(self, read: reading.Ahead) -> Rows:
+    def rows(self, table: pa.Table) -> Rows:
         """Return the live inferences among the rows that were read, oldest first."""
-        table = read.table()
         filled, other_vectors = self._standing(table)
         answers = self._answers(table) if self._needs_answers else []
         if self.layout.has_truth:
@@ -119,8 +117,9 @@ class Tables:
         following = (self.ahead(row_ids[start : start + at_once]) for start in starts)
         present = next(following, None)
         while present is not None:
-            present, read = next(following, None), present
-            yield self.rows(read)
+            read = present
+            present = next(following, None)
+            yield self.rows(read.table())
 
     # -- sources: the SQL of the columns
 
@@ -208,13 +207,13 @@ class Tables:
     # -- the two shapes of a table
 
     def _flat(
-        self, table: pa.Table, filled: dict[str, Any], answers: list[str]
+        self, table: pa.Table, filled: dict[str, Any], answers: list[str | None]
     ) -> Rows:
         places = self.layout.prediction
         answered = predictions.answered_places(places)
         if answered:
-            said = self._predictions(answers)
-            filled |= predictions.columns_of(said, answered)
+            parsed = self._predictions(answers)
+            filled |= predictions.columns_of(parsed, answered)
         if in_arrays := [place for place in places if place not in answered]:
             columns = predictions.class_columns(*self._classes(table))
             filled |= {str(place.name): columns[place.said] for place in in_arrays}
@@ -227,7 +226,7 @@ class Tables:
         return Rows(self._batch(filled), table["id"].to_pylist())
 
     def _exploded(
-        self, table: pa.Table, filled: dict[str, Any], answers: list[str]
+        self, table: pa.Table, filled: dict[str, Any], answers: list[str | None]
     ) -> Rows:
         """Return one row for each item; columns of the inference are repeated in each."""
         found = predictions.class_items(*self._classes(table))
@@ -248,9 +247,9 @@ class Tables:
         filled[str(INFERENCE_ID)] = filled[str(IDENTITY)]
         filled[str(ITEM_NUMBER)] = numbers
         filled[str(IDENTITY)] = _number(filled[str(INFERENCE_ID)], numbers)
-        said = {"label": "label", "score": "score", "item": "json"}
+        attributes = {"label": "label", "score": "score", "item": "json"}
         for place in self.layout.prediction:
-            values = [getattr(item, said[place.said]) for item in flat]
+            values = [getattr(item, attributes[place.said]) for item in flat]
             filled[str(place.name)] = pa.array(values, place.type)
         rows = Rows(self._batch(filled))
         names = table["inference_id"].to_pylist()
@@ -294,7 +293,7 @@ class Tables:
 
     def _answers(self, table: pa.Table) -> list[str | None]:
         """Return the answers as text; those in blobs are fetched."""
-        answers = table["answer"].to_pylist()
+        answers: list[str | None] = table["answer"].to_pylist()
         elsewhere = table["elsewhere"].to_pylist()
         if any(elsewhere):
             ids = table["id"].to_pylist()
@@ -323,7 +322,7 @@ class Tables:
 class _Names:
     """A cache of a model's words by their numbers."""
 
-    def __init__(self, table: type[WordOfModel]) -> None:
+    def __init__(self, table: type[LabelName] | type[SourceName]) -> None:
         self.table = table
         self.known: dict[int, str] = {}
 

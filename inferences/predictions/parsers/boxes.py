@@ -31,7 +31,8 @@ def box(value: Any, context: Context) -> Box | None:
         return _box(xmin, ymin, xmax, ymax, context)
     if context.box_order == "xywh":
         return _size(four, context)
-    return _box(*four, context)
+    xmin, ymin, xmax, ymax = four
+    return _box(xmin, ymin, xmax, ymax, context)
 
 
 def has_box(value: dict[Any, Any]) -> bool:
@@ -52,7 +53,8 @@ def oriented_box(value: dict[Any, Any]) -> OrientedBox | None:
 
 def _named_box(value: dict[Any, Any], context: Context) -> Box | None:
     if corners := _numbers_under(value, CORNERS):
-        return _box(*corners, context)
+        xmin, ymin, xmax, ymax = corners
+        return _box(xmin, ymin, xmax, ymax, context)
     sized = _numbers_under(value, SIZES)
     return _size(sized, context) if sized else None
 

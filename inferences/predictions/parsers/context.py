@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 import orjson
 
@@ -19,6 +19,8 @@ NUMBERS = frozenset({float, int})  # compared by type, to exclude the subclass b
 TOO_DEEP = "[nested too deep to be shown]"
 LABEL_CHARS = 10_000  # a longer text is not a label
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,12 @@ def numbers(value: Any) -> list[float] | None:
     if not isinstance(value, list):
         return None
     read = [number(each) for each in value] if len(value) < 16 else _many(value)
-    return None if None in read else read
+    return read if is_complete(read) else None
+
+
+def is_complete(values: list[T | None]) -> TypeGuard[list[T]]:
+    """Return whether none of the values is missing."""
+    return None not in values
 
 
 def _many(value: list[Any]) -> list[float | None]:

@@ -50,8 +50,9 @@ def _span(row: dict[Any, Any], context: Context) -> Entity | None:
     name = next((row[key] for key in LABEL if row.get(key) is not None), None)
     label = context.label(name)
     start, end = row.get("start"), row.get("end")
-    whole = type(start) is int and type(end) is int
-    if label is None or not whole or not 0 <= start < end <= TEXT_CHARS:
+    if label is None or type(start) is not int or type(end) is not int:
         return None
-    said = next((row[key] for key in SCORE if row.get(key) is not None), None)
-    return Entity(label, start, end, number(said))
+    if not 0 <= start < end <= TEXT_CHARS:
+        return None
+    score = next((row[key] for key in SCORE if row.get(key) is not None), None)
+    return Entity(label, start, end, number(score))

@@ -24,7 +24,7 @@ def read(value: Any, context: Context) -> Deconstructed | None:
         Kind.IMAGE_CLASSIFICATION,
         names,
         # ``label`` is None for a number too large to be a class.
-        lambda name: (label := context.label(name)) and Detection(label),
+        lambda name: Detection(label) if (label := context.label(name)) else None,
         context.max_detections,
     )
 

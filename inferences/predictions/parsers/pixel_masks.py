@@ -101,9 +101,9 @@ def _classes(value: Any, context: Context) -> np.ndarray | None:
     if pixels.ndim == 3:  # one plane of scores for each class
         classes, first = len(context.class_labels), context.first_class_number
         if 1 < len(pixels) == classes:
-            return pixels.argmax(axis=0) + first
+            return np.asarray(pixels.argmax(axis=0) + first)
         if classes and len(pixels) == classes + first:  # and one for the background
-            return pixels.argmax(axis=0)
+            return np.asarray(pixels.argmax(axis=0))
         return None
     if pixels.ndim != 2:
         return None

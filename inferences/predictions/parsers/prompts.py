@@ -86,29 +86,29 @@ def _of_list(value: list[Any]) -> str | None:
 
 
 def _of_turns(value: dict[str, Any], turns: list[Any]) -> str | None:
-    said = []
+    messages = []
     if system := _content(value.get("system")):
-        said.append(("system", system))
+        messages.append(("system", system))
     for turn in turns[:TURNS_MAX]:
         if not isinstance(turn, dict):
             return None
         role = turn.get("role")
-        said.append((role if isinstance(role, str) else "", _turn(turn)))
-    if len(said) == 1:
-        return said[0][1] or None
-    return "\n\n".join(f"{role}: {text}" if role else text for role, text in said)
+        messages.append((role if isinstance(role, str) else "", _turn(turn)))
+    if len(messages) == 1:
+        return messages[0][1] or None
+    return "\n\n".join(f"{role}: {text}" if role else text for role, text in messages)
 
 
 def _of_contents(value: dict[str, Any], turns: list[Any]) -> str | None:
     """Return Gemini's turns, whose parts have names that tell their kind."""
     system = value.get("systemInstruction", value.get("system_instruction"))
-    told = [{**system, "role": "system"}] if isinstance(system, dict) else []
-    said = [
+    head = [{**system, "role": "system"}] if isinstance(system, dict) else []
+    messages = [
         {"role": turn.get("role"), "content": _gemini_parts(turn.get("parts"))}
-        for turn in [*told, *turns]
+        for turn in [*head, *turns]
         if isinstance(turn, dict)
     ]
-    return _of_turns({}, said) if len(said) == len(told) + len(turns) else None
+    return _of_turns({}, messages) if len(messages) == len(head) + len(turns) else None
 
 
 def _gemini_parts(parts: Any) -> str:

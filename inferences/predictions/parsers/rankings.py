@@ -51,8 +51,8 @@ def read(value: Any, context: Context) -> Deconstructed | None:
 def _row(value: Any, context: Context) -> Detection | None:
     if not isinstance(value, dict):
         label = context.label(value)
-        return label and Detection(label)
+        return Detection(label) if label else None
     name = next((value[key] for key in ITEM if value.get(key) is not None), None)
-    said = next((value[key] for key in SCORE if value.get(key) is not None), None)
+    score = next((value[key] for key in SCORE if value.get(key) is not None), None)
     label = context.label(name)
-    return label and Detection(label, number(said))
+    return Detection(label, number(score)) if label else None

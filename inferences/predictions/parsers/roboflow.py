@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from inferences.predictions.parsers import items
-from inferences.predictions.parsers.context import Context, number
+from inferences.predictions.parsers.context import Context, is_complete, number
 from inferences.predictions.parsers.values import Deconstructed, Kind
 
 CENTRED = ("x", "y", "width", "height")
@@ -61,7 +61,7 @@ def _from_corner(row: Any) -> Any:
     if isinstance(row.get("points"), list) and len(row["points"]) >= 3:
         return kept | {"contours": [row["points"]]}
     sizes = [number(row.get(name)) for name in CENTRED]
-    if None in sizes:
+    if not is_complete(sizes):
         return row if row.keys().isdisjoint(CENTRED) else kept | {"bbox": []}
     x, y, width, height = sizes
     left, top = x - width / 2, y - height / 2

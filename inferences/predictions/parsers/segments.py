@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
-from inferences.predictions.parsers.context import Context, numbers
+from inferences.predictions.parsers.context import Context, is_complete, numbers
 from inferences.predictions.parsers.values import (
     Deconstructed,
     Detection,
@@ -51,9 +51,7 @@ def polygons(value: Any) -> Polygons | None:
     if not isinstance(value, list) or not value:
         return None
     contours = [_contour(each) for each in value]
-    if any(contour is None for contour in contours):
-        return None
-    return Polygons(tuple(contours))
+    return Polygons(tuple(contours)) if is_complete(contours) else None
 
 
 def _contour(value: Any) -> tuple[Point, ...] | None:
@@ -63,7 +61,7 @@ def _contour(value: Any) -> tuple[Point, ...] | None:
         even = len(flat) >= 6 and len(flat) % 2 == 0
         return tuple(zip(flat[::2], flat[1::2], strict=True)) if even else None
     points = [_point(each) for each in value]
-    return None if None in points else tuple(points)
+    return tuple(points) if is_complete(points) else None
 
 
 def _point(value: Any) -> Point | None:
@@ -73,7 +71,7 @@ def _point(value: Any) -> Point | None:
     return (pair[0], pair[1]) if pair and len(pair) == 2 else None
 
 
-def _are_runs(value: Any) -> bool:
+def _are_runs(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(
         type(run) is int and 0 <= run <= LARGEST_RUN for run in value
     )

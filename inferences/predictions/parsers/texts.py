@@ -11,7 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from inferences.predictions.parsers.context import UNSTORABLE, Context, as_json
+from inferences.predictions.parsers.context import (
+    UNSTORABLE,
+    Context,
+    as_json,
+    is_complete,
+)
 from inferences.predictions.parsers.outputs import without_batch
 from inferences.predictions.parsers.values import (
     Deconstructed,
@@ -96,7 +101,7 @@ def _of_part(value: Any) -> Text | None:
         return Text((Message("", _clean(value)),))
     if isinstance(value, list):
         messages = [_message(each) for each in without_batch(value)[:MESSAGES_MAX]]
-        return None if None in messages else Text(tuple(messages))
+        return Text(tuple(messages)) if is_complete(messages) else None
     if not isinstance(value, dict):
         return None
     reason, tokens = _reason(value), _tokens(value)
@@ -105,7 +110,7 @@ def _of_part(value: Any) -> Text | None:
         inner = _of_part(turns)
         return inner and Text(inner.messages, reason, tokens)
     message = _message_of_items(value) or _message(value.get("message", value))
-    return message and Text((message,), reason, tokens)
+    return Text((message,), reason, tokens) if message else None
 
 
 def _message_of_items(value: dict[Any, Any]) -> Message | None:
@@ -222,8 +227,9 @@ def _refusal(value: dict[Any, Any]) -> str | None:
         return inner
     parts = value.get("content")
     for part in parts if isinstance(parts, list) else ():
-        if isinstance(part, dict) and isinstance(part.get("refusal"), str):
-            return part["refusal"]
+        refusal = part.get("refusal") if isinstance(part, dict) else None
+        if isinstance(refusal, str):
+            return refusal
     return None
 
 

@@ -7,8 +7,9 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 REAL = struct.Struct("f")
 
 
@@ -233,7 +234,7 @@ class Deconstructed:
         """Labels with scores, as rows store them; None where the model looked for no labels."""
         if not self.understood or not (self.kind.has_labels or self.detections):
             return None
-        return [(each.label, each.score) for each in self.detections]
+        return [(detection.label, detection.score) for detection in self.detections]
 
     @classmethod
     def of(
@@ -261,11 +262,11 @@ def _rank(one: Detection) -> float:
     """Return the score in four bytes, as rows store it: what is equal there is equal here."""
     if one.score is None:
         return -math.inf
-    (held,) = REAL.unpack(REAL.pack(one.score))
+    held: float = REAL.unpack(REAL.pack(one.score))[0]
     return held
 
 
-def cut(rows: Sequence[Any], limit: int) -> tuple[Sequence[Any], list[str]]:
+def cut(rows: Sequence[T], limit: int) -> tuple[Sequence[T], list[str]]:
     """Return the first ``limit`` rows, and a warning if there were more."""
     if len(rows) <= limit:
         return rows, []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -128,7 +128,8 @@ class InferenceFilterSerializer(ValueSerializer):
     data_hash_filter = HashField(source="data_hash", **optional)
     data_source_filter = TextField(source="data_source", **optional)
     time_window_filter = TimeWindowSerializer(source="time_window", **optional)
-    metadata_filter = MetadataFilterSerializer(
+    # The length is an argument of the list that DRF makes of it.
+    metadata_filter = MetadataFilterSerializer(  # type: ignore[call-arg]
         source="metadata",
         many=True,
         max_length=settings.ISTORE_FILTER_MAX_CONDITIONS,
@@ -159,7 +160,7 @@ class ClassFilterSerializer(ValueSerializer):
 
     value_class = ClassFilter
 
-    label = TextField(allow_blank=False)
+    label: Any = TextField(allow_blank=False)
     minimum_score = NumberField(**optional)
     maximum_score = NumberField(**optional)
     above_score = NumberField(**optional)
@@ -176,7 +177,8 @@ class HasKeySerializer(ValueSerializer):
 class LeafSerializer(InferenceFilterSerializer):
     """The fields of the contract and further ones; together they are an intersection."""
 
-    metadata_filter = ComparisonSerializer(
+    # As above.
+    metadata_filter = ComparisonSerializer(  # type: ignore[call-arg]
         source="metadata",
         many=True,
         max_length=settings.ISTORE_FILTER_MAX_CONDITIONS,
@@ -197,7 +199,7 @@ class LeafSerializer(InferenceFilterSerializer):
     environment = TextField(**optional)
     conversation_id = TextField(**optional)
 
-    FLAGS = {
+    FLAGS: ClassVar[dict[str, Filter]] = {
         "has_input": HasInput(),
         "has_warnings": HasWarnings(),
         "is_not_understood": IsNotUnderstood(),
@@ -231,7 +233,7 @@ class LeafSerializer(InferenceFilterSerializer):
         "fields of `filters` and further ones. See docs/queries.md.",
     }
 )
-class TreeField(serializers.Field):
+class TreeField(serializers.Field[Any, Any, Any, Any]):
     """AND, OR and NOT over leaves, as JSON."""
 
     def to_internal_value(self, data: Any) -> Filter:
@@ -245,7 +247,8 @@ class TreeField(serializers.Field):
             raise invalid("An object is expected.")
         kinds = data.keys() & {"and", "or", "not"}
         if not kinds:
-            return LeafSerializer.parse_member(data)
+            leaf: Filter = LeafSerializer.parse_member(data)
+            return leaf
         if len(data) > 1:
             raise invalid("and, or and not stand alone, and beside no leaf.")
         if not levels:
@@ -290,7 +293,7 @@ def _leaf_count(data: Any) -> int:
 
 
 @extend_schema_field(str)
-class TextQueryField(serializers.Field):
+class TextQueryField(serializers.Field[Any, Any, Any, Any]):
     """A query as people type it."""
 
     def to_internal_value(self, data: Any) -> Filter:
@@ -361,8 +364,11 @@ def _check_part(part: Any, *path: str | int) -> None:
     if isinstance(part, Mapping | list) and not part:
         message = "This part says nothing, and would match everything; leave it out."
         raise invalid(message, *path, code="empty")
-    members = part.items() if isinstance(part, Mapping) else ()
-    members = enumerate(part) if isinstance(part, list) else members
+    members: Iterable[tuple[Any, Any]] = ()
+    if isinstance(part, Mapping):
+        members = part.items()
+    elif isinstance(part, list):
+        members = enumerate(part)
     for step, member in members:
         _check_part(member, *path, step)
 
@@ -383,7 +389,7 @@ class TaskPaginationSerializer(PaginationSerializer):
     sort = serializers.ChoiceField(["created_at"], **optional)
 
 
-class VectorField(serializers.Field):
+class VectorField(serializers.Field[Any, Any, Any, Any]):
     """A list of finite numbers; written out, as a list may be long."""
 
     default_error_messages = {"vector": "A list of finite numbers."}
@@ -418,7 +424,7 @@ class InferenceQuerySerializer(ValueSerializer, FilteredSerializer):
     embedding_filters = EmbeddingFilterSerializer(source="embedding", **optional)
     pagination = PaginationSerializer(**optional)
     presign = FlagField(required=False, default=False)
-    fields = FieldsField(**optional)
+    fields: Any = FieldsField(**optional)
 
 
 class CountQuerySerializer(InferenceQuerySerializer):

@@ -179,6 +179,8 @@ class IsProtected:
         return "protected"
 
 
-def _noted(note: str, model: RegisteredModel | OuterRef) -> SideRowQuerySet:
+def _noted(
+    note: str, model: RegisteredModel | OuterRef
+) -> SideRowQuerySet[InferencePayload]:
     """Return the payloads of a model that have the note."""
     return InferencePayload.objects.beside(model).filter(notes__has_key=note)

@@ -93,6 +93,7 @@ class _Group:
 
     def bound_class(self, at: int, **test: float) -> None:
         """Add a bound to the last class."""
+        assert self.class_ is not None  # ``prob`` asks for a class before it
         self.class_["at"] = at
         _narrow(self.class_, test)
 
@@ -111,14 +112,17 @@ class _Group:
     def made(self, scanner: Scanner) -> list[Filter]:
         """Return the filters of the group. Raises ``TextQueryError`` if one is not valid."""
         return [
-            each if not isinstance(each, dict) else self._built(scanner, each)
-            for each in self.parts
+            part if not isinstance(part, dict) else self._built(scanner, part)
+            for part in self.parts
         ]
 
     def _built(self, scanner: Scanner, given: dict[str, Any]) -> Filter:
         at = given.pop("at")
-        kind = TimeWindow if given is self.window else DetectionFilter
-        kind = ClassFilter if "label" in given else kind
+        kind: type[Filter] = DetectionFilter
+        if "label" in given:
+            kind = ClassFilter
+        elif given is self.window:
+            kind = TimeWindow
         try:
             return kind(**given)
         except ValueError as error:
@@ -233,7 +237,7 @@ class _Parser:
     def _named(self, group: _Group, name: str, at: int) -> None:
         read = TERMS.get(name)
         if read is None:
-            known = ", ".join(f"{each}:" for each in TERMS)
+            known = ", ".join(f"{term}:" for term in TERMS)
             message = f"There is no {name}: but {known}, score, prob and meta.<key>."
             raise self.scanner.error(message, at)
         value_at = self.scanner.position
@@ -293,7 +297,9 @@ class _Parser:
     def _bounds(self, what: str, at: int) -> dict[str, float]:
         """Parse the comparison of a score or probability into fields of the filter."""
         scanner = self.scanner
-        sign = scanner.take(SIGN)[1]
+        found = scanner.take(SIGN)
+        assert found is not None  # the name is followed by a sign
+        sign = found[1]
         if sign == "!=":
             raise scanner.error(f"A {what} is compared by =, <, <=, > or >=.", at)
         scanner.skip_blanks()
@@ -397,7 +403,7 @@ class _Parser:
     def is_(self, group: _Group) -> Filter:
         found = STATES_OF_RECORDS.get(self.scanner.value()[0])
         if found is None:
-            names = " or ".join(f"is:{each}" for each in STATES_OF_RECORDS)
+            names = " or ".join(f"is:{state}" for state in STATES_OF_RECORDS)
             raise ValueError(f"It is {names}.")
         return found
 
@@ -424,7 +430,7 @@ class _Parser:
         return MetadataFilter(TERMS_OF_KEYS[term], "string", "=", value)
 
 
-PRESENT = {
+PRESENT: dict[str, Filter] = {
     "input": HasInput(),
     "detections": DetectionFilter(),
     "dataset": InDataset(),
@@ -434,7 +440,7 @@ STATES_OF_RECORDS: dict[str, Filter] = {
     "protected": IsProtected(),
     "not-understood": IsNotUnderstood(),
 }
-ABSENT = {
+ABSENT: dict[str, Filter] = {
     "detections": NoDetections(),
     "input": Not(HasInput()),
     "dataset": Not(InDataset()),

@@ -38,7 +38,8 @@ class Scanner:
 
     def skip_blanks(self) -> None:
         """Move the position behind any blanks."""
-        self.position = BLANKS.match(self.text, self.position).end()
+        if found := BLANKS.match(self.text, self.position):
+            self.position = found.end()
 
     def sees(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         """Return the match of the pattern at the current position, without reading it."""

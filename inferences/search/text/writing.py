@@ -18,7 +18,7 @@ from inferences.search.filters.existence import (
 from inferences.search.filters.ground_truth import TruthFilter
 from inferences.search.filters.in_dataset import InDataset
 from inferences.search.filters.intersection import Filter, InferenceFilter
-from inferences.search.filters.location import LocationFilter
+from inferences.search.filters.location import GeoCircle, GeoRectangle, LocationFilter
 from inferences.search.filters.metadata import OF_LISTS, MetadataFilter
 from inferences.search.filters.time_window import BEGINNING, TimeWindow
 from inferences.search.filters.tree import And, Not, Or, normal
@@ -101,9 +101,9 @@ def _terms(leaf: Filter) -> Iterator[str]:
                 yield f"until:{write_moment(end, end_of_day=True)}"
         case MetadataFilter():
             yield _comparison(leaf)
-        case LocationFilter(circle, None):
+        case LocationFilter(GeoCircle() as circle, None):
             yield f"near:({write_circle(circle)})"
-        case LocationFilter(None, box):
+        case LocationFilter(None, GeoRectangle() as box):
             corners = (
                 box.p1.latitude,
                 box.p1.longitude,
@@ -150,6 +150,7 @@ def _column(leaf: InferenceFilter) -> str:
         return f"source:{word(leaf.data_source)}"
     if leaf.data_hash is not None:
         return f"hash:{bytes(leaf.data_hash).hex()}"
+    assert leaf.inference_action is not None  # a leaf has one field
     return f"action:{leaf.inference_action.label}"
 
 

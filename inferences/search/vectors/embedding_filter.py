@@ -49,7 +49,7 @@ class EmbeddingFilter:
 
     def __post_init__(self) -> None:
         origins = (self.query_embedding, self.similar_to, self.text)
-        if sum(each is not None for each in origins) != 1:
+        if sum(origin is not None for origin in origins) != 1:
             raise ValueError("One of query_embedding, similar_to and text.")
         if self.distance_metric not in METRICS:
             raise ValueError(f"distance_metric: one of {', '.join(METRICS)}.")

@@ -89,7 +89,7 @@ def _state(model: RegisteredModel) -> bool | None:
             [index_name(model)],
         )
         found = cursor.fetchone()
-    return found and found[0]
+    return None if found is None else bool(found[0])
 
 
 def _build(model: RegisteredModel, vectors: int, workers: int | None = None) -> None:

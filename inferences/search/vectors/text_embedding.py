@@ -27,7 +27,7 @@ def embed(model: RegisteredModel, text: str) -> Sequence[float] | None:
     embedder = embedders.single
     if not model.text_embedding_service or embedder is None:
         return None
-    vector = recall(_key(model, text))
+    vector: Sequence[float] | None = recall(_key(model, text))
     if vector is None:
         vector = embedder(model, text)
         remember(_key(model, text), vector, SECONDS)

@@ -14,7 +14,7 @@ FIELDS_MAX = 100  # names in one request; there are far fewer fields
 
 
 @extend_schema_field({"type": "array", "items": {"enum": list(FIELDS)}})
-class FieldsField(serializers.Field):
+class FieldsField(serializers.Field[Any, Any, Any, Any]):
     """Names of fields, as a list or parted by commas."""
 
     def to_internal_value(self, data: Any) -> tuple[str, ...]:

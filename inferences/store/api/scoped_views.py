@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.http import Http404
 from rest_framework.exceptions import PermissionDenied
@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 from inferences.models import Inference, RegisteredModel
 from inferences.store.lost_copies import find_lost_copy
 from inferences.store.reading import find_inference
-from istore.accounts.access import caller_of
+from istore.accounts.access import Caller, caller_of
 from istore.addresses import named_project
 from istore.api.access import RolePermission
 from istore.api.idempotency import IdempotentMixin
@@ -26,7 +26,7 @@ class StoreView(IdempotentMixin, APIView):
     needs: ClassVar[dict[str, Role]] = {}
 
     @property
-    def caller(self) -> Any:
+    def caller(self) -> Caller:
         return caller_of(self.request)
 
     def registered_model(self, model_id: str) -> RegisteredModel:

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from django.conf import settings
 from django.db import OperationalError
 
 from inferences.maintenance import storage_by_model
 from inferences.models import Inference, InferenceKey, RegisteredModel
 from inferences.models.row_ids import LOWEST, moment_of
 from inferences.search.counting import Count, count_matching
-from inferences.search.filters import InferenceFilter
+from inferences.search.filters import Filter, InferenceFilter
 from inferences.store.reading import join_payloads
 from inferences.web.view_models.inputs import Look, looks
 from inferences.web.view_models.plots import Bars, sparkline
 from istore.db.statement_timeout import statement_timeout
 
-COUNT_AT_ONCE = 20_000  # takes a few ms; larger counts come by a separate request
 AT_LEAST_SECONDS = 1.0
 SAMPLE = 3000
 BUCKETS = 36
@@ -72,7 +72,7 @@ def activity(model: RegisteredModel) -> Activity:
     join_payloads(model, newest)
     ids = list(live.newest_first().values_list("id", flat=True)[:SAMPLE])
     volume, window = _volume([moment_of(each) for each in ids])
-    count = count_matching(model, InferenceFilter(), COUNT_AT_ONCE)
+    count = count_matching(model, InferenceFilter(), settings.ISTORE_COUNT_AT_ONCE)
     keys = InferenceKey.objects.filter(registered_model=model)
     had_some = bool(newest) or keys.exists()
     return Activity(count, newest, looks(newest), volume, window, had_some)
@@ -106,10 +106,10 @@ class Used:
 def storage_used(model: RegisteredModel) -> Used:
     """Return the bytes of all inputs, of soft-deleted inferences too.
 
-    Beyond ``COUNT_AT_ONCE`` inferences it is the last measurement, if there is one.
+    Beyond ``ISTORE_COUNT_AT_ONCE`` inferences it is the last measurement, if there is one.
     """
     newest = model.inferences.newest_first().values_list("id", flat=True)
-    beyond = newest[COUNT_AT_ONCE : COUNT_AT_ONCE + 1].first()
+    beyond = newest[settings.ISTORE_COUNT_AT_ONCE :].first()
     if beyond is not None and (last := storage_by_model.measured(model)):
         return Used(last[0], measured_at=last[1])
     rows = model.inferences.filter(id__gt=LOWEST if beyond is None else beyond)
@@ -117,10 +117,10 @@ def storage_used(model: RegisteredModel) -> Used:
     return Used(size, is_exact=beyond is None)
 
 
-def count_in_time(model: RegisteredModel, filters: InferenceFilter) -> Count | None:
+def count_in_time(model: RegisteredModel, filters: Filter) -> Count | None:
     """Return the exact number, if it is counted within ``ISTORE_QUERY_SECONDS``.
 
-    Otherwise it says that there are more than ``COUNT_AT_ONCE``, or None if even that takes
+    Otherwise it says that there are more than ``ISTORE_COUNT_AT_ONCE``, or None if even that takes
     too long.
     """
     try:
@@ -130,6 +130,6 @@ def count_in_time(model: RegisteredModel, filters: InferenceFilter) -> Count | N
         pass
     try:
         with statement_timeout(AT_LEAST_SECONDS):
-            return count_matching(model, filters, COUNT_AT_ONCE)
+            return count_matching(model, filters, settings.ISTORE_COUNT_AT_ONCE)
     except OperationalError:
         return None

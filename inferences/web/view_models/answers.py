@@ -154,9 +154,9 @@ class Answer:
         """Each label of the matches once, as its best item, with the number of its items."""
         counts: dict[str, int] = {}
         first: dict[str, Found] = {}
-        for each in self.matches:
-            counts[each.label] = counts.get(each.label, 0) + 1
-            first.setdefault(each.label, each)
+        for match in self.matches:
+            counts[match.label] = counts.get(match.label, 0) + 1
+            first.setdefault(match.label, match)
         return [(each, counts[label]) for label, each in first.items()]
 
     @property
@@ -201,9 +201,9 @@ def answer_of_text(
     test: DetectionTest | None = None,
 ) -> Answer:
     """Return a parsed answer; ``test`` decides which detections the query asked for."""
-    said = deconstructed(model, text)
+    parsed = deconstructed(model, text)
     # In a query, label and score of a distribution mean those of its best class.
-    best_class = said.meant[0] if said.is_one_class and said.meant else None
+    best_class = parsed.meant[0] if parsed.is_one_class and parsed.meant else None
 
     def is_asked_for(one: Detection) -> bool:
         if test is None:
@@ -211,7 +211,7 @@ def answer_of_text(
         return one is (best_class or one) and test(one.label, one.score)
 
     ordered = sorted(
-        ((one, is_asked_for(one)) for one in said.detections),
+        ((one, is_asked_for(one)) for one in parsed.detections),
         key=lambda row: -(row[0].score or 0),
     )
     if len(ordered) > most:
@@ -222,25 +222,25 @@ def answer_of_text(
     shapes = [one.shape for one in rows]
     drawn = outlines(shapes, picture) if picture else [None] * len(rows)
     best = max((one.score or 0 for one in rows), default=0)
-    most = best if said.kind is Kind.RANKING and best > 1 else 1.0
+    full = best if parsed.kind is Kind.RANKING and best > 1 else 1.0
     colour = colours_of(model)
     found = [
-        Found(row, one.label, one.score, colour(one.label), outline, is_match, most)
+        Found(row, one.label, one.score, colour(one.label), outline, is_match, full)
         for row, ((one, is_match), outline) in enumerate(
             zip(ordered, drawn, strict=True)
         )
     ]
-    plain = not found and said.embedding is None and said.content is None
+    plain = not found and parsed.embedding is None and parsed.content is None
     return Answer(
-        said.kind,
-        said.understood,
+        parsed.kind,
+        parsed.understood,
         found,
-        said.embedding,
+        parsed.embedding,
         text[:EXCERPT_CHARS] if plain else "",
-        said.content,
+        parsed.content,
         is_marked=test is not None and any(each.is_match for each in found),
         is_upright=picture is not None and is_upright_already(shapes, picture),
-        is_one_class=said.is_one_class,
+        is_one_class=parsed.is_one_class,
     )
 
 

@@ -61,13 +61,13 @@ def cards(
     seen = looks(page)
     keys = list(shown_keys)
     made = []
-    for each in page:
-        look = seen[each.id]
-        answer = answer_of(model, each, look.picture, DRAWN_IN_CARD, test=test)
-        given = each.payload.metadata
+    for inference in page:
+        look = seen[inference.id]
+        answer = answer_of(model, inference, look.picture, DRAWN_IN_CARD, test=test)
+        given = inference.payload.metadata
         metadata = [(key, given[key][1]) for key in keys if key in given]
         values = [given[key][1] if key in given else None for key in keys]
-        made.append(Card(each, look, answer, metadata, values))
+        made.append(Card(inference, look, answer, metadata, values))
     return made
 
 
@@ -92,10 +92,8 @@ class Offer:
         """The keys that callers send: without paths into JSON, which is listed by its own key."""
         return list(
             dict.fromkeys(
-                each.key.partition(".")[0]
-                if each.type.startswith("json.")
-                else each.key
-                for each in self.keys
+                key.key.partition(".")[0] if key.type.startswith("json.") else key.key
+                for key in self.keys
             )
         )
 
@@ -105,7 +103,7 @@ class Offer:
 
     def shown(self, asked: Sequence[str]) -> list[str]:
         """Return the keys that a card shows: those asked for, or the first few plain ones."""
-        plain = [each.key for each in self.keys if not each.type.startswith("json.")]
+        plain = [key.key for key in self.keys if not key.type.startswith("json.")]
         return list(asked) or plain[:KEYS_SHOWN]
 
 

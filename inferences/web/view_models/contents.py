@@ -216,8 +216,9 @@ def _interval(said: Quantity) -> Interval | None:
 def _input_text(inference: Inference) -> str:
     """Return the text of the input, as much as a page shows."""
     inputs = _parts(inference).get("inputs")
-    if isinstance(inputs, dict) and isinstance(inputs.get("text"), str):
-        return inputs["text"][:TEXT_READ]
+    text = inputs.get("text") if isinstance(inputs, dict) else None
+    if isinstance(text, str):
+        return text[:TEXT_READ]
     key = inference.payload.data_storage_key
     if not key:
         return ""

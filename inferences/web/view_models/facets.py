@@ -207,7 +207,7 @@ def _truths(model: RegisteredModel, question: Question, drawn: Sample) -> list[C
 
 def warning_choices(question: Question) -> list[Choice]:
     """Return the choices with and without warnings, without counts."""
-    chosen = WITH_WARNINGS.get(question.query.get("warnings"))
+    chosen = WITH_WARNINGS.get(question.query.get("warnings", ""))
     return [
         Choice(title, None, WITH_WARNINGS[name] == chosen, value=name)
         for name, title in WARNINGS.items()
@@ -308,7 +308,7 @@ def key_facet(
         choices = _choices(
             counts, picked, VALUES_MAX, written=lambda v: f"{key}:{type_}={v}"
         )
-        more = len(counts.keys() - {each.name for each in choices})
+        more = len(counts.keys() - {choice.name for choice in choices})
         return KeyFacet(key, type_, choices, None, more, is_whole)
     low, high = question.range(key, type_)
     found = None

@@ -40,7 +40,7 @@ class Histogram:
     @property
     def total(self) -> int:
         """The total; that of an estimate is rounded to ``DIGITS`` digits."""
-        total = sum(each.count for each in self.bins)
+        total = sum(bin_.count for bin_ in self.bins)
         return round(total, DIGITS - len(str(total))) if self.is_estimate else total
 
 
@@ -83,8 +83,8 @@ def on_one_scale(found: Sequence[Histogram | None]) -> list[Histogram | None]:
 
 
 def _shares(histogram: Histogram) -> list[float]:
-    total = sum(each.count for each in histogram.bins) or 1
-    return [each.count / total for each in histogram.bins]
+    total = sum(bin_.count for bin_ in histogram.bins) or 1
+    return [bin_.count / total for bin_ in histogram.bins]
 
 
 def limits_of(found: Sequence[Histogram | None]) -> tuple[float, float] | None:

@@ -35,11 +35,16 @@ class Look:
 
     @property
     def is_tiny(self) -> bool:
-        return bool(self.picture) and max(self.picture.upright) <= 96
+        return self.picture is not None and max(self.picture.upright) <= 96
+
+    @property
+    def _upright(self) -> tuple[int, int]:
+        assert self.picture is not None  # pages ask for the sizes of pictures only
+        return self.picture.upright
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         """Return the size in pixels at which the picture fits this box, proportions kept."""
-        w, h = self.picture.upright
+        w, h = self._upright
         scale = min(width / w, height / h)
         return max(round(w * scale), 1), max(round(h * scale), 1)
 
@@ -53,7 +58,7 @@ class Look:
 
     @property
     def in_page(self) -> tuple[int, int]:
-        w, h = self.picture.upright
+        w, h = self._upright
         if self.is_tiny:
             return self.fitted(480, 480)
         # Small pictures are enlarged, up to a limit.
@@ -62,7 +67,7 @@ class Look:
 
 def looks(inferences: Sequence[Inference]) -> dict[int, Look]:
     """Return the look of each inference's input, by row id."""
-    payloads = {each.id: each.payload for each in inferences}
+    payloads = {inference.id: inference.payload for inference in inferences}
     there = {row_id: each for row_id, each in payloads.items() if each.input_key}
     found = {
         row_id: _without_input(payloads[row_id]) for row_id in payloads.keys() - there

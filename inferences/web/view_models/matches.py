@@ -25,7 +25,7 @@ def detection_test(question: Question) -> DetectionTest | None:
         return None
     if not tests:
         return None
-    return lambda label, score: any(each.holds(label, score) for each in tests)
+    return lambda label, score: any(test.holds(label, score) for test in tests)
 
 
 def _tests(filters: Filter) -> Iterator[DetectionFilter]:

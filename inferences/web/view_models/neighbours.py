@@ -14,7 +14,7 @@ from inferences.search.cursors import PagePosition
 from inferences.search.filters import Filter
 from inferences.search.orders import Order, order_of
 from inferences.search.planner import PageSlice
-from inferences.search.vectors import BadEmbedding, text_embedding
+from inferences.search.vectors import BadEmbedding, EmbeddingFilter, text_embedding
 from inferences.search.vectors.nearest import DEPTH, Search
 from inferences.web.view_models.questions import SORTS, Question
 from istore.db.statement_timeout import statement_timeout
@@ -40,8 +40,8 @@ def neighbours(
     """Return the neighbours of an inference in the list of a query."""
     try:
         filters = question.filters
-        if question.embedding:
-            previous, following = _by_distance(model, inference, question, filters)
+        if embedding := question.embedding:
+            previous, following = _by_distance(model, inference, embedding, filters)
             titles = OTHERWISE
         else:
             ways = _Ways(model, inference, question.sort, filters)
@@ -52,10 +52,11 @@ def neighbours(
     ids = [place.row_id for place in (previous, following) if place]
     rows = model.inferences.filter(id__in=ids)
     names = dict(rows.values_list("id", "inference_id"))
-    said = [
-        names.get(place.row_id, "") if place else "" for place in (previous, following)
-    ]
-    return Neighbours(*said, titles)
+    return Neighbours(
+        names.get(previous.row_id, "") if previous else "",
+        names.get(following.row_id, "") if following else "",
+        titles,
+    )
 
 
 class _Ways:
@@ -105,17 +106,20 @@ def _place(model: RegisteredModel, inference: Inference, order: Order) -> PagePo
 
 
 def _by_distance(
-    model: RegisteredModel, inference: Inference, question: Question, filters: Filter
+    model: RegisteredModel,
+    inference: Inference,
+    embedding: EmbeddingFilter,
+    filters: Filter,
 ) -> tuple[PagePosition | None, PagePosition | None]:
     """Return both neighbours by distance, if the row is among the first ``DEPTH``.
 
     Both are None for a search by text whose embedding is not cached: computing it would call
     a service.
     """
-    text = question.embedding.text
+    text = embedding.text
     if text is not None and not text_embedding.is_remembered(model, text):
         return None, None
-    search = Search(model, question.embedding)
+    search = Search(model, embedding)
     with statement_timeout(NEIGHBOUR_SECONDS):
         part = PageSlice(newest_first=False, limit=DEPTH)
         places = search.places(filters, part, 0)

@@ -10,11 +10,11 @@ normalised to the parameter ``metadata``, the only form that the API and links h
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
@@ -25,7 +25,7 @@ from inferences.search import text
 from inferences.search.filters import Filter, MetadataFilter
 from inferences.search.filters.metadata import LOOKUPS, READERS
 from inferences.search.filters.operands import read_list, write_list
-from inferences.search.pagination import Pagination
+from inferences.search.pagination import Pagination, Sort
 from inferences.search.text.words import RELATIVE, UNITS, RelativeMoment
 from inferences.search.url_parameters import (
     COMPARISON,
@@ -40,7 +40,12 @@ from inferences.search.vectors import EmbeddingFilter
 PARTS = ("key", "type", "operator", "value")
 VIEWS = ("gallery", "table")
 DENSITIES = {"compact": "Compact", "": "Cosy", "large": "Large"}
-SORTS = {  # name: (title, direction, sort key)
+METRICS: dict[str, Literal["l2", "negative_dot_product"]] = {
+    "l2": "l2",
+    "negative_dot_product": "negative_dot_product",
+}
+# name: (title, direction, sort key)
+SORTS: dict[str, tuple[str, Literal["asc", "desc"], Sort]] = {
     "": ("Newest first", "desc", "created_at"),
     "oldest": ("Oldest first", "asc", "created_at"),
     "score": ("Highest score first", "desc", "score"),
@@ -122,7 +127,7 @@ class Row:
         try:
             MetadataFilter(row.key, row.type, row.operator, row.value)
         except ValueError as error:
-            return cls(*(getattr(row, part) for part in PARTS), error=str(error))
+            return replace(row, error=str(error))
         return row
 
     @property
@@ -189,12 +194,12 @@ class Question:
 
     def _take_apart(self) -> None:
         """Turn a text query into parameters that the panel can show, as far as possible."""
-        said = parameters(self.filterset.inference_filter)
-        if said.get("q") == self.query.getlist("q"):
+        given = parameters(self.filterset.inference_filter)
+        if given.get("q") == self.query.getlist("q"):
             return
         query = QueryDict(mutable=True)
         for name in FILTERS:
-            if values := said.get(name):
+            if values := given.get(name):
                 query.setlist(name, values)
         for name in (*LAYOUT, *PAGING):
             if values := self.query.getlist(name):
@@ -239,7 +244,8 @@ class Question:
         """The parsed value of each parameter. Raises ``ValidationError`` as ``filters`` does."""
         if not self.filterset.is_valid():
             raise ValidationError(self.filterset.form.errors)
-        return self.filterset.form.cleaned_data
+        values: dict[str, Any] = self.filterset.form.cleaned_data
+        return values
 
     def beginning_of(self, preset: str) -> datetime:
         """Return when the time window of a preset begins."""
@@ -250,12 +256,10 @@ class Question:
         similar, like = self.query.get("similar"), self.query.get("like")
         if not (similar or like):
             return None
-        metric = self.query.get("metric")
-        known = metric in ("l2", "negative_dot_product")
         return EmbeddingFilter(
             similar_to=similar or None,
             text=None if similar else like,
-            distance_metric=metric if known else "cosine",
+            distance_metric=METRICS.get(self.query.get("metric", ""), "cosine"),
         )
 
     def pagination(self, limit: int) -> Pagination:
@@ -277,13 +281,13 @@ class Question:
 
     @property
     def view(self) -> str:
-        asked = self.query.get("view")
-        return asked if asked in VIEWS else VIEWS[0]
+        name = self.query.get("view")
+        return name if name in VIEWS else VIEWS[0]
 
     @property
     def density(self) -> str:
-        asked = self.query.get("density", "")
-        return asked if asked in DENSITIES else ""
+        name = self.query.get("density", "")
+        return name if name in DENSITIES else ""
 
     @property
     def sort(self) -> str:
@@ -491,16 +495,16 @@ class Question:
 
     def _chips(self) -> Iterator[Chip]:
         wrong = self.errors
-        for name, said in SINGLE.items():
+        for name, title in SINGLE.items():
             if value := self.query.get(name):
                 shown = value.replace("T", " ") if name in ("since", "until") else value
                 if name in WINDOW and (found := RELATIVE.fullmatch(value)):
                     shown = _length(found["number"], UNITS[found["unit"]])
                     if name == "since":
-                        said = "last"
+                        title = "last"
                     else:
                         shown = f"{shown} ago"
-                yield Chip(said, shown, self.link(**{name: None}), name in wrong)
+                yield Chip(title, shown, self.link(**{name: None}), name in wrong)
         # More are not valid anyway, and the link of each chip holds all the others.
         for label in self.query.getlist("label")[:VALUES_MAX]:
             yield Chip("label", label, self._without("label", label))
@@ -509,9 +513,9 @@ class Question:
             value = f"{row.operator} {row.value}"
             without = self._without("metadata", given)
             yield Chip(row.key or "metadata", value, without, bool(row.error))
-        for name, said in (("similar", "similar to"), ("like", "like")):
+        for name, title in (("similar", "similar to"), ("like", "like")):
             if value := self.query.get(name):
-                yield Chip(said, value, self.link(**{name: None, "metric": None}))
+                yield Chip(title, value, self.link(**{name: None, "metric": None}))
 
     def _without(self, name: str, value: str) -> str:
         rest = [each for each in self.query.getlist(name) if each != value]
@@ -572,8 +576,8 @@ def _canonical(given: QueryDict) -> QueryDict:
             values = [*values, *map(str, parts)]
         if values:
             # A time that was typed has precedence over a preset that was chosen.
-            said = values[-1:] if name in SINGLE else list(dict.fromkeys(values))
-            query.setlist(name, said)
+            kept = values[-1:] if name in SINGLE else list(dict.fromkeys(values))
+            query.setlist(name, kept)
     return query
 
 
@@ -583,7 +587,7 @@ def _of_text(given: QueryDict) -> QueryDict:
     for name in LAYOUT:
         if values := given.getlist(name):
             query.setlist(name, values)
-    query["q"] = given["text"]
+    query["q"] = given.get("text", "")
     return query
 
 
@@ -613,7 +617,7 @@ def _picks(given: QueryDict) -> Iterator[Row]:
 
 def _ranges(given: QueryDict) -> Iterator[Row]:
     for name in given:
-        value = given[name].strip()
+        value = given.get(name, "").strip()
         if value and (bound := _range_of(name)):
             key, type_, operator = bound
             yield Row(key, type_, operator, value)

@@ -119,9 +119,10 @@ def _aggregate(
     try:
         with statement_timeout(EACH_SECONDS), connection.cursor() as cursor:
             cursor.execute(sql.replace("{rows}", rows), values)
-            return cursor.fetchall()
+            counted: list[tuple[Any, ...]] = cursor.fetchall()
     except OperationalError:
         return None
+    return counted
 
 
 def _draw(model: RegisteredModel, filters: Filter) -> Any:
@@ -176,7 +177,7 @@ def latencies(
     if milliseconds := [1000 * each for each in took["Model"]]:
         high = _percentile(sorted(milliseconds), 99) * 1.1 or 1.0
         high = limits[1] if limits else high
-        within = [each for each in milliseconds if each <= high]
+        within = [millisecond for millisecond in milliseconds if millisecond <= high]
         shown = histogram(within, 0.0, high, BINS, True)
     return Latencies(steps, shown, len(timed))
 

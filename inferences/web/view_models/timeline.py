@@ -46,17 +46,18 @@ def timeline(notes: Mapping[str, Any] | None) -> Timeline | None:
     times = (notes or {}).get("times")
     if not isinstance(times, dict):
         return None
-    known = [(name, _moment(times.get(name))) for name in MOMENTS]
-    known = [(name, at) for name, at in known if at]
+    known = [(name, at) for name in MOMENTS if (at := _moment(times.get(name)))]
     if len(known) < 2:
         return None
-    took = [None, *(b - a for (_, a), (_, b) in itertools.pairwise(known))]
-    widths = _widths([max(each.total_seconds(), 0) for each in took[1:]])
+    took = [b - a for (_, a), (_, b) in itertools.pairwise(known)]
+    widths = _widths([max(length.total_seconds(), 0) for length in took])
     steps, x = [], 0.0
-    for (name, at), length, width in zip(known, took, [0.0, *widths], strict=True):
+    for (name, at), length, width in zip(
+        known, [None, *took], [0.0, *widths], strict=True
+    ):
         steps.append(Step(STEPS.get(name, ""), name, at, length, round(x, 2), width))
         x += width
-    model = next((each.took for each in steps if each.moment == "responded"), None)
+    model = next((step.took for step in steps if step.moment == "responded"), None)
     return Timeline(steps, known[-1][1] - known[0][1], model)
 
 
@@ -64,7 +65,7 @@ def _widths(seconds: list[float]) -> list[float]:
     """Return the widths in proportion, each at least ``LEAST_SHARE``."""
     total = sum(seconds) or 1.0
     room = 100 - LEAST_SHARE * len(seconds)
-    return [round(LEAST_SHARE + room * each / total, 2) for each in seconds]
+    return [round(LEAST_SHARE + room * second / total, 2) for second in seconds]
 
 
 def _moment(text: Any) -> datetime | None:

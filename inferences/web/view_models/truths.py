@@ -128,7 +128,7 @@ def said_of(truth: dict[str, Any]) -> str:
     if "value" in truth:
         return f"{truth['value']:g}"
     if "text" in truth:
-        return truth["text"]
+        return str(truth["text"])
     for name, one in (
         ("boxes", "box"),
         ("polygons", "polygon"),

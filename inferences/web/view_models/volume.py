@@ -72,8 +72,8 @@ def volume(
         return Histogram(bins_of(edges, counts), since, until)
     try:
         with statement_timeout(VOLUME_SECONDS):
-            if counts := counted(model, question.filters, limits):
-                return Histogram(bins_of(edges, counts), since, until)
+            if exact := counted(model, question.filters, limits):
+                return Histogram(bins_of(edges, exact), since, until)
         with statement_timeout(VOLUME_SECONDS):
             counts = estimate(model, question.filters, limits)
     except OperationalError:

@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 from django.core.management.base import BaseCommand, CommandError
-from django.db.models import Count, Max, Min, QuerySet
+from django.db.models import Count, Max, Min
 
 from inferences.management.naming import (
     add_project_argument,
@@ -14,7 +14,7 @@ from inferences.management.naming import (
     several_projects,
 )
 from ingest.errors import Reason
-from ingest.models import DeadLetter
+from ingest.models import DeadLetter, DeadLetterQuerySet
 from ingest.replaying import replay
 from ingest.stream import EventStream
 from istore.models import Project
@@ -60,7 +60,7 @@ class Command(BaseCommand):
         return f"{done.published} events published again{left}."
 
 
-def _owners(waiting: QuerySet[DeadLetter]) -> list[str]:
+def _owners(waiting: DeadLetterQuerySet) -> list[str]:
     """The projects whose prefix the keys of these events have."""
     keys = waiting.with_project_key().values_list("project_key", flat=True)
     return list(_names_of(set(keys)).values())
@@ -71,7 +71,7 @@ def _names_of(keys: set[str]) -> dict[str, str]:
     return {str(p.pk): p.project_id for p in Project.objects.filter(pk__in=numbers)}
 
 
-def _list(waiting: QuerySet[DeadLetter]) -> str:
+def _list(waiting: DeadLetterQuerySet) -> str:
     groups = list(
         waiting.with_project_key()
         .order_by("reason", "model_id", "project_key")

@@ -87,7 +87,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _configure_connection(self, connection: Any) -> bool:
         """Set the session settings. Called for each new connection, by the pool too."""
-        super()._configure_connection(connection)
+        # Private, so it is not in the stubs.
+        super()._configure_connection(connection)  # type: ignore[misc]
         with connection.cursor() as cursor:
             cursor.execute(CONFIGURE, [settings.ISTORE_DATABASE_SEARCH_PATH])
         return True

@@ -57,8 +57,12 @@ class Command(BaseCommand):
         if report.exit_code:
             raise SystemExit(report.exit_code)
 
-    def _line(self, said: object) -> None:
-        text = json.dumps(said, default=str) if isinstance(said, dict) else str(said)
+    def _line(self, finding: object) -> None:
+        text = (
+            json.dumps(finding, default=str)
+            if isinstance(finding, dict)
+            else str(finding)
+        )
         self.stdout.write(text.replace("\n", " "))
 
     def _tell(self, report: verification.Report) -> None:

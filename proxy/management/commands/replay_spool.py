@@ -36,13 +36,13 @@ class Command(BaseCommand):
         left = 0
         try:
             for done in replay(directory, discard=discard):
-                said = f"{done.path.name}: {done.inferences} inferences published"
+                summary = f"{done.path.name}: {done.inferences} inferences published"
                 if done.lost:
-                    said += f", {done.lost} entries are damaged"
+                    summary += f", {done.lost} entries are damaged"
                 if done.problem:
-                    said += f"; not readable: {done.problem}"
+                    summary += f"; not readable: {done.problem}"
                 left += not done.is_done
-                self.stdout.write(said + ".")
+                self.stdout.write(summary + ".")
         except (redis.RedisError, OSError) as error:
             raise CommandError(f"Broken off: {error}") from None
         if left:

@@ -37,7 +37,9 @@ class Command(BaseCommand):
                 raise CommandError(str(error)) from None
         if detach:
             output = home.root / "log" / "up.out"
-            sys.exit(run_detached(lambda *told: _supervise(demo, False, *told), output))
+            sys.exit(
+                run_detached(lambda *status: _supervise(demo, False, *status), output)
+            )
         _supervise(demo, True, lambda line: print(line, flush=True), lambda: None)
         return None
 

@@ -1,4 +1,4 @@
-"""Recorded of beat, under clocks that are wrong or put back."""
+"""Messages of beat, under clocks that are wrong or put back."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import count
@@ -195,11 +196,11 @@ def test_attempts_at_once_are_let_through_one_by_one():
 
 
 def test_no_attempt_waits_in_a_thread(ada, monkeypatch):
-    slept = []
-    monkeypatch.setattr("time.sleep", slept.append)
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
     fail(10)
 
-    assert slept == []
+    assert pauses == []
 
 
 def test_the_old_password_cannot_be_guessed_from_an_open_session(ada):
@@ -245,8 +246,8 @@ def test_a_flood_of_guesses_does_not_fill_the_audit_log(ada, monkeypatch):
     for number in range(9):
         log_in(WRONG, f"nobody-{number}", address=f"203.0.113.{number}")
 
-    told = [entry.subject for entry in entries("user.log-in-failed")]
-    assert told == ["an unknown user name"] * 3 + ["more"]
+    answer = [entry.subject for entry in entries("user.log-in-failed")]
+    assert answer == ["an unknown user name"] * 3 + ["more"]
 
 
 def test_another_password_ends_the_other_sessions_and_the_delay(ada):

@@ -47,6 +47,6 @@ def test_inputs_and_answers_are_called_by_what_is_safe_of_their_ids(
     answer = api.get(f"/api/v1/models/{model.model_id}/inferences/{name}/input")
 
     assert answer.status_code == 200
-    said = answer["Content-Disposition"]
-    assert said == 'attachment; filename="a-gnp.exe-input"'
+    message = answer["Content-Disposition"]
+    assert message == 'attachment; filename="a-gnp.exe-input"'
     assert b"".join(answer.streaming_content) == b"x"

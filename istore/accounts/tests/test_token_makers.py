@@ -38,11 +38,11 @@ def test_a_token_of_somebody_who_left_is_shown_and_revoked(ada, bob, project):
     _, secret = create_token("program", project, Role.EDITOR, bob)
     assert "maker left" not in page(ada)
     membership = Membership.objects.get(user=bob)
-    told = ada.post(
+    answer = ada.post(
         f"/projects/harbour/members/{membership.pk}", {"role": ""}, follow=True
     )
 
-    assert "1 token of bob still open it" in told.content.decode()
+    assert "1 token of bob still open it" in answer.content.decode()
     assert find_token(secret)
     assert "maker left" in page(ada)
     ada.post(f"{ADDRESS}/revoke-left")

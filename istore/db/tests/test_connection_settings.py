@@ -97,8 +97,8 @@ def use_the_store():
     rows = api.get("/api/v1/models/m/inferences", {"q": "label:ship meta.gain<0.2"})
     assert rows.status_code == 200, rows.content
     (row,) = rows.json()["results"]
-    told = json.dumps(row)
-    assert "2026-02-03T04:05:06.123456" in told
+    summary = json.dumps(row)
+    assert "2026-02-03T04:05:06.123456" in summary
     one = api.get("/api/v1/models/m/inferences/a/metadata").json()
     assert "0.1234567890123456" in json.dumps(one)
     assert "a\\\\b'c" in json.dumps(one)

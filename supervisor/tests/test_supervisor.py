@@ -183,8 +183,8 @@ def start_session(store, process):
         runner={"kind": "process", "process": process},
         interface={"endpoint": "generate"},
     )
-    told = post("inferencesessions", account="a", inferenceService=service["id"])
-    ready = f"{api}/inferencesessions/{told['inferencesession']['id']}/ready"
+    summary = post("inferencesessions", account="a", inferenceService=service["id"])
+    ready = f"{api}/inferencesessions/{summary['inferencesession']['id']}/ready"
 
     def is_ready():
         return requests.get(ready, headers=headers, timeout=10).status_code == 200
@@ -228,8 +228,8 @@ def test_a_home_that_cannot_be_made_is_refused_with_one_line(idle):
 
 
 def test_a_database_that_keeps_ending_stops_everything(tmp_path, signals_kept):
-    said = []
-    supervisor = Supervisor(Home(tmp_path / "home"), said.append, echo=False)
+    message = []
+    supervisor = Supervisor(Home(tmp_path / "home"), message.append, echo=False)
 
     def start(supervisor):
         supervisor.start("postgres", ["sh", "-c", "echo the disk is full; exit 3"])
@@ -239,7 +239,7 @@ def test_a_database_that_keeps_ending_stops_everything(tmp_path, signals_kept):
         Failed, match=r"^postgres: it ended three times within a minute"
     ):
         supervisor.run(start, lambda: None)
-    assert "postgres | the disk is full" in said
+    assert "postgres | the disk is full" in message
     assert not supervisor.children["web"].runs
 
 

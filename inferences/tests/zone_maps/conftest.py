@@ -1,0 +1,14 @@
+"""Segments of few rows, so that small stores have many."""
+
+from __future__ import annotations
+
+import pytest
+
+from inferences.search.zone_maps import build
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Segments of a few rows, of models with few."""
+    for name, number in (("ROWS", 8), ("OPEN", 2), ("LEAST", 12)):
+        monkeypatch.setattr(build, name, number)
