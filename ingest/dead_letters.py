@@ -40,7 +40,11 @@ def repoint(pack: str, moved: Mapping[str, str]) -> set[str]:
     found: set[str] = set()
     for row in rows.select_for_update():
         event = _read(bytes(row.payload))
-        named = {name: moved[key] for name in KEYS if (key := event.get(name)) in moved}
+        named = {
+            name: moved[key]
+            for name in KEYS
+            if isinstance(key := event.get(name), str) and key in moved
+        }
         if named:
             found |= {event[name] for name in named}
             row.payload = orjson.dumps(event | named)

@@ -63,9 +63,9 @@ def fates(model: RegisteredModel, markers: list[str], scope: Scope) -> dict[str,
         marker: Fate(removed=True)
         for marker, event in events.items()
         if marker not in told
-        and (key := keys.get(event.inference_id)) is not None
-        and key.row_id is not None
-        and is_copy_of(marker, model, key.row_id)
+        and (held := keys.get(event.inference_id)) is not None
+        and held.row_id is not None
+        and is_copy_of(marker, model, held.row_id)
     }
     lost = {marker: each for marker, each in events.items() if marker not in told}
     return told | _lost(lost, scope)

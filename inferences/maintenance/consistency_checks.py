@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Lock
+from typing import Any
 
 import orjson
 from django.conf import settings
@@ -351,7 +352,11 @@ def keys(scope: Scope) -> Iterator[Finding]:
         while after is not None:
             with connection.cursor() as cursor:
                 window = settings.ISTORE_VERIFY_WINDOW
-                values = {"model": model.pk, "after": after, "window": window}
+                values: dict[str, Any] = {
+                    "model": model.pk,
+                    "after": after,
+                    "window": window,
+                }
                 cursor.execute(KEYS_ALONE, values)
                 (_, after), *found = cursor.fetchall()
             for name, _ in found:

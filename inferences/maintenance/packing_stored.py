@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -219,7 +220,7 @@ def _repoint(
 ) -> set[int]:
     """Point the rows at their members, in one statement; return those that were as read."""
     ids = [each.row_id for each in stored]
-    values = {
+    values: dict[str, Any] = {
         "model": model.pk,
         "ids": ids,
         "lowest": min(ids),

@@ -181,7 +181,7 @@ def _repoint(pack: str, live: list[Member], released: set[int], new: Pack) -> bo
         logger.info("%s waits: %d members without a row", pack, len(left))
         return False
     moves.note(moved | markers)
-    pack_notes.note(MemberKey.parse(key) for key in moved)
+    pack_notes.note(MemberKey(pack, each.offset, each.length) for each in live)
     return True
 
 

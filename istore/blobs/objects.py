@@ -98,7 +98,8 @@ def delete(keys: Iterable[str]) -> None:
 
     Raises ``OSError`` if one is left.
     """
-    objects, released = [], []
+    objects: list[str] = []
+    released: list[str] = []
     for key in filter(None, keys):
         (released if MemberKey.parse(key) else objects).append(key)
     storage.delete_all(objects)

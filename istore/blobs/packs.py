@@ -20,8 +20,10 @@ from struct import Struct
 from typing import NamedTuple
 
 from istore.blobs import moves, pack_notes
-from istore.blobs.errors import PackDamaged
-from istore.blobs.keys import INPUTS, RECORDS, MemberKey
+from istore.blobs.errors import PackDamaged as PackDamaged
+from istore.blobs.keys import INPUTS as INPUTS
+from istore.blobs.keys import RECORDS as RECORDS
+from istore.blobs.keys import MemberKey
 from istore.blobs.ranges import read_ranges
 from istore.blobs.storage import storage
 from istore.uuids import uuid7

@@ -48,7 +48,8 @@ def _release_in(pack: str, released: list[MemberKey]) -> None:
     left = [each for each in members if each.offset not in whole]
     if left:
         # A member is dead for readers with its leads, before its first byte goes.
-        leads, ranges = [], []
+        leads: list[int] = []
+        ranges: list[tuple[int, int]] = []
         for key in released:
             if member := by_content.get(key.offset):
                 leads += member.start, member.offset - LEAD.size

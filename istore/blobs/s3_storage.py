@@ -207,7 +207,7 @@ class S3Storage(BotoStorage):
             if upload.initiated < before:
                 yield upload.object_key, upload.abort
 
-    def _missing(self, error: Exception, name: str) -> Exception:
+    def _missing(self, error: ClientError, name: str) -> Exception:
         """Return the exception that a failed HEAD means.
 
         A HEAD has no body, and a missing bucket is a 404, too; so the bucket is asked.
@@ -308,4 +308,4 @@ class CheckedFile(S3File):
 
 
 def _status(answer: dict[str, Any]) -> int:
-    return answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
