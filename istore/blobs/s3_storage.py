@@ -213,7 +213,8 @@ class S3Storage(BotoStorage):
         A HEAD has no body, and a missing bucket is a 404, too; so the bucket is asked.
         """
         if _status(error.response) != 404:
-            return error
+            unexpected: Exception = error
+            return unexpected
         reason = self.trouble()
         if reason and reason.endswith(NO_BUCKET):
             return BucketAway(reason)
