@@ -349,8 +349,9 @@ def keys(scope: Scope) -> Iterator[Finding]:
         while after is not None:
             with connection.cursor() as cursor:
                 window = settings.ISTORE_VERIFY_WINDOW
-                values = {"model": model.pk, "after": after, "window": window}
-                cursor.execute(KEYS_ALONE, values)
+                cursor.execute(
+                    KEYS_ALONE, {"model": model.pk, "after": after, "window": window}
+                )
                 (_, after), *found = cursor.fetchall()
             for name, _ in found:
                 if scope.repair:
