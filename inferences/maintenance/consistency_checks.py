@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Lock
-from typing import Any
 
 import orjson
 from django.conf import settings
@@ -352,12 +351,9 @@ def keys(scope: Scope) -> Iterator[Finding]:
         while after is not None:
             with connection.cursor() as cursor:
                 window = settings.ISTORE_VERIFY_WINDOW
-                values: dict[str, Any] = {
-                    "model": model.pk,
-                    "after": after,
-                    "window": window,
-                }
-                cursor.execute(KEYS_ALONE, values)
+                cursor.execute(
+                    KEYS_ALONE, {"model": model.pk, "after": after, "window": window}
+                )
                 (_, after), *found = cursor.fetchall()
             for name, _ in found:
                 if scope.repair:

@@ -135,7 +135,7 @@ def test_an_error_survives_its_way_between_processes():
 def test_a_task_waits_for_what_is_unavailable_and_fails_by_any_other_error(model):
     def outcome(error: StoreError) -> tuple[str, str]:
         task = TruthFile.objects.create(registered_model=model, form="csv", size=1)
-        task.ring()
+        task.notify()
         assert task.claim()
         with task.recording_outcome():
             raise error

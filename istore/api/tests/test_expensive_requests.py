@@ -323,7 +323,7 @@ BODIES = {
 
 
 # They are read: what is wrong with a line of a batch is said in the answer to that line.
-READ = {"and-not", "source", "export ids", "batch", "batch [],"}
+READ = ["and-not", "source", "export ids", "batch", "batch [],"]
 
 
 def answer_in_time(api_as, name):
