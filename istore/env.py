@@ -114,5 +114,7 @@ def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
     """Return the variable if it is one of the choices. Raises ``Malformed``."""
     given = text(name, default)
     if given not in choices:
-        raise Malformed(name, f"{given!r} is not one of {', '.join(choices)}.")
+        raise Malformed(
+            name, f"{given!r} is not one of {', '.join(filter(None, choices))}."
+        )
     return given

@@ -215,9 +215,9 @@ def test_what_is_left_of_a_batch_waits_for_its_objects(
         steps.append("deleted")
 
     def watched(of, batch):
+        steps.append("cleared")
         assert len(batch.keys) == len(batch.ids)
         assert not any(blobs.exists(key) for key in batch.keys)
-        steps.append("cleared")
         return clear(of, batch)
 
     monkeypatch.setattr(blobs, "delete", slowly)

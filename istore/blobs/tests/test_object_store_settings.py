@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import ssl
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -177,6 +180,23 @@ def test_every_put_states_the_encryption(use, relay, encryption, kms_key):
         assert head["ServerSideEncryption"] == encryption
         assert head.get("SSEKMSKeyId") == kms_key
         assert blobs.get(key) == content
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_real_endpoint_encrypts_below_the_prefix(use, s3_endpoint, relay):
+    prefix = str(uuid7())
+    use(s3_endpoint, location=prefix, encryption="AES256")
+
+    contents = put_all(relay)
+
+    bare = client(s3_endpoint)
+    for key, content in contents.items():
+        head = bare.head_object(Bucket=BUCKET, Key=f"{prefix}/{key}")
+        assert head["ServerSideEncryption"] == "AES256"
+        assert blobs.get(key) == content
+        assert requests.get(blobs.presigned_url(key)).content == content
+    blobs.delete(contents)
+    assert not list(blobs.walk())
 
 
 def other_etags(request, send):
@@ -415,3 +435,65 @@ def test_metrics_and_the_operator_page_show_the_counts(use, relay, counts):
         "operations/_object_store.html", {"panel": operations.object_store_requests()}
     )
     assert "PutObject" in page
+
+
+# -- variables
+
+
+def read_settings(home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The options of the default storage, as a process reads them from its environment."""
+    code = (
+        "import json; from istore import settings; "
+        "print(json.dumps(settings.STORAGES['default']['OPTIONS']))"
+    )
+    environment = {"PATH": os.environ["PATH"], "ISTORE_HOME": str(home)}
+    environment |= {f"ISTORE_S3_{name}": value for name, value in variables.items()}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+
+
+def test_each_setting_has_a_variable(tmp_path):
+    bundle = tmp_path / "authority.pem"
+    bundle.touch()
+    read = read_settings(
+        tmp_path / "home",
+        BUCKET="b",
+        PREFIX="/stores/harbour/",
+        ACCESS_KEY="a",
+        SESSION_TOKEN="t",
+        ENCRYPTION="aws:kms",
+        KMS_KEY="k",
+        CA_BUNDLE=str(bundle),
+        ADDRESSING="virtual",
+        PUBLIC_ENDPOINT="https://objects.example.org",
+    )
+
+    expected = {
+        "location": PREFIX,
+        "security_token": "t",
+        "encryption": "aws:kms",
+        "kms_key": "k",
+        "verify": str(bundle),
+        "addressing_style": "virtual",
+        "public_endpoint_url": "https://objects.example.org",
+    }
+    assert expected.items() <= json.loads(read.stdout).items()
+
+
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        ({"KMS_KEY": "k"}, "KMS_KEY"),
+        ({"KMS_KEY": "k", "ENCRYPTION": "AES256"}, "KMS_KEY"),
+        ({"ENCRYPTION": "rot13"}, "ENCRYPTION"),
+        ({"SESSION_TOKEN": "t"}, "SESSION_TOKEN"),
+        ({"ADDRESSING": "auto"}, "ADDRESSING"),
+        ({"CA_BUNDLE": "/absent.pem"}, "CA_BUNDLE"),
+        ({"PREFIX": "../x"}, "PREFIX"),
+    ],
+)
+def test_settings_that_do_not_fit_stop_the_start(tmp_path, variables, name):
+    read = read_settings(tmp_path / "home", BUCKET="b", **variables)
+    assert read.returncode == 1
+    assert read.stderr.startswith(f"ISTORE_S3_{name}: ")
