@@ -30,6 +30,7 @@ def blob_store(settings, tmp_path):
     storages = {**settings.STORAGES}
     if endpoint := os.environ.get("ISTORE_TEST_S3"):
         storages["default"] = s3_server.storage_at(endpoint, location=str(uuid7()))
+        settings.ISTORE_PACK_LINGER_MS = 0  # as on disk: a window waits for nothing
     else:
         location = str(tmp_path / "blobs")
         storages["default"] = {**storages["default"], "OPTIONS": {"location": location}}
