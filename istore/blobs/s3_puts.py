@@ -117,7 +117,7 @@ def _checks(content: bytes, md5: bytes, parameters: dict[str, Any]) -> dict[str,
 
 def _repeats_checksum(answer: dict[str, Any], sent: dict[str, Any]) -> bool:
     asked = sent.get("ChecksumSHA256")
-    return asked is not None and answer.get("ChecksumSHA256") == asked
+    return asked is not None and bool(answer.get("ChecksumSHA256") == asked)
 
 
 def _look_at(
