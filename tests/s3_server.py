@@ -23,6 +23,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+ROOT = Path(__file__).resolve().parent.parent
 BUCKET = "inferences"
 ACCESS_KEY, SECRET_KEY, REGION = "test", "test", "us-east-1"
 START_SECONDS = 60
@@ -37,7 +38,30 @@ def weed() -> str | None:
 
 @contextmanager
 def running() -> Iterator[str]:
-    """Run a server, and yield the URL of its endpoint. It has the bucket ``BUCKET``."""
+    """Run a server, and yield the URL of its endpoint. It has the bucket ``BUCKET``.
+
+    It belongs to a keeper process, so it ends however this one does.
+    """
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "tests.s3_server"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with keeper:
+        endpoint = keeper.stdout.readline().strip()
+        if not endpoint:
+            raise RuntimeError("The object store for the tests did not start.")
+        try:
+            yield endpoint
+        finally:
+            keeper.stdin.close()
+
+
+@contextmanager
+def _serving() -> Iterator[str]:
     program = weed()
     if program is None:
         raise RuntimeError("There is no weed: install requirements-dev.lock.")
@@ -131,3 +155,9 @@ def _free_ports(number: int) -> list[int]:
                     held.enter_context(socket.create_server(("127.0.0.1", each)))
                 ports.append(number_of)
     return ports
+
+
+if __name__ == "__main__":
+    with _serving() as endpoint:
+        print(endpoint, flush=True)
+        sys.stdin.read()
