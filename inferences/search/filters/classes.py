@@ -1,4 +1,4 @@
-"""The filter on the class distribution of an answer."""
+"""The filter on the class distribution of an answer: ``class:`` and ``prob``."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from inferences.search.access_paths import (
     IndexScan,
     Sql,
 )
-from inferences.search.filters.detections import BOUNDS, SHOWN
+from inferences.search.filters.detections import BOUNDS, SHOWN, read_bounds
+from inferences.search.filters.kind import Kind, Reading, Term
+from inferences.search.filters.leaf import Leaf
+from inferences.search.filters.words import number, word
 from inferences.store import metadata_slots
 from inferences.store.metadata_slots import NOTHING
 
 
 @dataclass(frozen=True, slots=True)
-class ClassFilter:
+class ClassFilter(Leaf):
     """The distribution of the answer has the class, with a probability within the bounds.
 
     It applies to models whose answer is one class; for other models nothing matches. Bounds
@@ -112,3 +115,32 @@ class ClassFilter:
         said = [f"class {self.label}"]
         said += [f"{SHOWN.get(s, s)} {bound:g}" for _, s, bound in self.bounds()]
         return " ".join(said)
+
+    def terms(self) -> Iterator[str]:
+        yield f"class:{word(self.label)}"
+        for _, sign, bound in self.bounds():
+            yield f"prob{sign}{number(bound)}"
+
+
+def _class(reading: Reading) -> None:
+    at = reading.scanner.position
+    label = reading.scanner.value()[0]
+    reading.group.begin(ClassFilter, at).fields["label"] = label
+
+
+def _probability(reading: Reading) -> None:
+    """Bound the class before it."""
+    draft = reading.group.drafts.get(ClassFilter)
+    if draft is None:
+        message = "A probability is that of a class: class:truck prob>=0.2."
+        raise reading.scanner.error(message, reading.at)
+    draft.at = reading.at
+    read_bounds(reading, draft, "probability")
+
+
+KIND = Kind(
+    terms=(
+        Term("class:", _class, known="labels"),
+        Term("prob", _probability, ("prob>=",)),
+    ),
+)
