@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,16 +20,15 @@ from inferences.search.access_paths import (
     IndexScan,
     Sql,
 )
-from inferences.search.filters.detections import BOUNDS, SHOWN, read_bounds
+from inferences.search.filters.detections import SHOWN, Bounded, read_bounds
 from inferences.search.filters.kind import Kind, Reading, Term
-from inferences.search.filters.leaf import Leaf
 from inferences.search.filters.words import number, word
 from inferences.store import metadata_slots
 from inferences.store.metadata_slots import NOTHING
 
 
 @dataclass(frozen=True, slots=True)
-class ClassFilter(Leaf):
+class ClassFilter(Bounded):
     """The distribution of the answer has the class, with a probability within the bounds.
 
     It applies to models whose answer is one class; for other models nothing matches. Bounds
@@ -47,17 +45,7 @@ class ClassFilter(Leaf):
     def __post_init__(self) -> None:
         if not self.label:
             raise ValueError("A class has a name.")
-        if not all(math.isfinite(bound) for _, _, bound in self.bounds()):
-            raise ValueError("A bound of a probability is a finite number.")
-        low, high = self.minimum_score, self.maximum_score
-        if low is not None and high is not None and low > high:
-            raise ValueError("minimum_score is above maximum_score.")
-
-    def bounds(self) -> Iterator[tuple[str, str, float]]:
-        """Yield the bounds that are given: name, SQL comparison and value."""
-        for name, sign in BOUNDS.items():
-            if (bound := getattr(self, name)) is not None:
-                yield name, sign, bound
+        self.check_bounds("A bound of a probability is a finite number.")
 
     def plain(self) -> ClassFilter:
         """Return the same filter with bounds as floats."""

@@ -48,8 +48,29 @@ BEST = (  # the detection with the highest score, the first of equal ones
 )
 
 
+class Bounded(Leaf):
+    """A filter with bounds of a score; each is a field."""
+
+    __slots__ = ()
+
+    def bounds(self) -> Iterator[tuple[str, str, float]]:
+        """Yield the bounds that are given: name, SQL comparison and value."""
+        for name, sign in BOUNDS.items():
+            if (bound := getattr(self, name)) is not None:
+                yield name, sign, bound
+
+    def check_bounds(self, wrong: str) -> None:
+        """Raise ``ValueError`` if a bound is no finite number, or no score lies within them."""
+        given = {name: bound for name, _, bound in self.bounds()}
+        if not all(map(math.isfinite, given.values())):
+            raise ValueError(wrong)
+        low, high = given.get("minimum_score"), given.get("maximum_score")
+        if low is not None and high is not None and low > high:
+            raise ValueError("minimum_score is above maximum_score.")
+
+
 @dataclass(frozen=True, slots=True)
-class DetectionFilter(Leaf):
+class DetectionFilter(Bounded):
     """At least one detection has one of the labels and a score within all bounds.
 
     All tests must hold for the same detection. ``minimum_score`` and ``maximum_score`` are
@@ -66,19 +87,9 @@ class DetectionFilter(Leaf):
     below_score: float | None = None
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(bound) for _, _, bound in self.bounds()):
-            raise ValueError("A score bound is a finite number.")
-        low, high = self.minimum_score, self.maximum_score
-        if low is not None and high is not None and low > high:
-            raise ValueError("minimum_score is above maximum_score.")
+        self.check_bounds("A score bound is a finite number.")
         if self.labels is not None and not self.labels:
             raise ValueError("labels names at least one label.")
-
-    def bounds(self) -> Iterator[tuple[str, str, float]]:
-        """Yield the bounds that are given: name, SQL comparison and value."""
-        for name, sign in BOUNDS.items():
-            if (bound := getattr(self, name)) is not None:
-                yield name, sign, bound
 
     def plain(self) -> DetectionFilter:
         """Return the same filter with bounds as floats and labels as a tuple."""

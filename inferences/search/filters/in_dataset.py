@@ -9,7 +9,6 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from inferences.models import RegisteredModel
-from inferences.search.access_paths import AccessPath
 from inferences.search.filters.kind import Kind, Term
 from inferences.search.filters.leaf import Leaf
 from inferences.search.filters.tree import Not
@@ -37,9 +36,6 @@ class InDataset(Leaf):
         """Return a test served by dataset_entry_inference, by the model's id and the row."""
         rows_in = lookups.single
         return Q(id__in=rows_in(model, self.name)) if rows_in else NOTHING
-
-    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
-        return []
 
     def __str__(self) -> str:
         return f"in dataset {self.name}" if self.name else "in a dataset"

@@ -95,13 +95,10 @@ class InferenceFilter(Leaf):
                 yield one
 
     def _size(self) -> int:
-        return len(self.metadata) + sum(one is not None for one in self._others())
-
-    def _others(self) -> Iterator[object]:
-        yield from (self.inference_action, self.data_hash, self.data_source)
-        yield from (self.time_window, self.detections)
-        if self.location:
-            yield from (self.location.circle, self.location.rectangle)
+        of_columns = (self.inference_action, self.data_hash, self.data_source)
+        given = (*of_columns, self.time_window, self.detections)
+        shapes = list(self.location.leaves()) if self.location else []
+        return sum(one is not None for one in (*given, *self.metadata, *shapes))
 
     def leaves(self) -> Iterator[Filter]:
         for name in ("inference_action", "data_hash", "data_source"):

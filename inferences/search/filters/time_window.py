@@ -11,7 +11,6 @@ from django.db.models import Q
 
 from inferences.models import RegisteredModel
 from inferences.models.row_ids import EARLIEST, LATEST, first_id_at, last_id_at
-from inferences.search.access_paths import AccessPath
 from inferences.search.filters.kind import Kind, Parameter, Reading, Term
 from inferences.search.filters.leaf import Leaf
 from inferences.search.filters.moments import moment_in, write_moment
@@ -35,13 +34,12 @@ class TimeWindow(Leaf):
             raise ValueError("The time window ends before it starts.")
 
     def condition(self, model: RegisteredModel) -> Q:
-        """Return a range of ids, served by the primary key and every index that ends in the id."""
+        """Return a range of ids, which narrows the access paths of other filters (``conditions``).
+
+        It is served by the primary key and every index that ends in the id.
+        """
         ids = self.row_ids()
         return Q(id__gte=ids[0], id__lte=ids[1]) if ids else NOTHING
-
-    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
-        """Return no path: the range of ids narrows those of other filters (``conditions``)."""
-        return []
 
     def row_ids(self) -> tuple[int, int] | None:
         """Return the first and the last id of the window, or None if no id has such a time."""
