@@ -1,4 +1,4 @@
-"""Filters on the place of an inference: circles and rectangles on the globe, ``near:`` and ``within:``."""
+"""Filters on the place of an inference: ``near:`` a point and ``within:`` a rectangle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparisons with the values of metadata keys: ``meta.``, ``version:``, ``env:``, ``conversation:``."""
+"""Comparisons with the values of metadata keys: ``meta.``, and terms of single keys."""
 
 from __future__ import annotations
 
