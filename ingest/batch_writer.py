@@ -14,7 +14,7 @@ from inferences.store.recording import Outcome, record
 from ingest.blob_fetcher import raise_if_away
 from ingest.errors import Reason, Rejected, Retryable
 from ingest.metrics import Counts
-from ingest.reconciliation_state import copies_of, id_of_other
+from ingest.reconciliation_state import copies_beside, copies_of, id_of_other
 from ingest.record_builder import Composed
 from ingest.retries import RetryWhileUnavailable, Stopping
 from ingest.stream import Entry
@@ -92,7 +92,16 @@ class Storing:
 
         The blobs that the stored record names are never among them.
         """
-        orphans = [each.arrival for each, kind in settled if kind is Outcome.REMOVED]
+        orphans = [
+            each.arrival
+            for each, kind in settled
+            if kind is Outcome.REMOVED
+            # Stored beside the removed one by an earlier delivery of the same event.
+            and each.arrival.copy_name
+            not in self._outages.call(
+                partial(copies_beside, model, each.arrival.event.inference_id)
+            )
+        ]
         copies = [each for each, kind in settled if kind is Outcome.COPY]
         if copies:
             ids = {each.new.inference_id for each in copies}

@@ -9,8 +9,10 @@ listed, and of each the index is read: no request is made for an inference.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from datetime import datetime
 
+from inferences.maintenance import orphan_blobs
 from inferences.maintenance.orphan_blobs import (
     fates_of,
     hours_of,
@@ -30,6 +32,26 @@ def unnamed_members(scope: Scope) -> Iterator[Finding]:
     for model in models_of(scope):
         for start in hours_of(model, scope.since):
             yield from _of_hour(model, start, scope)
+
+
+def unnamed_objects(scope: Scope) -> Iterator[Finding]:
+    """Find objects of their own that no record names, but for inputs of records that wait."""
+    return orphan_blobs.unnamed_objects(scope, _waiting_captures)
+
+
+def _waiting_captures(
+    model: RegisteredModel, start: datetime, scope: Scope
+) -> set[bytes]:
+    """Return the captures of an hour whose records wait to be recorded."""
+    prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
+    unsettled: set[bytes] = set()
+    for each in blobs.files_in(prefix):
+        if packs.has_records(each.key):
+            for _ in _records(
+                model, each.key, start, replace(scope, repair=False), unsettled
+            ):
+                pass
+    return unsettled
 
 
 def _of_hour(
