@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from datetime import datetime
+from uuid import UUID
 
 from inferences.maintenance import orphan_blobs
 from inferences.maintenance.orphan_blobs import (
@@ -24,6 +25,7 @@ from istore import blobs
 from istore.blobs import packs
 from istore.blobs.packs import Member
 from istore.checks.verification import Finding, Scope
+from istore.db.clock import now
 from istore.failpoints import failpoint
 
 
@@ -52,6 +54,45 @@ def _waiting_captures(
             ):
                 pass
     return unsettled
+
+
+def release_copies(model: RegisteredModel, start: datetime) -> int:
+    """Release records of an hour that are left of removed inferences, however young they are.
+
+    A capture that was repeated after a crash leaves them, until the listener meets their event.
+    Returns how many were released.
+    """
+    prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
+    names = [each.key for each in blobs.files_in(prefix) if packs.is_pack(each.key)]
+    scope = Scope(now(), model.project)
+    captures: set[bytes] = set()
+    keys: list[str] = []
+    for name in filter(packs.has_records, names):
+        members = _exhaust(_members(name))
+        left = _unnamed({e.content_key(name): e for e in members}, model, start)
+        markers = {e.marker_key(name): k for k, e in left.items()}
+        waiting = {m: k for m, k in markers.items() if not packs.is_released(k)}
+        fates = fates_of(model, list(waiting), scope) if waiting else {}
+        gone = [key for marker, key in waiting.items() if fates[marker].removed]
+        keys += gone
+        captures |= {left[key].unique for key in gone}
+    for name in filter(packs.has_inputs, names) if captures else ():
+        members = [e for e in _exhaust(_members(name)) if e.unique in captures]
+        keys += _unnamed({e.content_key(name): e for e in members}, model, start)
+    # The inputs that have an object of their own.
+    own = [f"{prefix}{UUID(bytes=each)}/{blobs.INPUT}" for each in captures]
+    keys += set(own) - named_among(model, own)
+    blobs.delete(keys)
+    return len(captures)
+
+
+def _exhaust(found: Generator[Finding, None, list[Member]]) -> list[Member]:
+    """Return what the generator returns; its findings are for ``verify`` to tell."""
+    while True:
+        try:
+            next(found)
+        except StopIteration as end:
+            return end.value
 
 
 def _of_hour(
