@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from exports.tests.conftest import opened
+from inferences.models import RegisteredModel, TaskType
 from istore import blobs
 from istore.blobs import batch_reading, moves, packs
 from istore.blobs.batch_reading import BatchReader
@@ -101,6 +102,36 @@ def test_a_pack_is_one_request_whatever_the_order_of_the_set(
         for place in range(COUNT)
         for number in range(2)
     ]
+
+
+def test_prompts_and_answers_of_a_table_are_one_request_each(
+    relay, make_inference, exported, project
+):
+    model = RegisteredModel.objects.create(
+        model_id="m", project=project, task_type=TaskType.TEXT_GENERATION
+    )
+    texts = [f"Ships {n}?" for n in range(COUNT)]
+    inputs = put_pack(packs.INPUTS, [each.encode() for each in texts])
+    said = [b'{"text_generation": {"text": "%d"}}' % n for n in range(COUNT)]
+    answers = put_pack(packs.RECORDS, said)
+    for number, (key, answer_key) in enumerate(zip(inputs, answers, strict=True)):
+        make_inference(
+            to=model,
+            inference_id=f"{number:03}",
+            created_at=datetime(2025, 6, 1, 0, number, tzinfo=UTC),
+            data="",
+            data_storage_key=key,
+            data_content_type="text/plain",
+            answer_storage_key=answer_key,
+        )
+    relay.requests.clear()
+
+    task = exported("open_inference_jsonl", of=model)
+
+    assert gets_of_packs(relay) == {"inputs": 1, "records": 1}
+    (name,) = [n for n in opened(task).namelist() if n.endswith("jsonl")]
+    rows = list(map(json.loads, opened(task).read(name).splitlines()))
+    assert [each[":feature.text:prompt_text"] for each in rows] == texts
 
 
 def test_an_input_that_was_released_counts_as_one_that_is_missing(
