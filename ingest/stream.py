@@ -80,7 +80,8 @@ class Backlog:
         seconds = last.at - first.at
         if seconds < SAMPLE_SECONDS:
             return None
-        return max(0, getattr(last, counter) - getattr(first, counter)) / seconds
+        grown: float = getattr(last, counter) - getattr(first, counter)
+        return max(0, grown) / seconds
 
 
 class EventStream:
@@ -220,7 +221,8 @@ class EventStream:
         group = next((g for g in self._groups() if g["name"] == GROUP.encode()), None)
         start = "-"
         if group is not None:
-            if oldest := self._redis.xpending(STREAM, GROUP)["min"]:
+            oldest = self._redis.xpending(STREAM, GROUP)["min"]
+            if isinstance(oldest, bytes):
                 return _order(oldest.decode())[0] / 1000
             start = f"({group['last-delivered-id'].decode()}"
         found = self._redis.xrange(STREAM, min=start, count=1)

@@ -92,7 +92,8 @@ def _exhaust(found: Generator[Finding, None, list[Member]]) -> list[Member]:
         try:
             next(found)
         except StopIteration as end:
-            return end.value
+            members: list[Member] = end.value
+            return members
 
 
 def _of_hour(
