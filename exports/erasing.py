@@ -48,7 +48,9 @@ def of_value(project: Project, carried: Carried) -> int:
             pk__in=[t.pk for t in tasks.exclude(archive_key="") if _is_stale(t)]
         )
     )
-    left = [each.key for each in orphans(now(), f"{ROOT}{project.pk}/")]
+    # A file that is being written is its worker's, which notices that its lease is lost.
+    found = orphans(now(), f"{ROOT}{project.pk}/")
+    left = [each.key for each in found if not each.is_partial]
     blobs.delete(left)
     return gone + len(left) + asked.update(selection=FORGOTTEN)
 
