@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from datetime import UTC, datetime
 from importlib import import_module
 from itertools import count
@@ -19,19 +20,52 @@ from inferences.tests.builders import typed
 from istore.accounts.tokens import create_token
 from istore.celery import app
 from istore.models import Membership, Project, Role
+from istore.uuids import uuid7
+from tests import s3_server
 
 
 @pytest.fixture(autouse=True)
-def blob_directory(settings, tmp_path):
-    """Each test has a blob store of its own."""
+def blob_store(settings, tmp_path):
+    """Each test has a blob store of its own: a directory, or a prefix of a bucket."""
     storages = {**settings.STORAGES}
-    location = str(tmp_path / "blobs")
-    storages["default"] = {**storages["default"], "OPTIONS": {"location": location}}
+    if endpoint := os.environ.get("ISTORE_TEST_S3"):
+        storages["default"] = s3_server.storage_at(endpoint, location=str(uuid7()))
+    else:
+        location = str(tmp_path / "blobs")
+        storages["default"] = {**storages["default"], "OPTIONS": {"location": location}}
     storages["staticfiles"] = {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
     }
     settings.STORAGES = storages
+
+
+@pytest.fixture
+def blob_directory(blob_store, tmp_path):
+    """The directory of the blob store, for tests about files in a directory."""
+    if os.environ.get("ISTORE_TEST_S3"):
+        pytest.skip("It is about a blob store on disk.")
     return tmp_path / "blobs"
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint():
+    """The URL of a real S3 endpoint with the bucket ``s3_server.BUCKET``."""
+    if endpoint := os.environ.get("ISTORE_TEST_S3"):
+        yield endpoint
+        return
+    if s3_server.weed() is None:
+        pytest.skip("SeaweedFS is not installed.")
+    with s3_server.running() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3_prefix(s3_endpoint, blob_store, settings):
+    """The default storage is an empty prefix of a bucket at a real endpoint; returns the prefix."""
+    prefix = str(uuid7())
+    storage = s3_server.storage_at(s3_endpoint, location=prefix)
+    settings.STORAGES = {**settings.STORAGES, "default": storage}
+    return prefix
 
 
 class Queue(list):

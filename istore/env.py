@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from urllib.parse import urlsplit
 
 UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -66,6 +67,26 @@ def listed(name: str, default: str = "") -> list[str]:
     return [part for part in parts if part]
 
 
+def key_prefix(name: str) -> str:
+    """Return a prefix of storage keys without slashes at its ends. Raises ``Malformed``."""
+    parts = [part for part in text(name).split("/") if part]
+    for part in parts:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", part) or not part.strip("."):
+            raise Malformed(name, f"{part!r} is not letters, digits, '.', '_' and '-'.")
+    return "/".join(parts)
+
+
+def file(name: str) -> str | None:
+    """Return the path of a file that can be read, or None. Raises ``Malformed``."""
+    given = text(name)
+    if not given:
+        return None
+    path = Path(given).expanduser().absolute()
+    if not (path.is_file() and os.access(path, os.R_OK)):
+        raise Malformed(name, f"{path} is no file that can be read.")
+    return str(path)
+
+
 def networks(name: str, default: str = "") -> list[str]:
     """Return a list of addresses and networks. Raises ``Malformed``."""
     entries = listed(name, default)
@@ -93,5 +114,7 @@ def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
     """Return the variable if it is one of the choices. Raises ``Malformed``."""
     given = text(name, default)
     if given not in choices:
-        raise Malformed(name, f"{given!r} is not one of {', '.join(choices)}.")
+        raise Malformed(
+            name, f"{given!r} is not one of {', '.join(filter(None, choices))}."
+        )
     return given

@@ -417,8 +417,21 @@ STORAGES: dict[str, dict[str, Any]] = {
 }
 
 
-def _s3(variables: str) -> dict[str, object]:
+def _s3(variables: str, prefix: str = "") -> dict[str, object]:
     """Return the storage of a bucket whose variables begin with ``variables``."""
+    encryption = env.choice(
+        f"{variables}_ENCRYPTION", "", ("", "AES256", "aws:kms", "aws:kms:dsse")
+    )
+    kms_key = env.text(f"{variables}_KMS_KEY")
+    if kms_key and not encryption.startswith("aws:kms"):
+        raise env.Malformed(
+            f"{variables}_KMS_KEY", f"needs {variables}_ENCRYPTION=aws:kms."
+        )
+    token = env.text(f"{variables}_SESSION_TOKEN")
+    if token and not env.text(f"{variables}_ACCESS_KEY"):
+        raise env.Malformed(
+            f"{variables}_SESSION_TOKEN", f"needs {variables}_ACCESS_KEY."
+        )
     return {
         "BACKEND": "istore.blobs.s3_storage.S3Storage",
         "OPTIONS": {
@@ -426,18 +439,26 @@ def _s3(variables: str) -> dict[str, object]:
             "endpoint_url": env.text(f"{variables}_ENDPOINT") or None,
             "access_key": env.text(f"{variables}_ACCESS_KEY") or None,
             "secret_key": env.text(f"{variables}_SECRET_KEY") or None,
+            "security_token": token or None,
             "region_name": env.text(f"{variables}_REGION") or None,
+            "verify": env.file(f"{variables}_CA_BUNDLE"),
+            "public_endpoint_url": env.text(f"{variables}_PUBLIC_ENDPOINT") or None,
+            "location": prefix,
+            "encryption": encryption or None,
+            "kms_key": kms_key or None,
             "file_overwrite": True,
             "default_acl": None,
             "querystring_expire": ISTORE_PRESIGN_SECONDS,
-            "addressing_style": "path",
+            "addressing_style": env.choice(
+                f"{variables}_ADDRESSING", "path", ("path", "virtual")
+            ),
             "signature_version": "s3v4",
         },
     }
 
 
 if env.text("ISTORE_S3_BUCKET"):
-    STORAGES["default"] = _s3("ISTORE_S3")
+    STORAGES["default"] = _s3("ISTORE_S3", env.key_prefix("ISTORE_S3_PREFIX"))
 # The key prefix in each bucket that scheduled exports may write to, by name.
 ISTORE_EXPORT_DESTINATIONS: dict[str, str] = {}
 for _name in env.listed("ISTORE_EXPORT_DESTINATIONS"):

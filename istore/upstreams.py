@@ -123,13 +123,22 @@ def is_own_server(ip: str, host: str, port: int | None) -> bool:
         settings.ISTORE_PROXY_URL,
         settings.ISTORE_PROXY_INTERNAL_URL,
         settings.ISTORE_REDIS_URL,
-        str(settings.STORAGES["default"].get("OPTIONS", {}).get("endpoint_url") or ""),
+        _object_store_urls(),
         str(settings.DATABASES["default"].get("HOST") or ""),
         int(settings.DATABASES["default"].get("PORT") or 0),
     )
     if (host.lower().rstrip("."), port) in own.named or (ip, port) in own.named:
         return True
     return port in own.local_ports and bool(ip) and is_this_machine(ip)
+
+
+def _object_store_urls() -> tuple[str, ...]:
+    """Return the URLs of the object store, and those that begin with the bucket's name."""
+    options = settings.STORAGES["default"].get("OPTIONS", {})
+    named = (options.get("endpoint_url"), options.get("public_endpoint_url"))
+    urls = [str(each) for each in named if each]
+    bucket = options.get("bucket_name")
+    return (*urls, *(each.replace("://", f"://{bucket}.") for each in urls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,19 +157,20 @@ def own_servers(
     proxy_url: str,
     internal_url: str,
     redis_url: str,
-    blobs_url: str,
+    object_store_urls: tuple[str, ...],
     database_host: str,
     database_port: int,
 ) -> OwnServers:
     """Return the servers that these settings name; cached by their values."""
     named, ports = set(), {web, proxy}
     usual = {**PORTS, "redis": 6379, "rediss": 6379}
-    for each in (url, proxy_url, internal_url, redis_url, blobs_url):
+    inside = (internal_url, redis_url, *object_store_urls)
+    for each in (url, proxy_url, *inside):
         parts = urlsplit(each)
         if parts.hostname:
             port = parts.port or usual.get(parts.scheme, 0)
             named.add((parts.hostname.lower(), port))
-            if each in (internal_url, redis_url, blobs_url):
+            if each in inside:
                 ports |= {port} if _may_be_here(parts.hostname) else set()
     if database_host and not database_host.startswith("/"):  # a directory of sockets
         for host in database_host.split(","):

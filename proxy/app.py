@@ -6,12 +6,14 @@ Routes are the proxy's own endpoints (``/v2``, health, metrics), calls of sessio
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import MutableMapping
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from istore.blobs import request_counts
 from istore.checks.metrics_access import may_read_metrics
 from proxy.answers import (
     AGAIN_IN_A_SECOND,
@@ -148,6 +150,8 @@ class Application:
         """Send the Prometheus metrics of this process."""
         DATABASE_AWAY.set(self.proxy.admission.lease.is_away)
         IN_FLIGHT_BYTES.set(self.proxy.permits.held)
+        # Asked in a thread: the counts are in Valkey.
+        counts.object_store = await asyncio.to_thread(request_counts.totals)
         content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())
         await send_whole(send, 200, [content_type], generate_latest())
 

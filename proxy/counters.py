@@ -51,6 +51,7 @@ class Counts(Collector):
         self.not_recorded: Counter[str] = Counter()
         self.replaced: Counter[str] = Counter()
         self.refused: Counter[int] = Counter()
+        self.object_store: dict[str, int] = {}  # of all processes, as of this scrape
         IN_FLIGHT.set_function(lambda: self.in_flight)
 
     def collect(self) -> Iterator[Metric]:
@@ -72,6 +73,14 @@ class Counts(Collector):
         about = "Streams that left with an id and were not kept."
         yield _family("streams_lost", about, REASON, self.streams_lost)
         yield _family("refused", "Calls the proxy refused.", STATUS, self.refused)
+        requests = CounterMetricFamily(
+            "istore_object_store_requests",
+            "Requests to object stores, of all processes.",
+            labels=["operation"],
+        )
+        for operation, number in self.object_store.items():
+            requests.add_metric([operation], number)
+        yield requests
 
 
 def _family(

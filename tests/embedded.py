@@ -14,16 +14,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-STARTED = "ISTORE_TEST_SERVERS"
+STARTED, S3 = "ISTORE_TEST_SERVERS", "ISTORE_TEST_S3"
 STOP_SECONDS = 30
 # What is said to the tests themselves.
 OF_TESTS = {
     *("ISTORE_CHROMIUM", "ISTORE_EXAMPLES"),
     *("ISTORE_FOREIGN", "ISTORE_FOREIGN_CACHE"),
+    S3,  # 1: blobs lie in an object store; then its endpoint
 }
 
 
@@ -34,12 +36,21 @@ def keep(root: Path) -> None:
 
     home = Home(root)
     try:
-        with embedded.running(home, careless=True):
-            print("ready", flush=True)
+        with embedded.running(home, careless=True), object_store() as endpoint:
+            print("ready", endpoint, flush=True)
             sys.stdin.read()
     finally:
         shutil.rmtree(root, ignore_errors=True)
         shutil.rmtree(home.run, ignore_errors=True)
+
+
+@contextmanager
+def object_store() -> Iterator[str]:
+    """Run an object store for all tests if they are to use one; yield its endpoint or nothing."""
+    from tests import s3_server
+
+    with s3_server.running() if os.environ.get(S3) else nullcontext("") as endpoint:
+        yield endpoint
 
 
 def start() -> None:
@@ -57,7 +68,10 @@ def start() -> None:
         start_new_session=True,  # ctrl-C is for pytest; the keeper sees the end of it
     )
     atexit.register(_stop, keeper, os.getpid())
-    if keeper.stdout.readline() != "ready\n":
+    ready, *endpoint = keeper.stdout.readline().split() or [""]
+    if endpoint:
+        (os.environ[S3],) = endpoint
+    if ready != "ready":
         log = Path(root, "servers.log")
         said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
         raise SystemExit(f"The servers for the tests did not start.\n{said}")

@@ -7,13 +7,11 @@ and a prefix in it, so no row holds a secret.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.files.base import File
-from django.core.files.storage import Storage, default_storage, storages
+from django.core.files.storage import default_storage, storages
 from django.core.files.storage.handler import InvalidStorageError
 from django.utils.functional import cached_property
 
@@ -59,7 +57,7 @@ class Destination:
         self.name = name
 
     @cached_property
-    def storage(self) -> Storage:
+    def storage(self) -> Any:
         """Django's storage of the destination. Raises ``Unknown``."""
         if not self.name:
             return default_storage
@@ -86,15 +84,7 @@ class Destination:
 
     def holds_anything(self, prefix: str) -> bool:
         """Return whether any object lies below the prefix."""
-        return next(self._listed(prefix), None) is not None
-
-    def _listed(self, prefix: str) -> Iterator[str]:
-        if hasattr(self.storage, "bucket"):
-            found = self.storage.bucket.objects.filter(Prefix=f"{prefix}/").limit(1)
-            yield from (each.key for each in found)
-            return
-        below = Path(self.storage.path(prefix))
-        yield from (str(path) for path in below.rglob("*") if path.is_file())
+        return next(self.storage.walk(f"{prefix}/"), None) is not None
 
 
 def link_to(file: ExportedFile) -> str | None:

@@ -6,12 +6,10 @@ import hashlib
 import os
 from datetime import timedelta
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from django.core.files.storage import default_storage
 from django.db.models.functions import Now
-from moto import mock_aws
 
 from exports import cleanup
 from exports.archive_writer import carry_out
@@ -26,30 +24,8 @@ MIB = 1024**2
 
 
 @pytest.fixture(autouse=True)
-def bucket(settings, monkeypatch):
-    options = {
-        "bucket_name": "inferences",
-        "access_key": "test",
-        "secret_key": "test",
-        "region_name": "eu-west-1",
-        "file_overwrite": True,
-        "default_acl": None,
-        "signature_version": "s3v4",
-    }
-    storage = {"BACKEND": "istore.blobs.s3_storage.S3Storage", "OPTIONS": options}
+def bucket(s3_prefix, settings):
     settings.ISTORE_MULTIPART_BYTES = 5 * MIB  # the least that S3 takes
-    with mock_aws():
-        boto3.client(
-            "s3",
-            region_name="eu-west-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        ).create_bucket(
-            Bucket="inferences",
-            CreateBucketConfiguration={"LocationConstraint": "eu-west-1"},
-        )
-        settings.STORAGES = {**settings.STORAGES, "default": storage}
-        yield
 
 
 @pytest.fixture

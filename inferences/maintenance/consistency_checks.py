@@ -505,7 +505,7 @@ class PackSizes:
     HOURS = 8
 
     def __init__(self) -> None:
-        self._hours: dict[str, dict[str, int]] = {}
+        self._hours: dict[str, dict[str, int | None]] = {}
         self._lock = Lock()
 
     def of(self, pack: str) -> int | None:
@@ -517,9 +517,10 @@ class PackSizes:
                     del self._hours[next(iter(self._hours))]
                 files = blobs.files_in(prefix)
                 self._hours[prefix] = {each.key: each.size for each in files}
-            listed = self._hours[prefix].get(pack)
-        # It may have been put after the listing.
-        return _size(pack) if listed is None else listed
+            sizes = self._hours[prefix]
+            if pack not in sizes:  # it may have been put after the listing
+                sizes[pack] = _size(pack)
+            return sizes[pack]
 
 
 def _look(named: Named, sizes: PackSizes) -> Wrong:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -25,6 +25,7 @@ from django.db.models.functions import Now
 from inferences.models import RegisteredModel, UploadGrant
 from istore import blobs
 from istore.blobs.durable_files import new_file
+from istore.blobs.storage import storage
 from istore.db import clock
 from istore.errors import (
     BadInput,
@@ -73,20 +74,12 @@ def grant(actor: object, model: RegisteredModel, kind: str) -> Upload:
 
 def _link(row: UploadGrant) -> str:
     """Return the signed URL: of the object store if it is S3, else one of this server."""
-    if client := _s3_client():
-        storage: Any = default_storage
-        where = {"Bucket": storage.bucket_name, "Key": row.storage_key}
-        seconds = settings.ISTORE_UPLOAD_GRANT_HOURS * 3600
-        url = client.generate_presigned_url("put_object", where, ExpiresIn=seconds)
-        return str(url)
+    seconds = settings.ISTORE_UPLOAD_GRANT_HOURS * 3600
+    if link := storage.upload_url(row.storage_key, seconds):
+        return link
     signer = signing.TimestampSigner(key=settings.ISTORE_SIGNING_KEY, salt=SALT)
     query = urlencode({"signature": signer.sign_object([row.pk, row.storage_key])})
     return f"{settings.ISTORE_URL}/uploads?{query}"
-
-
-def _s3_client() -> Any:
-    bucket = getattr(default_storage, "bucket", None)
-    return bucket.meta.client if bucket is not None else None
 
 
 def granted_by(signature: str) -> UploadGrant:

@@ -6,10 +6,8 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 
-import boto3
 import pytest
 from django.db import transaction
-from moto import mock_aws
 
 from inferences.maintenance import orphan_blobs
 from inferences.maintenance.orphan_blobs import Fate
@@ -18,40 +16,17 @@ from inferences.models import InferenceKey, InferencePayload
 from inferences.store import pack_rewriting, removal
 from inferences.store.pack_rewriting import Rewritten, rewrite, rewrite_all
 from istore import blobs, failpoints
-from istore.blobs import moves, packs
-from istore.checks.verification import Finding, Scope
+from istore.blobs import moves, packs, request_counts
+from istore.checks.verification import Finding, Scope, report
 from istore.db.clock import now
 from istore.hooks import Hook
 from istore.models import MovedBlob, ReleasedMember
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("s3_prefix")]
 
 MOMENT = datetime(2025, 6, 1, tzinfo=UTC)
+NOT_OF_BLOBS = ("consumers", "spool files")
 KILLS = ["rewriting.copied", "rewriting.repointed", "rewriting.deleted"]
-
-
-@pytest.fixture(autouse=True)
-def bucket(settings):
-    options = {
-        "bucket_name": "inferences",
-        "access_key": "test",
-        "secret_key": "test",
-        "region_name": "us-east-1",
-        "file_overwrite": True,
-        "default_acl": None,
-        "signature_version": "s3v4",
-    }
-    storage = {"BACKEND": "istore.blobs.s3_storage.S3Storage", "OPTIONS": options}
-    with mock_aws():
-        client = boto3.client(
-            "s3",
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-        client.create_bucket(Bucket="inferences")
-        settings.STORAGES = {**settings.STORAGES, "default": storage}
-        yield client
 
 
 @pytest.fixture(autouse=True)
@@ -168,6 +143,22 @@ def store(make_inference, model, hour):
 
 def stored() -> dict[str, bytes]:
     return {each.key: blobs.get(each.key) for each in blobs.walk()}
+
+
+def test_verify_makes_no_request_for_each_inference_of_a_pack(store, monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(
+        request_counts, "count", lambda event_name, **_: asked.append(event_name)
+    )
+    store(200)
+    asked.clear()
+
+    run = report(Scope(now() + timedelta(days=2)))
+    run.names = [each for each in run.names if each not in NOT_OF_BLOBS]
+
+    assert list(run.findings()) == []
+    assert not run.unfinished
+    assert len(asked) < 30, asked  # listings of folders, and the indexes of two packs
 
 
 def collect(repair: bool = True) -> list[tuple[str, str]]:

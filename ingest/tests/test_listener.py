@@ -139,6 +139,8 @@ def test_a_copy_that_was_dropped_and_not_acknowledged_is_over_when_it_comes_agai
     assert ids(model) == ["a"]
 
 
+# An object store accepted the input before the marker, so it is not asked for it there.
+@pytest.mark.usefixtures("blob_directory")
 def test_a_capture_that_lost_its_input_alone_waits_though_its_id_is_stored(
     model, deliver, stream
 ):
@@ -152,6 +154,7 @@ def test_a_capture_that_lost_its_input_alone_waits_though_its_id_is_stored(
     assert blobs_of(damaged) == ["answer", "metadata"]
 
 
+@pytest.mark.usefixtures("blob_directory")
 def test_a_marker_of_another_content_is_kept_though_its_blobs_are_gone(
     model, deliver, stream
 ):

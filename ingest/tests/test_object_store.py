@@ -4,42 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from ingest.reconciling import reconcile
 from ingest.stream import Lag
 from ingest.tests.builders import capture
 from istore import blobs
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def bucket(settings):
-    options = {
-        "bucket_name": "inferences",
-        "access_key": "test",
-        "secret_key": "test",
-        "region_name": "eu-west-1",
-        "file_overwrite": True,
-        "default_acl": None,
-        "signature_version": "s3v4",
-    }
-    storage = {"BACKEND": "istore.blobs.s3_storage.S3Storage", "OPTIONS": options}
-    with mock_aws():
-        boto3.client(
-            "s3",
-            region_name="eu-west-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        ).create_bucket(
-            Bucket="inferences",
-            CreateBucketConfiguration={"LocationConstraint": "eu-west-1"},
-        )
-        settings.STORAGES = {**settings.STORAGES, "default": storage}
-        yield
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("s3_prefix")]
 
 
 def test_many_markers_are_fetched_and_keep_their_order(model, deliver, stream):

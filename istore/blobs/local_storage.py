@@ -136,6 +136,9 @@ class LocalStorage(FileSystemStorage):
         """Return a signed link to the blob at our own ``/blobs``."""
         return signed_link(name or "")
 
+    def upload_url(self, name: str, seconds: int) -> None:
+        """Return None: uploads come to our own ``/uploads``."""
+
     def trouble(self) -> str | None:
         """Return why files cannot be put here, as a sentence, or None."""
         directory = Path(self.location)

@@ -23,19 +23,27 @@ from s3transfer.exceptions import RetriesExceededError
 from storages.backends.s3 import S3File
 from storages.backends.s3 import S3Storage as BotoStorage
 
+from istore.blobs import request_counts
 from istore.blobs.errors import BlobDamaged, BucketAway
 from istore.blobs.keys import probe_key
 from istore.blobs.range_file import RangeFile
-from istore.blobs.s3_puts import put_file
+from istore.blobs.s3_puts import MultipartPut, put_file
 from istore.blobs.stored import Stored
 from istore.blobs.threads import in_threads
 
 DELETE_AT_ONCE = 1000  # S3's limit of keys in one DeleteObjects request
 CONNECT_SECONDS, READ_SECONDS = 5, 60
+CONNECTIONS = 32  # kept open: as many as threads of one process ask at once
 CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)")
 NO_BUCKET = "does not exist."
 ASK_SECONDS = 2  # timeout of the question whether a bucket is there
 TROUBLE_SECONDS = 5.0  # for which that answer is cached
+# Options beside those of django-storages, and their defaults.
+OPTIONS: dict[str, str | None] = {
+    "encryption": None,  # the value of x-amz-server-side-encryption
+    "kms_key": None,
+    "public_endpoint_url": None,  # the host of signed links; None: that of requests
+}
 
 
 class S3Storage(BotoStorage):
@@ -44,13 +52,21 @@ class S3Storage(BotoStorage):
     Checksums are sent only where required, because other servers differ there. A status of 200
     is not enough: the ETag of a put must match what was sent, or the object is read back before
     the put returns.
+
+    A name is a storage key. The key of its object is the name below ``location``, the key prefix
+    of this installation; nothing outside of this class sees it.
     """
+
+    encryption: str | None
+    kms_key: str | None
+    public_endpoint_url: str | None
 
     can_release = False  # an object is replaced, never changed
     gap_bytes = 256 * 1024  # between two ranges that are read at once
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._prefix = f"{self.location}/" if self.location else ""
         self.client_config = Config(
             s3={"addressing_style": self.addressing_style},
             signature_version=self.signature_version,
@@ -59,25 +75,98 @@ class S3Storage(BotoStorage):
             retries={"max_attempts": 4, "mode": "standard"},
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
+            max_pool_connections=CONNECTIONS,
         )
         self._asking = Lock()
         self._answer: tuple[float, str | None] = (0.0, None)
+        self._signing = Lock()
+        self._signer: Any = None
         # One GET for each object: in ranges, a short response could not be told from a whole one.
         self.transfer_config = TransferConfig(
             use_threads=False, multipart_threshold=2**50
         )
 
+    def get_default_settings(self) -> dict[str, Any]:
+        return super().get_default_settings() | OPTIONS
+
     @property
     def client(self) -> Any:
         return self.connection.meta.client
 
+    def _create_session(self) -> Any:
+        session = super()._create_session()
+        session.events.register("before-send.s3", request_counts.count)
+        return session
+
+    def _new_client(self, endpoint_url: str | None, **config: Any) -> Any:
+        """Return a client of its own, with these options on top of those of all clients."""
+        return self._create_session().client(
+            "s3",
+            region_name=self.region_name,
+            endpoint_url=endpoint_url,
+            verify=self.verify,
+            config=self.client_config.merge(Config(**config)),
+        )
+
+    def get_object_parameters(self, name: str) -> dict[str, Any]:
+        """Return what each put states: how the object is encrypted."""
+        parameters = super().get_object_parameters(name)
+        if self.encryption:
+            parameters["ServerSideEncryption"] = self.encryption
+        if self.kms_key:
+            parameters["SSEKMSKeyId"] = self.kms_key
+        return parameters
+
+    def _where(self, name: str) -> dict[str, str]:
+        return {"Bucket": self.bucket_name, "Key": self._normalize_name(name)}
+
     def _save(self, name: str, content: File[bytes]) -> str:
         """Put the object, in parts if it is large, and check that the store holds what was sent."""
-        where = {"Bucket": self.bucket_name, "Key": self._normalize_name(name)}
+        where = self._where(name)
         parameters = self._get_write_parameters(where["Key"], content)
         content.seek(0)
         put_file(self.client, where, content, **parameters)
         return name
+
+    def begin_upload(self, name: str) -> MultipartPut:
+        """Begin an object that is put part by part."""
+        parameters = self.get_object_parameters(name)
+        return MultipartPut(self.client, self._where(name), **parameters)
+
+    def url(
+        self,
+        name: str,
+        parameters: dict[str, Any] | None = None,
+        expire: int | None = None,
+        http_method: str | None = None,
+    ) -> str:
+        """Return a signed link to the object, at the public endpoint."""
+        return self._sign(
+            "get_object", name, expire or self.querystring_expire, parameters
+        )
+
+    def upload_url(self, name: str, seconds: int) -> str:
+        """Return a signed link that takes a PUT of the object for so many seconds.
+
+        It states no encryption, because the sender would have to repeat each signed header.
+        """
+        return self._sign("put_object", name, seconds)
+
+    def _sign(
+        self, call: str, name: str, seconds: int, more: dict[str, Any] | None = None
+    ) -> str:
+        return self._link_client().generate_presigned_url(
+            call, {**self._where(name), **(more or {})}, ExpiresIn=seconds
+        )
+
+    def _link_client(self) -> Any:
+        """Return the client that signs links. It sends nothing, so all threads share it."""
+        if not self.public_endpoint_url:
+            return self.client
+        with self._signing:
+            if self._signer is None:
+                self._signer = self._new_client(self.public_endpoint_url)
+            return self._signer
 
     def _open(self, name: str, mode: str = "rb") -> File[bytes]:
         key = self._normalize_name(name)
@@ -168,7 +257,7 @@ class S3Storage(BotoStorage):
 
     def delete_all(self, names: Iterable[str]) -> None:
         """Delete the objects. Raises ``OSError`` unless the store says of each that it is gone."""
-        keys = list(names)
+        keys = [self._normalize_name(name) for name in names]
         starts = range(0, len(keys), DELETE_AT_ONCE)
         in_threads(
             self._delete_objects,
@@ -193,19 +282,24 @@ class S3Storage(BotoStorage):
 
     def walk(self, prefix: str) -> Iterator[Stored]:
         """Yield every object below a prefix, in the order of keys."""
-        for each in self.bucket.objects.filter(Prefix=prefix):
-            yield Stored(each.key, each.size, each.last_modified)
+        return self._list(prefix)
 
     def files_in(self, prefix: str) -> Iterator[Stored]:
         """Yield the objects directly below a prefix, in the order of keys."""
-        for each in self.bucket.objects.filter(Prefix=prefix, Delimiter="/"):
-            yield Stored(each.key, each.size, each.last_modified)
+        return self._list(prefix, Delimiter="/")
+
+    def _list(self, prefix: str, **more: str) -> Iterator[Stored]:
+        for each in self.bucket.objects.filter(Prefix=self._prefix + prefix, **more):
+            yield Stored(self._name(each.key), each.size, each.last_modified)
+
+    def _name(self, key: str) -> str:
+        return key.removeprefix(self._prefix)
 
     def open_uploads(self, before: datetime) -> Iterator[tuple[str, Callable[[], Any]]]:
         """Yield the key of each incomplete upload begun before, and what aborts it."""
-        for upload in self.bucket.multipart_uploads.all():
+        for upload in self.bucket.multipart_uploads.filter(Prefix=self._prefix):
             if upload.initiated < before:
-                yield upload.object_key, upload.abort
+                yield self._name(upload.object_key), upload.abort
 
     def _missing(self, error: ClientError, name: str) -> Exception:
         """Return the exception that a failed HEAD means.
@@ -233,17 +327,11 @@ class S3Storage(BotoStorage):
         return answer
 
     def _ask_bucket(self) -> str | None:
-        client = self._create_session().client(
-            "s3",
-            region_name=self.region_name,
-            endpoint_url=self.endpoint_url,
-            config=self.client_config.merge(
-                Config(
-                    connect_timeout=ASK_SECONDS,
-                    read_timeout=ASK_SECONDS,
-                    retries={"max_attempts": 1, "mode": "standard"},
-                )
-            ),
+        client = self._new_client(
+            self.endpoint_url,
+            connect_timeout=ASK_SECONDS,
+            read_timeout=ASK_SECONDS,
+            retries={"max_attempts": 1, "mode": "standard"},
         )
         name = f"The bucket {self.bucket_name!r}"
         try:
@@ -264,10 +352,12 @@ class S3Storage(BotoStorage):
 
         A policy may forbid HEAD on the bucket and still allow puts, so a probe is put and deleted.
         """
-        key = probe_key()
+        probe = self._where(probe_key())
         try:
-            client.put_object(Bucket=self.bucket_name, Key=key, Body=b"probe")
-            client.delete_object(Bucket=self.bucket_name, Key=key)
+            client.put_object(
+                **probe, Body=b"probe", **self.get_object_parameters(probe["Key"])
+            )
+            client.delete_object(**probe)
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", _status(error.response))
             return f"{name} refuses these credentials: {code}."

@@ -111,8 +111,7 @@ class UploadSink(HashedSink):
     def __init__(self, key: str) -> None:
         super().__init__(key)
         storage: Any = default_storage
-        where = {"Bucket": storage.bucket_name, "Key": key}
-        self.upload = MultipartPut(storage.client, where)
+        self.upload: MultipartPut = storage.begin_upload(key)
         self.waiting = bytearray()
 
     def _write(self, content: bytes) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -22,6 +23,7 @@ from django.views.decorators.http import require_POST, require_safe
 from kombu.exceptions import OperationalError as BrokerError
 
 from istore.accounts.access import Caller, caller_of
+from istore.blobs import request_counts
 from istore.checks import health, proxy_metrics, verification
 from istore.hooks import Hook
 from istore.models import VerifyRun
@@ -117,6 +119,11 @@ def verify_now(request: HttpRequest) -> HttpResponse:
     return redirect("operations")
 
 
+def object_store_requests() -> dict[str, Any]:
+    """Return how many requests were sent to object stores, for their panel."""
+    return {"requests": request_counts.totals()}
+
+
 def last_runs(caller: Caller | None = None) -> dict[str, Any]:
     """Return the last runs of the checks, for their panel."""
     runs = VerifyRun.objects.filter(finished_at__isnull=False)
@@ -155,3 +162,8 @@ def tasks(caller: Caller | None = None) -> dict[str, Any]:
 panels.register("Verify", Panel("operations/_verify.html", last_runs, is_scoped=True))
 panels.register("Tasks", Panel("operations/_tasks.html", tasks, is_scoped=True))
 panels.register("Proxy and spool", Panel("operations/_proxy.html", proxy_metrics.read))
+if any("S3Storage" in each["BACKEND"] for each in settings.STORAGES.values()):
+    panels.register(
+        "Requests to object stores",
+        Panel("operations/_object_store.html", object_store_requests),
+    )

@@ -15,6 +15,7 @@ from django.core.files.storage import storages
 from django.db import connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
+from istore.blobs import request_counts
 from istore.blobs.s3_storage import S3Storage
 
 _of_parents: list[object] = []
@@ -39,7 +40,8 @@ def begin_child() -> None:
             _of_parents.append((storage._connections, storage._bucket))
             storage._connections = threading.local()
             storage._bucket = None
-            storage._asking = threading.Lock()
+            storage._asking, storage._signing = threading.Lock(), threading.Lock()
+    request_counts.begin_child()
 
 
 def watch() -> None:

@@ -1,18 +1,22 @@
-"""An object store that breaks its word: moto, behind a relay that plants faults."""
+"""A relay before an object store, which keeps requests and plants faults.
+
+Faults are planted before moto. Where requests are only counted, a real server is behind it.
+"""
 
 from __future__ import annotations
 
 import http.client
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import boto3
-from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-BUCKET = "inferences"
+from tests.s3_server import BUCKET, client, options
+
+__all__ = ["BUCKET", "client", "options"]
 HOP = {"connection", "transfer-encoding", "keep-alive", "host", "expect"}
 
 
@@ -41,11 +45,12 @@ class Relay:
     target: tuple[str, int]
     fault: Fault | None = None
     requests: list[Request] = field(default_factory=list)
+    scheme: str = "http"
     states_length: Callable[[Request, Answer], int] = lambda request, answer: len(
         answer.body
     )
 
-    def start(self) -> None:
+    def start(self, tls: ssl.SSLContext | None = None) -> None:
         relay = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -93,11 +98,14 @@ class Relay:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        if tls:
+            self.scheme = "https"
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.server.server_port}"
 
     def send(self, request: Request) -> Answer:
         connection = http.client.HTTPConnection(*self.target, timeout=30)
@@ -117,32 +125,6 @@ class Relay:
     def stop(self) -> None:
         self.server.shutdown()
         self.server.server_close()
-
-
-def options(endpoint: str, bucket: str = BUCKET) -> dict[str, object]:
-    """Of an ``istore.blobs.s3_storage.S3Storage``."""
-    return {
-        "bucket_name": bucket,
-        "endpoint_url": endpoint,
-        "access_key": "test",
-        "secret_key": "test",
-        "region_name": "us-east-1",
-        "file_overwrite": True,
-        "default_acl": None,
-        "addressing_style": "path",
-        "signature_version": "s3v4",
-    }
-
-
-def client(endpoint: str):
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(s3={"addressing_style": "path"}),
-    )
 
 
 def start_moto() -> ThreadedMotoServer:

@@ -88,3 +88,23 @@ def test_a_list_leaves_out_what_is_empty(given):
 def test_a_choice_that_is_not_offered_stops_the_start(given):
     given("LOUD")
     assert "is not one of INFO, ERROR" in stops(env.choice, "INFO", ("INFO", "ERROR"))
+
+
+@pytest.mark.parametrize("value", ["stores/harbour", "/stores//harbour/"])
+def test_a_prefix_of_keys_has_no_slashes_at_its_ends(given, value):
+    given(value)
+    assert env.key_prefix("ISTORE_X") == "stores/harbour"
+
+
+@pytest.mark.parametrize("value", ["../x", "a/./b", "a b", "a#b"])
+def test_what_is_no_prefix_of_keys_stops_the_start(given, value):
+    given(value)
+    assert "is not letters, digits" in stops(env.key_prefix)
+
+
+def test_a_file_that_cannot_be_read_stops_the_start(given, tmp_path):
+    given(str(tmp_path))
+    assert "is no file that can be read" in stops(env.file)
+    (tmp_path / "x.pem").touch()
+    given(str(tmp_path / "x.pem"))
+    assert env.file("ISTORE_X") == str(tmp_path / "x.pem")

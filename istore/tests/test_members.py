@@ -24,7 +24,9 @@ from istore.blobs.packs import LEAD
 from istore.blobs.range_file import BLOCK, RangeFile
 from istore.blobs.ranges import read_ranges
 from istore.blobs.releases import release
-from istore.tests.s3_relay import BUCKET, Answer, Relay, client, options, start_moto
+from istore.tests.s3_relay import BUCKET, Answer, Relay
+from istore.uuids import uuid7
+from tests.s3_server import storage_at
 
 # On an object store the database notes what was released, and on both what was moved.
 pytestmark = pytest.mark.django_db
@@ -76,22 +78,12 @@ def quick_disk(monkeypatch):
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
-@pytest.fixture(scope="module")
-def moto():
-    server = start_moto()
-    yield server.get_host_and_port()
-    server.stop()
-
-
 @pytest.fixture
-def relay(moto, settings):
-    """The default storage is a bucket behind this relay."""
-    relay = Relay(moto)
+def relay(s3_endpoint, settings):
+    """The default storage is a prefix of a real bucket behind this relay."""
+    endpoint = urlsplit(s3_endpoint)
+    relay = Relay((endpoint.hostname, endpoint.port))
     relay.start()
-    held = client(relay.url)
-    held.create_bucket(Bucket=BUCKET)
-    for each in held.list_objects_v2(Bucket=BUCKET).get("Contents", []):
-        held.delete_object(Bucket=BUCKET, Key=each["Key"])
     use_bucket(settings, relay)
     relay.requests.clear()
     yield relay
@@ -99,16 +91,15 @@ def relay(moto, settings):
 
 
 def use_bucket(settings, relay: Relay, bucket: str = BUCKET) -> None:
-    backend = "istore.blobs.s3_storage.S3Storage"
-    storage = {"BACKEND": backend, "OPTIONS": options(relay.url, bucket)}
+    storage = storage_at(relay.url, bucket, location=str(uuid7()))
     settings.STORAGES = {**settings.STORAGES, "default": storage}
 
 
 @pytest.fixture(params=["disk", "bucket"])
 def storage(request):
     """Each test runs on both storages."""
-    if request.param == "bucket":
-        request.getfixturevalue("relay")
+    on_disk = request.param == "disk"
+    request.getfixturevalue("blob_directory" if on_disk else "relay")
     return request.param
 
 
@@ -339,10 +330,11 @@ def changed(**changes):
 
 def without_range(request, send):
     """A server that knows nothing of ranges."""
+    answer = send(request)
     if request.method != "GET":
-        return send(request)
-    headers = {k: v for k, v in request.headers.items() if k.lower() != "range"}
-    return send(replace(request, headers=headers))
+        return answer
+    headers, body = no_range(answer.headers), bytes(100_000)
+    return replace(answer, status=200, headers=headers, body=body)
 
 
 def other_range(headers):

@@ -51,8 +51,8 @@ def with_input(model: RegisteredModel) -> set[str]:
     return set(rows.values_list("inference_id", flat=True))
 
 
-def files(directory) -> set[str]:
-    return {str(path) for path in directory.rglob("*") if path.is_file()}
+def stored_keys() -> set[str]:
+    return {each.key for each in blobs.walk()}
 
 
 STEPS = [

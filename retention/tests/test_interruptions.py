@@ -21,12 +21,12 @@ from retention.sweeping import sweep
 from retention.tasks import run_retention_task
 from retention.tests.builders import (
     STEPS,
-    files,
     hours_ago,
     lease_runs_out,
     live_ids,
     policy_of,
     stored,
+    stored_keys,
     with_input,
 )
 
@@ -59,7 +59,7 @@ def old(make_inference, settings):
     make("young", 1)
 
 
-def is_done(task: RetentionTask, model, blob_directory) -> None:
+def is_done(task: RetentionTask, model) -> None:
     """All of it is gone, once, and nothing else."""
     task.refresh_from_db()
     assert (task.state, task.reason) == (TaskState.COMPLETE, "")
@@ -70,7 +70,7 @@ def is_done(task: RetentionTask, model, blob_directory) -> None:
     aged = {f"aged {number}" for number in range(3)}
     assert live_ids(model) == aged | {"protected", "young"}
     assert with_input(model) == {"protected", "young"}
-    assert len(files(blob_directory)) == 2
+    assert len(stored_keys()) == 2
     payloads = InferencePayload.objects.beside(model)
     assert not payloads.exclude(removal_at=None, input_removal_at=None).exists()
 
@@ -78,7 +78,7 @@ def is_done(task: RetentionTask, model, blob_directory) -> None:
 @pytest.mark.parametrize(("action", "passage"), [("hard", 1), ("hard", 2), ("soft", 1)])
 @pytest.mark.parametrize("step", STEPS)
 def test_whatever_step_it_breaks_off_at_it_ends_complete(
-    model, old, armed, blob_directory, step, action, passage
+    model, old, armed, step, action, passage
 ):
     task = policies.open_task("test", policy_of(model, delete_action=action))
     armed(f"{step}:{passage}=raise")
@@ -94,12 +94,10 @@ def test_whatever_step_it_breaks_off_at_it_ends_complete(
         task = RetentionTask.objects.get()
         sweep(task)
 
-    is_done(task, model, blob_directory)
+    is_done(task, model)
 
 
-def test_what_the_beat_carries_out_in_between_is_counted(
-    model, old, armed, blob_directory
-):
+def test_what_the_beat_carries_out_in_between_is_counted(model, old, armed):
     task = policies.open_task("test", policy_of(model, delete_action="hard"))
     armed("retention.intended:1=raise, retention.intended:5=raise")
     sweep(task)
@@ -112,7 +110,7 @@ def test_what_the_beat_carries_out_in_between_is_counted(
 
     sweep(task)
 
-    is_done(task, model, blob_directory)
+    is_done(task, model)
 
 
 def test_the_beat_leaves_young_intents_to_who_committed_them(model, old, armed):
@@ -138,7 +136,7 @@ def test_an_input_is_hidden_once_its_removal_is_committed(model, old, armed, api
 
 
 def test_intents_of_a_task_that_is_given_up_are_carried_out_by_the_beat(
-    model, old, armed, blob_directory
+    model, old, armed
 ):
     policies.open_task("test", policy_of(model, maximum_blob_age=0))
     task = RetentionTask.objects.get()
@@ -156,9 +154,7 @@ def test_intents_of_a_task_that_is_given_up_are_carried_out_by_the_beat(
     assert not expired.exclude(data_storage_key="").exists()
 
 
-def test_a_worker_that_lost_its_lease_writes_nothing_more(
-    model, old, blob_directory, monkeypatch
-):
+def test_a_worker_that_lost_its_lease_writes_nothing_more(model, old, monkeypatch):
     task = policies.open_task("test", policy_of(model, delete_action="hard"))
     finish_going = sweeping.Sweep._finish_going
 
@@ -173,7 +169,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(
     monkeypatch.setattr(sweeping.Sweep, "_finish_going", overtaken)
     assert sweep(task)
 
-    is_done(task, model, blob_directory)
+    is_done(task, model)
 
 
 def test_a_task_that_is_held_is_not_claimed_again(model, old):
@@ -313,7 +309,7 @@ def test_two_beats_make_one_task(model):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_workers_share_no_task(model, old, blob_directory):
+def test_two_workers_share_no_task(model, old):
     task = policies.open_task("test", policy_of(model, delete_action="hard"))
 
     def worker(_):
@@ -326,4 +322,4 @@ def test_two_workers_share_no_task(model, old, blob_directory):
         swept = list(workers.map(worker, range(3)))
 
     assert swept.count(True) == 1
-    is_done(task, model, blob_directory)
+    is_done(task, model)

@@ -33,7 +33,13 @@ from istore.db import clock
 from istore.tasks.tracking import TaskState
 from retention import policies
 from retention.models import RetentionTask
-from retention.tests.builders import files, hours_ago, live_ids, policy_of, stored
+from retention.tests.builders import (
+    hours_ago,
+    live_ids,
+    policy_of,
+    stored,
+    stored_keys,
+)
 
 KILLS = int(os.environ.get("RETENTION_KILLS", "10"))
 OLD, AGED, PROTECTED, YOUNG = 40, 15, 3, 3
@@ -128,7 +134,7 @@ def check(model, task, action: str, directory) -> None:
     assert model.inferences.count() == payloads.count() == rows
     gone = InferenceKey.objects.filter(registered_model=model).exclude(removed_at=None)
     assert gone.count() == (OLD if action == "hard" else 0)
-    assert len(files(directory)) == PROTECTED + YOUNG + 2 * rows
+    assert len(stored_keys()) == PROTECTED + YOUNG + 2 * rows
     later = clock.now() + timedelta(days=2)
     names = ["rows", "intents", "ids", "counts", "named objects"]
     looked = report(Scope(later))
@@ -145,7 +151,7 @@ def clear(model, directory) -> None:
         InferencePayload.objects.filter(id=hidden.id).update(removal_at=Now())
     removal.RECORDS.finish(model)
     assert not model.inferences.exists()
-    assert not files(directory)
+    assert not stored_keys()
 
 
 def test_a_worker_is_killed_in_mid_task_until_the_task_is_complete(

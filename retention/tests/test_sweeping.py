@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
-from django.core.files.storage import default_storage
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -25,11 +24,11 @@ from retention.models import RetentionPolicy, RetentionTask
 from retention.sweeping import sweep
 from retention.tests.builders import (
     carried_out,
-    files,
     hours_ago,
     live_ids,
     policy_of,
     stored,
+    stored_keys,
     with_input,
 )
 
@@ -47,7 +46,7 @@ def aged(make_inference):
     return make
 
 
-def test_soft_hides_old_records_and_removes_old_inputs(model, aged, blob_directory):
+def test_soft_hides_old_records_and_removes_old_inputs(model, aged):
     for hours in (10, 50, 80):
         aged(f"{hours}", hours)
 
@@ -59,13 +58,13 @@ def test_soft_hides_old_records_and_removes_old_inputs(model, aged, blob_directo
     assert (task.total_bytes, task.deleted_bytes) == (14, 14)
     assert live_ids(model) == {"10", "50"}
     assert with_input(model) == {"10"}
-    assert len(files(blob_directory)) == 1
+    assert len(stored_keys()) == 1
     hidden = model.inferences.get(inference_id="80")
     payload = InferencePayload.objects.get(id=hidden.id)
     assert payload.deleted_at and payload.input_expired_at
 
 
-def test_hard_removes_rows_and_all_their_blobs(model, aged, blob_directory):
+def test_hard_removes_rows_and_all_their_blobs(model, aged):
     key = stored(b"{}", "answer")
     blobs.put(key.replace("answer", "metadata"), b"{}")
     aged("old", 80, answer_storage_key=key)
@@ -77,7 +76,7 @@ def test_hard_removes_rows_and_all_their_blobs(model, aged, blob_directory):
     assert live_ids(model) == {"new"}
     payloads = InferencePayload.objects.beside(model)
     assert model.inferences.count() == payloads.count() == 1
-    assert len(files(blob_directory)) == 1
+    assert len(stored_keys()) == 1
     assert InferenceKey.objects.get(inference_id="old").removed_at
 
 
@@ -150,7 +149,7 @@ def test_ages_beyond_the_calendar_keep_everything():
     assert limits.records == limits.inputs == EARLIEST
 
 
-def test_a_dry_run_counts_and_writes_nothing_but_its_row(model, aged, blob_directory):
+def test_a_dry_run_counts_and_writes_nothing_but_its_row(model, aged):
     for hours in (10, 50, 80, 90):
         aged(f"{hours}", hours)
     aged("protected", 90, is_protected=True)
@@ -166,7 +165,7 @@ def test_a_dry_run_counts_and_writes_nothing_but_its_row(model, aged, blob_direc
     assert task.total_bytes == 21
     assert task.deleted_record_count == task.deleted_blob_count == 0
     assert list(InferencePayload.objects.values()) == payloads
-    assert len(files(blob_directory)) == 5
+    assert len(stored_keys()) == 5
     policy.refresh_from_db()
     assert policy.last_scheduled_at is None
     written = [q["sql"] for q in queries if q["sql"].startswith(("UPDATE", "INSERT"))]
@@ -216,9 +215,9 @@ def test_what_is_left_of_a_batch_waits_for_its_objects(
         steps.append("deleted")
 
     def watched(of, batch):
-        assert len(batch.keys) == len(batch.ids)
-        assert not any(default_storage.exists(key) for key in batch.keys)
         steps.append("cleared")
+        assert len(batch.keys) == len(batch.ids)
+        assert not any(blobs.exists(key) for key in batch.keys)
         return clear(of, batch)
 
     monkeypatch.setattr(blobs, "delete", slowly)

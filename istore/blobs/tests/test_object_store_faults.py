@@ -25,6 +25,9 @@ from istore.tests.s3_relay import (
     start_moto,
 )
 
+# Removals of members and moved blobs are noted in the database.
+pytestmark = pytest.mark.django_db
+
 KEY = "1/2/2026/03/04/05/x/input"
 EMPTY = b'<?xml version="1.0" encoding="UTF-8"?><DeleteResult></DeleteResult>'
 # What the object store, or the check of what it kept, raises.
