@@ -225,7 +225,7 @@ class EventStream:
             if isinstance(oldest, bytes):
                 return _order(oldest.decode())[0] / 1000
             start = f"({group['last-delivered-id'].decode()}"
-        found: list[Any] = self._redis.xrange(STREAM, min=start, count=1)
+        found: Any = self._redis.xrange(STREAM, min=start, count=1)
         return _order(found[0][0].decode())[0] / 1000 if found else None
 
     def idle_consumers(self, longer_than: timedelta) -> list[str]:

@@ -87,7 +87,8 @@ class S3Storage(BotoStorage):
         )
 
     def get_default_settings(self) -> dict[str, Any]:
-        return super().get_default_settings() | OPTIONS
+        options: dict[str, Any] = super().get_default_settings() | OPTIONS
+        return options
 
     @property
     def client(self) -> Any:
@@ -110,7 +111,7 @@ class S3Storage(BotoStorage):
 
     def get_object_parameters(self, name: str) -> dict[str, Any]:
         """Return what each put states: how the object is encrypted."""
-        parameters = super().get_object_parameters(name)
+        parameters: dict[str, Any] = super().get_object_parameters(name)
         if self.encryption:
             parameters["ServerSideEncryption"] = self.encryption
         if self.kms_key:
@@ -155,9 +156,10 @@ class S3Storage(BotoStorage):
     def _sign(
         self, call: str, name: str, seconds: int, more: dict[str, Any] | None = None
     ) -> str:
-        return self._link_client().generate_presigned_url(
+        link: str = self._link_client().generate_presigned_url(
             call, {**self._where(name), **(more or {})}, ExpiresIn=seconds
         )
+        return link
 
     def _link_client(self) -> Any:
         """Return the client that signs links. It sends nothing, so all threads share it."""
