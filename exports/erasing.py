@@ -11,10 +11,12 @@ from typing import Any
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from exports.cleanup import remove_archive
+from exports.cleanup import ROOT, orphans, remove_archive
 from exports.models import ExportPart, ExportTask
 from inferences.erasure.matching_records import Carried
 from inferences.models import RegisteredModel
+from istore import blobs
+from istore.db.clock import now
 from istore.models import Project
 from istore.tasks.tracking import TaskState
 
@@ -34,8 +36,8 @@ def of_records(model: RegisteredModel, row_ids: list[int]) -> int:
 def of_value(project: Project, carried: Carried) -> int:
     """Remove what may hold the value, and return how many archives and selections that was.
 
-    These are archives with records that were removed or changed since, and tasks whose selection
-    names the value.
+    These are archives with records that were removed or changed since, tasks whose selection
+    names the value, and what attempts that broke off left behind.
     """
     tasks = ExportTask.objects.filter(model__project=project)
     named = [task.pk for task in tasks.iterator(100) if _names(task.selection, carried)]
@@ -46,7 +48,11 @@ def of_value(project: Project, carried: Carried) -> int:
             pk__in=[t.pk for t in tasks.exclude(archive_key="") if _is_stale(t)]
         )
     )
-    return gone + asked.update(selection=FORGOTTEN)
+    # A file that is being written is its worker's, which notices that its lease is lost.
+    found = orphans(now(), f"{ROOT}{project.pk}/")
+    left = [each.key for each in found if not each.is_partial]
+    blobs.delete(left)
+    return gone + len(left) + asked.update(selection=FORGOTTEN)
 
 
 def _start_over(tasks: Any) -> None:

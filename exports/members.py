@@ -6,6 +6,7 @@ A member is closed after its turn; formats copy what they need into files.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -31,6 +32,7 @@ from inferences.previews.picture_pool import Busy, Unreadable, pool
 from inferences.previews.pictures import HEAD, LARGEST_INPUT, Measure
 from inferences.store.reading import fetch
 from istore import blobs
+from istore.blobs.batch_reading import BatchReader
 
 IN_MEMORY = 1024**2  # bytes; a larger input is kept in a temporary file
 CHUNK = 256 * 1024
@@ -168,6 +170,8 @@ class Member:
     read_answer: Callable[[], str]
     read_embedding: Callable[[], Sequence[float] | None]
     said_of: Callable[[str], Deconstructed]
+    # Opens the object of the answer as the model gave it; entries of datasets have none.
+    open_answer: Callable[[], IO[bytes]] | None = None
     inference: Inference | None = None  # the row; None for entries of datasets
     split: str | None = None
     _content: Content | None = field(default=None, init=False)
@@ -291,6 +295,13 @@ class Batch:
                 found[row_id] = [float(each) for each in vector]
         return found
 
+    @cached_property
+    def reader(self) -> BatchReader:
+        """The reader of inputs and answers, which reads those of a pack together."""
+        payloads = [each.payload for each in self.inferences.values()]
+        keys = [(p.data_storage_key, p.answer_storage_key) for p in payloads]
+        return BatchReader(key for pair in keys for key in pair)
+
     @property
     def deleted(self) -> list[str]:
         """The ids of inferences that were removed since the set was fixed."""
@@ -304,7 +315,7 @@ class Batch:
                 yield self._member(self.first_number + place, inference)
 
     def _member(self, number: int, inference: Inference) -> Member:
-        payload = inference.payload
+        payload, reader = inference.payload, self.reader
         given = payload.metadata.items()
         return Member(
             number=number,
@@ -322,8 +333,9 @@ class Batch:
             metadata={key: Value(*value) for key, value in given},
             notes=payload.notes,
             content_type=payload.data_content_type,
-            read_input=lambda: _open(payload.data_storage_key),
-            read_answer=lambda: answer_of(inference),
+            read_input=lambda: open_with(reader, payload.data_storage_key),
+            read_answer=lambda: answer_of(inference, reader),
+            open_answer=lambda: open_with(reader, payload.answer_storage_key),
             read_embedding=lambda: self.embeddings.get(inference.id),
             said_of=lambda text: deconstructed(self.model, text),
             inference=inference,
@@ -358,19 +370,22 @@ def _read(member: Member, reading: Future[None], tick: Callable[[], None]) -> Me
     return member
 
 
-def _open(key: str) -> IO[bytes]:
+def open_with(reader: BatchReader, key: str) -> IO[bytes]:
+    """Return the blob as a file, which ``reader`` may have. Raises ``FileNotFoundError``."""
     if not key:
         raise FileNotFoundError
-    return blobs.open_blob(key)
+    content = reader.take(key)
+    return blobs.open_blob(key) if content is None else io.BytesIO(content)
 
 
-def answer_of(inference: Inference) -> str:
+def answer_of(inference: Inference, reader: BatchReader) -> str:
     """Return the answer as text, whatever its size; empty if it is not text."""
     payload = inference.payload
     facts = (payload.notes or {}).get("answer") or {}
     if payload.data or not payload.answer_storage_key or facts.get("header_length"):
         return payload.data
     try:
-        return blobs.get(payload.answer_storage_key).decode()
+        with open_with(reader, payload.answer_storage_key) as file:
+            return file.read().decode()
     except (FileNotFoundError, UnicodeDecodeError):
         return ""

@@ -53,7 +53,7 @@ def register_checks() -> None:
     checks.register("segments", Check(zone_map_checks.bounds))
     checks.register("named objects", Check(consistency_checks.named_objects))
     checks.register(
-        "unnamed objects", Check(orphan_blobs.unnamed_objects, collects=True)
+        "unnamed objects", Check(orphan_members.unnamed_objects, collects=True)
     )
     checks.register(
         "unnamed members", Check(orphan_members.unnamed_members, collects=True)

@@ -14,7 +14,7 @@ from inferences.store.recording import Outcome, record
 from ingest.blob_fetcher import raise_if_away
 from ingest.errors import Reason, Rejected, Retryable
 from ingest.metrics import Counts
-from ingest.reconciliation_state import copies_of, id_of_other
+from ingest.reconciliation_state import copies_beside, copies_of, id_of_other
 from ingest.record_builder import Composed
 from ingest.retries import RetryWhileUnavailable, Stopping
 from ingest.stream import Entry
@@ -92,21 +92,27 @@ class Storing:
 
         The blobs that the stored record names are never among them.
         """
-        orphans = [each.arrival for each, kind in settled if kind is Outcome.REMOVED]
+        gone = [each for each, kind in settled if kind is Outcome.REMOVED]
         copies = [each for each, kind in settled if kind is Outcome.COPY]
-        if copies:
-            ids = {each.new.inference_id for each in copies}
-            stored = self._outages.call(lambda: copies_of(model, ids))
-            orphans += [
-                each.arrival
-                for each in copies
-                if each.arrival.copy_name
-                not in stored.get(each.new.inference_id, {each.arrival.copy_name})
-            ]
+        if not gone and not copies:
+            return
+        ids = {each.new.inference_id for each in copies}
+        stored = self._outages.call(lambda: copies_of(model, ids))
+        named = set().union(*stored.values())
+        for each in gone:
+            # An earlier delivery of the event may have been stored beside the removed one.
+            wanted = each.arrival.event.inference_id
+            named |= self._outages.call(partial(copies_beside, model, wanted))
+        orphans = [
+            each.arrival
+            for each in (*gone, *(c for c in copies if c.new.inference_id in stored))
+            if each.arrival.copy_name not in named
+        ]
         # The records go last: while a marker is there, reconcile finds the rest after a crash.
         events = [orphan.event for orphan in orphans]
+        inputs = [each.data_storage_key for each in events]
         for keys in (
-            [each.data_storage_key for each in events],
+            [key for key in inputs if blobs.copy_name(key) not in named],
             [each.inference_storage_key for each in events],
             [e.event.metadata_storage_key for e in orphans if not e.is_packed],
         ):

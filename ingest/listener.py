@@ -30,7 +30,7 @@ from ingest.metrics import Counts, Every
 from ingest.reconciliation_state import already_processed, dropped_copies
 from ingest.record_builder import Composed, compose
 from ingest.retries import RetryWhileUnavailable, Stopping
-from ingest.stream import Entry, EventStream
+from ingest.stream import SAMPLE_SECONDS, Entry, EventStream
 from ingest.validated_events import (
     Models,
     ValidatedEvent,
@@ -63,6 +63,7 @@ class Listener:
         self._idle_ms = settings.ISTORE_EVENT_IDLE_SECONDS * 1000
         self._reclaim = Every(min(RECLAIM_SECONDS, self._idle_ms / 2000), at_once=True)
         self._trim = Every(TRIM_SECONDS)
+        self._progress = Every(SAMPLE_SECONDS, at_once=True)
 
     def run(self) -> None:
         """Handle batches until told to stop."""
@@ -88,6 +89,8 @@ class Listener:
             self._settle(batch)
         if self._trim.is_due():
             self._outages.call(self._stream.trim)
+        if self._progress.is_due():
+            self._outages.call(self._stream.note_progress)
         self.counts.tell_now_and_then(self._stream)
         return len(entries)
 

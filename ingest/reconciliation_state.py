@@ -76,7 +76,7 @@ def already_processed(model: RegisteredModel, named: Mapping[str, str]) -> set[s
             if inference_id in removed or copy in stored.get(inference_id, ()):
                 done.add(copy)
             if inference_id in stored and copy not in done:
-                done |= {copy} & _beside(model, inference_id)
+                done |= {copy} & copies_beside(model, inference_id)
     return done
 
 
@@ -125,7 +125,7 @@ def is_copy_of(marker: str, model: RegisteredModel, row_id: int) -> bool:
     return stored is not None and bytes(stored) == content_hash
 
 
-def _beside(model: RegisteredModel, inference_id: str) -> set[str]:
+def copies_beside(model: RegisteredModel, inference_id: str) -> set[str]:
     """Return the copy names of records of other content that wanted this id."""
     first = id_of_other(inference_id, b"")
     # A range, served by the primary key (model_key, inference_id). "g" sorts after every

@@ -7,12 +7,13 @@ is created again, from the beginning of the stream, wherever its absence is noti
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import timedelta
 from types import NoneType
 from typing import Any, TypeVar
@@ -24,6 +25,9 @@ from ingest.events import InferenceEvent
 from istore.tasks.broker import WrongReply, connect, reading
 
 STREAM, GROUP, FIELD = "istore:events", "listener", b"event"
+# Bytes that capture took out of spools; samples of counters; set while no sample is due.
+CAPTURED, SAMPLES, SAMPLED = f"{STREAM}:captured", f"{STREAM}:samples", f"{STREAM}:last"
+SAMPLE_SECONDS, SAMPLED_SECONDS = 5, 120  # between samples; the oldest that counts
 PUBLISH_AT_ONCE = 500  # events in one pipeline
 COUNT_AT_ONCE = 10_000  # entries read at a time to count them
 SECONDS, BLOCK_SECONDS = 5, 5  # socket timeout; the longest that a read blocks
@@ -50,6 +54,34 @@ class Lag:
 
     waiting: int
     pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Counters at one moment: bytes captured, events published, events delivered."""
+
+    at: float  # seconds, by the clock of Redis
+    captured: int
+    added: int
+    read: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits in the stream, since when in seconds, and the progress of the last minutes."""
+
+    lag: Lag
+    oldest: float | None
+    progress: list[Progress]  # oldest first; the last one is of now
+
+    def rate_of(self, counter: str) -> float | None:
+        """Return by how much a counter of ``Progress`` grows in a second; None if unknown."""
+        first, last = self.progress[0], self.progress[-1]
+        seconds = last.at - first.at
+        if seconds < SAMPLE_SECONDS:
+            return None
+        grown: float = getattr(last, counter) - getattr(first, counter)
+        return max(0, grown) / seconds
 
 
 class EventStream:
@@ -148,6 +180,53 @@ class EventStream:
         if waiting is None:
             waiting = self._count_after(group["last-delivered-id"].decode())
         return Lag(waiting, group["pending"])
+
+    def note_progress(self, captured_bytes: int = 0) -> None:
+        """Add to the bytes captured, and keep a sample of all counters if one is due."""
+        with self._reading("INCRBY"):
+            self._redis.incrby(CAPTURED, captured_bytes)
+            if not self._redis.set(SAMPLED, 1, nx=True, ex=SAMPLE_SECONDS):
+                return
+            sample = json.dumps(astuple(self._progress(self._lag())))
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.rpush(SAMPLES, sample)
+            pipeline.ltrim(SAMPLES, -(SAMPLED_SECONDS // SAMPLE_SECONDS), -1)
+            pipeline.expire(SAMPLES, SAMPLED_SECONDS)
+            pipeline.execute()
+
+    def backlog(self) -> Backlog:
+        """Return what waits, and how fast it was worked off lately."""
+        with self._reading("XINFO"):
+            lag = self._lag()
+            now = self._progress(lag)
+            kept = [
+                Progress(*json.loads(each))
+                for each in self._redis.lrange(SAMPLES, 0, -1)
+            ]
+            recent = [each for each in kept if now.at - each.at <= SAMPLED_SECONDS]
+            oldest = self._oldest()
+        age = None if oldest is None else max(0.0, now.at - oldest)
+        return Backlog(lag, age, [*recent, now])
+
+    def _progress(self, lag: Lag) -> Progress:
+        seconds, micros = self._redis.time()
+        captured = int(self._redis.get(CAPTURED) or 0)
+        added = 0
+        if self._redis.exists(STREAM):
+            added = self._redis.xinfo_stream(STREAM).get("entries-added", 0)
+        return Progress(seconds + micros / 1e6, captured, added, added - lag.waiting)
+
+    def _oldest(self) -> float | None:
+        """Return when the oldest event was added that is not acknowledged; None without one."""
+        group = next((g for g in self._groups() if g["name"] == GROUP.encode()), None)
+        start = "-"
+        if group is not None:
+            oldest = self._redis.xpending(STREAM, GROUP)["min"]
+            if isinstance(oldest, bytes):
+                return _order(oldest.decode())[0] / 1000
+            start = f"({group['last-delivered-id'].decode()}"
+        found: Any = self._redis.xrange(STREAM, min=start, count=1)
+        return _order(found[0][0].decode())[0] / 1000 if found else None
 
     def idle_consumers(self, longer_than: timedelta) -> list[str]:
         """Return the consumers that hold nothing and have read nothing for that long."""

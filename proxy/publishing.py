@@ -52,6 +52,15 @@ class Publisher:
             if self._stop.wait(wait or LONGEST_WAIT):
                 return False
 
+    def note_captured(self, size: int) -> None:
+        """Count bytes that were taken out of the spool, for the operator page."""
+        if time.monotonic() < self._away_until:
+            return
+        try:
+            self._stream.note_progress(size)
+        except RedisError as error:
+            log.debug("Captured bytes are not counted: %s", error)
+
     def _let_go(self, count: int, error: RedisError) -> None:
         self._away_until = time.monotonic() + AWAY_SECONDS
         kind = type(error).__name__

@@ -18,7 +18,6 @@ from exports.members import Batch, Member, Skip
 from inferences.imports.api.record_lines import RECORD
 from inferences.models import Inference, LabelName
 from inferences.models.ground_truth import GroundTruth
-from istore import blobs
 from istore.json_text import format_moment
 
 NAME = "inferences.ndjson"
@@ -116,11 +115,11 @@ class Ndjson(Format):
         return {"path": path, "content_type": member.content_type}
 
     def _answer(self, member: Member, key: str) -> dict[str, str] | None:
-        if not key:
+        if not key or member.open_answer is None:
             return None
         path = f"answers/{member.number:08d}"
         try:
-            with blobs.open_blob(key) as file:
+            with member.open_answer() as file:
                 self.archive.add_file(path, file)
         except FileNotFoundError:
             self.receipt.warn("no-answer-blob")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -21,12 +22,14 @@ from django.db.models.functions import Now
 
 from inferences.erasure import trace_holders
 from inferences.erasure.matching_records import Carried
+from inferences.maintenance import orphan_members
 from inferences.maintenance.consistency_checks import COLD, ROW, SIDES
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.erasure import ErasedInference, ErasureTask, forget_values
 from inferences.store import pack_rewriting, removal
 from inferences.store.pack_rewriting import Rewritten
 from istore import blobs
+from istore.blobs.packs import is_member
 from istore.failpoints import failpoint
 from istore.models import AuditEntry, Project
 from istore.tasks.lease_keeper import LeaseKeeper
@@ -196,6 +199,11 @@ def _carry_out(task: ErasureTask) -> None:
                 made[name] = holder.of_records(model, ids)
         failpoint("erasure.made_removed")
         removal.RECORDS.finish(model, ids)
+        if copies := sum(
+            orphan_members.release_copies(model, start)
+            for start in _hours_of(batch["objects"])
+        ):
+            made["copies of captures"] = copies
         packs = pack_rewriting.rewrite_until_done(f"{model.project_id}/{model.pk}/")
         failpoint("erasure.batch_removed")
         left = _rows_left(model, ids) + _objects_left(batch["objects"])
@@ -203,6 +211,14 @@ def _carry_out(task: ErasureTask) -> None:
     report = _with(_with(task.report, "traces", made), "proof", proof)
     report = _with_packs(report, packs)
     task.advance(report=report, open_batch=None)
+
+
+def _hours_of(keys: Iterable[str]) -> set[datetime]:
+    """Return the hours of members of packs, as their keys tell them."""
+    hours = {"/".join(key.split("/")[2:6]) for key in keys if is_member(key)}
+    return {
+        datetime.strptime(each, "%Y/%m/%d/%H").replace(tzinfo=UTC) for each in hours
+    }
 
 
 def _rows_left(model: RegisteredModel, ids: list[int]) -> int:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django.db import connection
 from django.db.models import Q, QuerySet
@@ -80,6 +81,14 @@ class Folder:
         return f"{self.name}/{blobs.ANSWER}"
 
     @property
+    def unique(self) -> bytes:
+        """Return the UUID of the capture, as the index of a pack has it; empty without one."""
+        try:
+            return UUID(self.name.rpartition("/")[2]).bytes
+        except ValueError:
+            return b""
+
+    @property
     def youngest(self) -> datetime:
         """Return when the last object was put."""
         return max(each.modified_at for each in self.objects)
@@ -99,8 +108,17 @@ def models_of(scope: Scope) -> QuerySet[RegisteredModel]:
 # -- objects of inferences
 
 
-def unnamed_objects(scope: Scope) -> Iterator[Finding]:
-    """Find blobs below a model's prefix that no record names, and partial files."""
+# Returns the captures of an hour whose records, in packs, wait to be recorded.
+WaitingCaptures = Callable[[RegisteredModel, datetime, Scope], set[bytes]]
+
+
+def unnamed_objects(
+    scope: Scope, waiting_captures: WaitingCaptures
+) -> Iterator[Finding]:
+    """Find blobs below a model's prefix that no record names, and partial files.
+
+    An input whose record is in a pack is kept while that record waits.
+    """
     for model in models_of(scope):
         waiting: list[Folder] = []
         for start in hours_of(model, scope.since):
@@ -109,12 +127,27 @@ def unnamed_objects(scope: Scope) -> Iterator[Finding]:
                 for each in (each for folder in some for each in folder.objects):
                     if each.is_partial and each.modified_at < scope.young_from:
                         yield _collect("partial", Folder(each.key, (each,)), scope)
-                left = _unnamed(model, some, start)
-                waiting += [each for each in left if each.youngest < scope.young_from]
+                old = [
+                    each
+                    for each in _unnamed(model, some, start)
+                    if each.youngest < scope.young_from
+                ]
+                if any(map(_is_input_alone, old)):
+                    kept = waiting_captures(model, start, scope)
+                    old = [
+                        each
+                        for each in old
+                        if not (_is_input_alone(each) and each.unique in kept)
+                    ]
+                waiting += old
                 if len(waiting) >= AT_ONCE:
                     yield from _named_nowhere(model, waiting, scope)
                     waiting = []
         yield from _named_nowhere(model, waiting, scope)
+
+
+def _is_input_alone(folder: Folder) -> bool:
+    return folder.keys == [f"{folder.name}/{blobs.INPUT}"]
 
 
 def hours_of(model: RegisteredModel, since: datetime | None) -> Iterator[datetime]:

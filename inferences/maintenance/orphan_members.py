@@ -9,8 +9,11 @@ listed, and of each the index is read: no request is made for an inference.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from datetime import datetime
+from uuid import UUID
 
+from inferences.maintenance import orphan_blobs
 from inferences.maintenance.orphan_blobs import (
     fates_of,
     hours_of,
@@ -22,6 +25,7 @@ from istore import blobs
 from istore.blobs import packs
 from istore.blobs.packs import Member
 from istore.checks.verification import Finding, Scope
+from istore.db.clock import now
 from istore.failpoints import failpoint
 
 
@@ -30,6 +34,66 @@ def unnamed_members(scope: Scope) -> Iterator[Finding]:
     for model in models_of(scope):
         for start in hours_of(model, scope.since):
             yield from _of_hour(model, start, scope)
+
+
+def unnamed_objects(scope: Scope) -> Iterator[Finding]:
+    """Find objects of their own that no record names, but for inputs of records that wait."""
+    return orphan_blobs.unnamed_objects(scope, _waiting_captures)
+
+
+def _waiting_captures(
+    model: RegisteredModel, start: datetime, scope: Scope
+) -> set[bytes]:
+    """Return the captures of an hour whose records wait to be recorded."""
+    prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
+    unsettled: set[bytes] = set()
+    for each in blobs.files_in(prefix):
+        if packs.has_records(each.key):
+            for _ in _records(
+                model, each.key, start, replace(scope, repair=False), unsettled
+            ):
+                pass
+    return unsettled
+
+
+def release_copies(model: RegisteredModel, start: datetime) -> int:
+    """Release records of an hour that are left of removed inferences, however young they are.
+
+    A capture that was repeated after a crash leaves them, until the listener meets their event.
+    Returns how many were released.
+    """
+    prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
+    names = [each.key for each in blobs.files_in(prefix) if packs.is_pack(each.key)]
+    scope = Scope(now(), model.project)
+    captures: set[bytes] = set()
+    keys: list[str] = []
+    for name in filter(packs.has_records, names):
+        members = _exhaust(_members(name))
+        left = _unnamed({e.content_key(name): e for e in members}, model, start)
+        markers = {e.marker_key(name): k for k, e in left.items()}
+        waiting = {m: k for m, k in markers.items() if not packs.is_released(k)}
+        fates = fates_of(model, list(waiting), scope) if waiting else {}
+        gone = [key for marker, key in waiting.items() if fates[marker].removed]
+        keys += gone
+        captures |= {left[key].unique for key in gone}
+    for name in filter(packs.has_inputs, names) if captures else ():
+        members = [e for e in _exhaust(_members(name)) if e.unique in captures]
+        keys += _unnamed({e.content_key(name): e for e in members}, model, start)
+    # The inputs that have an object of their own.
+    own = [f"{prefix}{UUID(bytes=each)}/{blobs.INPUT}" for each in captures]
+    keys += set(own) - named_among(model, own)
+    blobs.delete(keys)
+    return len(captures)
+
+
+def _exhaust(found: Generator[Finding, None, list[Member]]) -> list[Member]:
+    """Return what the generator returns; its findings are for ``verify`` to tell."""
+    while True:
+        try:
+            next(found)
+        except StopIteration as end:
+            members: list[Member] = end.value
+            return members
 
 
 def _of_hour(

@@ -87,8 +87,8 @@ class S3Storage(BotoStorage):
         )
 
     def get_default_settings(self) -> dict[str, Any]:
-        defaults: dict[str, Any] = super().get_default_settings()
-        return defaults | OPTIONS
+        options: dict[str, Any] = super().get_default_settings() | OPTIONS
+        return options
 
     @property
     def client(self) -> Any:
@@ -156,9 +156,10 @@ class S3Storage(BotoStorage):
     def _sign(
         self, call: str, name: str, seconds: int, more: dict[str, Any] | None = None
     ) -> str:
-        what = {**self._where(name), **(more or {})}
-        client = self._link_client()
-        return str(client.generate_presigned_url(call, what, ExpiresIn=seconds))
+        link: str = self._link_client().generate_presigned_url(
+            call, {**self._where(name), **(more or {})}, ExpiresIn=seconds
+        )
+        return link
 
     def _link_client(self) -> Any:
         """Return the client that signs links. It sends nothing, so all threads share it."""

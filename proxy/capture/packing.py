@@ -19,6 +19,7 @@ from ingest.events import InferenceEvent
 from istore import blobs
 from istore.blobs import packs
 from istore.failpoints import failpoint
+from istore.uuids import uuid7
 from proxy.capture.artifacts import Captured
 
 MEMBERS_MAX = 1000  # inferences of one pack
@@ -81,16 +82,22 @@ def _is_large(captured: Captured) -> bool:
 
 
 def _pack(hour: str, inferences: list[Captured]) -> Packed:
-    keys, objects, inputs = _place_inputs(hour, inferences)
-    markers = [
-        orjson.dumps(_marker(each, key))
-        for each, key in zip(inferences, keys, strict=True)
+    # Each capture of a call is named anew, so that one can be dropped as a copy of another.
+    named = [(uuid7(), each) for each in inferences]
+    objects = [
+        (f"{hour}/{unique}/{blobs.INPUT}", each)
+        for unique, each in named
+        if _is_large(each)
     ]
+    inputs = _pack_inputs(hour, named)
+    own = iter([key for key, _ in objects])
+    packed = iter([m.content_key(inputs.key) for m in inputs.members] if inputs else ())
+    keys = [next(own) if _is_large(each) else next(packed) for each in inferences]
     records = packs.build_records(
         packs.new_key(hour, packs.RECORDS),
         [
-            (_unique(each), marker, each.answer.body)
-            for each, marker in zip(inferences, markers, strict=True)
+            (UUID(unique).bytes, orjson.dumps(_marker(each, key)), each.answer.body)
+            for (unique, each), key in zip(named, keys, strict=True)
         ],
     )
     events = [
@@ -105,27 +112,16 @@ def _pack(hour: str, inferences: list[Captured]) -> Packed:
     return Packed(objects, inputs, records, events)
 
 
-def _place_inputs(
-    hour: str, inferences: list[Captured]
-) -> tuple[list[str], list[tuple[str, Captured]], packs.Pack | None]:
-    """Return the key of each input, the inputs with objects of their own, and the pack."""
-    small = [each for each in inferences if not _is_large(each)]
-    objects = [
-        (f"{each.prefix}/{blobs.INPUT}", each) for each in inferences if _is_large(each)
+def _pack_inputs(hour: str, named: list[tuple[str, Captured]]) -> packs.Pack | None:
+    """Return the pack of the inputs that have no object of their own; None without any."""
+    small = [
+        (UUID(unique).bytes, each.part.data)
+        for unique, each in named
+        if not _is_large(each)
     ]
-    inputs = None
-    packed: Iterator[str] = iter(())
-    if small:
-        inputs = packs.build_inputs(
-            packs.new_key(hour, packs.INPUTS),
-            [(_unique(each), each.part.data) for each in small],
-        )
-        packed = iter([each.content_key(inputs.key) for each in inputs.members])
-    keys = [
-        f"{each.prefix}/{blobs.INPUT}" if _is_large(each) else next(packed)
-        for each in inferences
-    ]
-    return keys, objects, inputs
+    if not small:
+        return None
+    return packs.build_inputs(packs.new_key(hour, packs.INPUTS), small)
 
 
 def _marker(captured: Captured, input_key: str) -> dict[str, object]:
@@ -135,10 +131,6 @@ def _marker(captured: Captured, input_key: str) -> dict[str, object]:
     for name in RECORD_KEYS:
         del event[name]
     return {**captured.marker, "event": event}
-
-
-def _unique(captured: Captured) -> bytes:
-    return UUID(captured.prefix.rpartition("/")[2]).bytes
 
 
 # A record cannot hold its own place. Whoever reads it knows where it was read.

@@ -273,6 +273,7 @@ class Capture:
             self._keep_apart(model, payloads, segment)
         segment.note_captured(window.end)
         failpoint("capture.dropped")
+        self._publisher.note_captured(window.size)
         return window.end
 
     def _keep_apart(

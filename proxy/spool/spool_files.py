@@ -6,7 +6,7 @@ while they are written and ``.closed`` afterwards. When no process holds the loc
 next one that takes it owns the segments. Beside a segment there may be notes of the same name:
 
 - ``.done``: the offset up to which it was captured. It is not synced: after a loss of power
-  some entries are captured again, under the same names.
+  some entries are captured again, and the listener drops the copies.
 - ``.synced``: the offset up to which its entries are durable, and so may have been
   acknowledged. It is not synced either; after a loss of power it is at most too low.
 - ``.cut``: the offset from which entries do not count, because their callers were told that

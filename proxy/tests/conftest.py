@@ -376,6 +376,10 @@ class Stream:
             raise RedisAway("away")
         self.events += events
 
+    def note_progress(self, captured_bytes) -> None:
+        if self.is_away:
+            raise RedisAway("away")
+
 
 @pytest.fixture
 def stream(monkeypatch):

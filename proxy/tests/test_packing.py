@@ -45,8 +45,17 @@ def test_an_input_above_the_limit_is_an_object_of_its_own(settings):
     packed.put()
     small, large = packed.events
     assert packs.is_member(small.data_storage_key)
-    assert large.data_storage_key == f"{prefix_of('b')}/{blobs.INPUT}"
+    assert large.data_storage_key.endswith(f"/{blobs.INPUT}")
     assert blobs.get(large.data_storage_key) == b"x" * 11
+
+
+def test_a_second_capture_shares_no_object_with_the_first(settings):
+    settings.ISTORE_PACK_MEMBER_BYTES = 0
+    inferences = [captured("a")]
+    keys = [
+        e.data_storage_key for _ in "ab" for p in pack(inferences) for e in p.events
+    ]
+    assert len(set(keys)) == 2
 
 
 def test_a_window_of_large_inputs_alone_has_no_pack_of_inputs(settings):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any
 from urllib.parse import quote
 
@@ -38,6 +39,7 @@ from exports.members import (
     NOT_UNDERSTOOD,
     NOTHING_FOUND,
     answer_of,
+    open_with,
 )
 from inferences.models import (
     InferenceAction,
@@ -50,8 +52,8 @@ from inferences.predictions.parsers.prompts import is_textual, read_prompt
 from inferences.store import metadata_slots
 from inferences.store.metadata_slots import place_of
 from inferences.store.reading import fetch
-from istore import blobs
 from istore.addresses import model_address
+from istore.blobs.batch_reading import BatchReader
 
 TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 PROMPT_MAX_BYTES = 4 * 1024**2  # because a batch of rows is held in memory
@@ -298,7 +300,9 @@ class Tables:
         if any(elsewhere):
             ids = table["id"].to_pylist()
             missing = [i for i, away in zip(ids, elsewhere, strict=True) if away]
-            found = {each.id: answer_of(each) for each in fetch(self.model, missing)}
+            fetched = fetch(self.model, missing)
+            reader = BatchReader(each.payload.answer_storage_key for each in fetched)
+            found = {each.id: answer_of(each, reader) for each in fetched}
             answers = [
                 found.get(row_id) if away else text
                 for row_id, away, text in zip(ids, elsewhere, answers, strict=True)
@@ -309,8 +313,13 @@ class Tables:
         """Return the prompts of text models: the named input ``text``, else the input."""
         keys, types = table["input_key"].to_pylist(), table["content_type"].to_pylist()
         named = table["named_text"].to_pylist()
+        keys = [
+            key if is_textual(type_) else None
+            for key, type_ in zip(keys, types, strict=True)
+        ]
+        read = partial(_text_input, BatchReader(filter(None, keys)))
         with ThreadPoolExecutor(READERS) as readers:
-            texts = list(readers.map(_text_input, keys, types))
+            texts = list(readers.map(read, keys, types))
         self._long_prompts = sum(text is TOO_LONG for text in texts)
         found = (None if text is TOO_LONG else text for text in texts)
         return [
@@ -337,12 +346,12 @@ class _Names:
         return reading.named(numbers, self.known)
 
 
-def _text_input(key: str | None, content_type: str | None) -> Any:
-    """Return the prompt if the input is text, ``TOO_LONG``, or None."""
-    if not key or not is_textual(content_type):
+def _text_input(reader: BatchReader, key: str | None, content_type: str | None) -> Any:
+    """Return the prompt if there is a textual input, ``TOO_LONG``, or None."""
+    if not key:
         return None
     try:
-        with blobs.open_blob(key) as file:
+        with open_with(reader, key) as file:
             return text_in(file, content_type)
     except FileNotFoundError:
         return None

@@ -62,7 +62,7 @@ def test_the_operator_sees_all_panels(operator, model, make_inference, monkeypat
     content = page.content.decode()
 
     assert page.status_code == 200
-    for text in ("missing", "unfinished", "spool-full", "yolo-harbour", "Waiting"):
+    for text in ("missing", "unfinished", "spool-full", "yolo-harbour", "Backlog"):
         assert text in content
     assert not re.search(r"<script(?![^>]* src=)|style=", content)
 
