@@ -227,3 +227,15 @@ SEEN_BEYOND = """cards => cards.flatMap((card) => {
     (one.getBoundingClientRect().right > edge || one.getBoundingClientRect().left
       + one.scrollWidth > edge) && !clipped(one)).map((one) => one.outerHTML.slice(0, 60));
 })"""
+
+
+def test_a_term_is_completed(store, watched, live_server, log_in):
+    page = watched
+    log_in(page)
+    page.goto(live_server.url + LIST)
+    page.locator("#text").press_sequentially("has:in")
+    page.get_by_role("option", name="has:input").click()
+    expect(page.locator("#text")).to_have_value("has:input ")
+    page.locator("#text").press_sequentially("label:")
+    labels = page.get_by_role("listbox", name="Completions").get_by_role("option")
+    expect(labels).to_have_text(["label:crane", "label:ship"])

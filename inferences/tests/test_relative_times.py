@@ -9,7 +9,7 @@ from django.http import QueryDict
 
 from inferences.models import Inference
 from inferences.search import text
-from inferences.search.text.words import RelativeMoment
+from inferences.search.filters.moments import RelativeMoment
 from inferences.search.url_parameters import InferenceFilterSet, parameters
 from inferences.web.view_models.questions import Question
 from istore.db import clock

@@ -34,11 +34,10 @@ from inferences.web.view_models import facets as counting
 from inferences.web.view_models.activity import count_in_time
 from inferences.web.view_models.browsing import Offer, cards, offer
 from inferences.web.view_models.facets import (
+    choosers,
     key_facet,
     plain_key,
     preset_choices,
-    truth_choices,
-    warning_choices,
 )
 from inferences.web.view_models.matches import detection_test
 from inferences.web.view_models.questions import COLUMNS, Question, Row
@@ -116,8 +115,7 @@ def _whole(
         "rows": [*question.other_rows(known), Row()],
         "keys": [plain_key(question, *place) for place in known],
         "presets": counted.presets if counted else preset_choices(question),
-        "truths": counted.truths if counted else truth_choices(question),
-        "warnings": counted.warnings if counted else warning_choices(question),
+        "choosers": counted.choosers if counted else choosers(question),
     }
     return render(request, "inferences/browse.html", context)
 

@@ -1,22 +1,16 @@
 // Completion of text queries: the terms of the language, and the keys, labels and sources known.
-const TERMS = ["label:", "score>=", "score<", "class:", "prob>=", "meta.", "source:", "action:", "since:", "until:", "near:(", "within:(", "has:", "has:warnings", "no:detections", "is:protected", "truth:given", "truth:missing", "truth:agrees", "truth:differs", "version:", "env:", "conversation:", "hash:", "OR ", "NOT "];
+// The page holds them as JSON, made from the kinds of filters.
 const MOST = 12;
 let list = null;
 let chosen = -1;
 
-const words = (id) => (document.getElementById(id)?.dataset.words ?? "").split("\n").filter(Boolean);
 const quoted = (word) => (/^[\w.-]+$/.test(word) ? word : `"${word.replace(/(["\\])/g, "\\$1")}"`);
 
 function options(typed) {
-  const [known, keys, sources] = ["known-labels", "known-meta", "known-sources"].map(words);
-  const all = [
-    ...TERMS,
-    ...(typed.startsWith("label:") ? known.map((word) => `label:${quoted(word)}`) : []),
-    ...(typed.startsWith("class:") ? known.map((word) => `class:${quoted(word)}`) : []),
-    ...(typed.startsWith("source:") ? sources.map((word) => `source:${quoted(word)}`) : []),
-    ...(typed.startsWith("meta.") || typed.length > 1 ? keys.map((word) => `meta.${quoted(word)}`) : []),
-    ...["detect", "embed", "predict", "predict_proba"].filter(() => typed.startsWith("action:")).map((word) => `action:${word}`),
-  ];
+  const { terms, known } = JSON.parse(document.getElementById("completions").textContent);
+  // Keys are found by a part of their name, other words behind their term alone.
+  const asked = Object.keys(known).filter((term) => typed.startsWith(term) || (term === "meta." && typed.length > 1));
+  const all = [...terms, ...asked.flatMap((term) => known[term].map((word) => term + quoted(word)))];
   const low = typed.toLowerCase();
   return all.filter((one) => one.toLowerCase() !== low && (one.toLowerCase().startsWith(low) || (low.length > 1 && one.toLowerCase().includes(low)))).slice(0, MOST);
 }

@@ -37,11 +37,17 @@ from inferences.search.filters import (
 from inferences.search.filters.existence import TYPES
 from inferences.search.filters.ground_truth import STATES
 from inferences.search.filters.in_dataset import InDataset
-from inferences.search.filters.metadata import LOOKUPS, OPERATORS, READERS, STATED_TYPES
-from inferences.search.filters.tree import DEPTH_MAX, all_of
+from inferences.search.filters.intersection import all_of
+from inferences.search.filters.metadata import (
+    LOOKUPS,
+    OPERATORS,
+    READERS,
+    STATED_TYPES,
+    STRING_KEYS,
+)
+from inferences.search.filters.tree import DEPTH_MAX
 from inferences.search.pagination import CURSOR_MAX_CHARS, SORTS, Pagination
 from inferences.search.query import InferenceQuery
-from inferences.search.text import STRING_KEYS
 from inferences.search.vectors import METRICS, EmbeddingFilter
 from inferences.store.api.fields_field import FieldsField
 from istore.api.fields import (

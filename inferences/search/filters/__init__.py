@@ -10,18 +10,18 @@ from __future__ import annotations
 from inferences.models import InferenceQuerySet, RegisteredModel
 from inferences.search import text
 from inferences.search.filters.classes import ClassFilter
-from inferences.search.filters.detections import DetectionFilter
+from inferences.search.filters.detections import DetectionFilter, NoDetections
 from inferences.search.filters.existence import (
     HasInput,
     HasKey,
     HasWarnings,
     IsNotUnderstood,
     IsProtected,
-    NoDetections,
 )
 from inferences.search.filters.ground_truth import TruthFilter
 from inferences.search.filters.in_dataset import InDataset
-from inferences.search.filters.intersection import Filter, InferenceFilter
+from inferences.search.filters.intersection import InferenceFilter
+from inferences.search.filters.leaf import Filter
 from inferences.search.filters.location import (
     GeoCircle,
     GeoPoint,

@@ -1,8 +1,7 @@
-"""The filter on the class distribution of an answer."""
+"""The filter on the class distribution of an answer: ``class:`` and ``prob``."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,13 +20,15 @@ from inferences.search.access_paths import (
     IndexScan,
     Sql,
 )
-from inferences.search.filters.detections import BOUNDS, SHOWN
+from inferences.search.filters.detections import SHOWN, Bounded, read_bounds
+from inferences.search.filters.kind import Kind, Reading, Term
+from inferences.search.filters.words import number, word
 from inferences.store import metadata_slots
 from inferences.store.metadata_slots import NOTHING
 
 
 @dataclass(frozen=True, slots=True)
-class ClassFilter:
+class ClassFilter(Bounded):
     """The distribution of the answer has the class, with a probability within the bounds.
 
     It applies to models whose answer is one class; for other models nothing matches. Bounds
@@ -44,17 +45,7 @@ class ClassFilter:
     def __post_init__(self) -> None:
         if not self.label:
             raise ValueError("A class has a name.")
-        if not all(math.isfinite(bound) for _, _, bound in self.bounds()):
-            raise ValueError("A bound of a probability is a finite number.")
-        low, high = self.minimum_score, self.maximum_score
-        if low is not None and high is not None and low > high:
-            raise ValueError("minimum_score is above maximum_score.")
-
-    def bounds(self) -> Iterator[tuple[str, str, float]]:
-        """Yield the bounds that are given: name, SQL comparison and value."""
-        for name, sign in BOUNDS.items():
-            if (bound := getattr(self, name)) is not None:
-                yield name, sign, bound
+        self.check_bounds("A bound of a probability is a finite number.")
 
     def plain(self) -> ClassFilter:
         """Return the same filter with bounds as floats."""
@@ -112,3 +103,32 @@ class ClassFilter:
         said = [f"class {self.label}"]
         said += [f"{SHOWN.get(s, s)} {bound:g}" for _, s, bound in self.bounds()]
         return " ".join(said)
+
+    def terms(self) -> Iterator[str]:
+        yield f"class:{word(self.label)}"
+        for _, sign, bound in self.bounds():
+            yield f"prob{sign}{number(bound)}"
+
+
+def _class(reading: Reading) -> None:
+    at = reading.scanner.position
+    label = reading.scanner.value()[0]
+    reading.group.begin(ClassFilter, at).fields["label"] = label
+
+
+def _probability(reading: Reading) -> None:
+    """Bound the class before it."""
+    draft = reading.group.drafts.get(ClassFilter)
+    if draft is None:
+        message = "A probability is that of a class: class:truck prob>=0.2."
+        raise reading.scanner.error(message, reading.at)
+    draft.at = reading.at
+    read_bounds(reading, draft, "probability")
+
+
+KIND = Kind(
+    terms=(
+        Term("class:", _class, known="labels"),
+        Term("prob", _probability, ("prob>=",)),
+    ),
+)

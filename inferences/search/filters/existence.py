@@ -1,7 +1,8 @@
-"""Filters for what an inference has: a key, its input, a protection, warnings, detections."""
+"""Filters for what an inference has, ``has:`` and ``no:``, and what it is, ``is:``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -22,7 +23,17 @@ from inferences.search.access_paths import (
     paths_of_any,
 )
 from inferences.search.filters import recheck
-from inferences.search.filters.metadata import KINDS, is_in_array
+from inferences.search.filters.kind import Kind, Parameter, Reading, Term
+from inferences.search.filters.leaf import Filter, Leaf
+from inferences.search.filters.metadata import (
+    KINDS,
+    META,
+    is_in_array,
+    read_key,
+    read_type,
+    write_key,
+)
+from inferences.search.filters.tree import Not
 from inferences.search.filters.value_tests import (
     IS_THERE,
     ValueTest,
@@ -37,7 +48,7 @@ TYPES = (*PLAIN, "json", "json.string", "json.int", "json.float")
 
 
 @dataclass(frozen=True, slots=True)
-class HasKey:
+class HasKey(Leaf):
     """The inference has the key, with a value of the type or of any type.
 
     For ``json.*`` types the key is a path, as in comparisons. Without a type it is the name
@@ -94,24 +105,12 @@ class HasKey:
     def __str__(self) -> str:
         return f"has {self.key}" + (f" ({self.type})" if self.type else "")
 
-
-@dataclass(frozen=True, slots=True)
-class NoDetections:
-    """The model ran and found nothing; a row whose detections are not known does not match."""
-
-    def condition(self, model: RegisteredModel) -> Q:
-        """Return a test that no index serves: it walks the rows that other filters leave."""
-        return Q(labels=[])
-
-    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
-        return []
-
-    def __str__(self) -> str:
-        return "no detections"
+    def terms(self) -> Iterator[str]:
+        yield f"has:{write_key(self.key)}" + (f":{self.type}" if self.type else "")
 
 
 @dataclass(frozen=True, slots=True)
-class HasInput:
+class HasInput(Leaf):
     """The input is still in blob storage."""
 
     def condition(self, model: RegisteredModel) -> Q:
@@ -119,15 +118,12 @@ class HasInput:
         rows = InferencePayload.objects.beside(OuterRef("registered_model"))
         return Q(Exists(rows.filter(id=OuterRef("id")).exclude(data_storage_key="")))
 
-    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
-        return []
-
     def __str__(self) -> str:
         return "has its input"
 
 
 @dataclass(frozen=True, slots=True)
-class HasWarnings:
+class HasWarnings(Leaf):
     """The store noted that something about the record is wrong.
 
     Examples are a truncated answer, an error inside a stream, and metadata that was set
@@ -148,7 +144,7 @@ class HasWarnings:
 
 
 @dataclass(frozen=True, slots=True)
-class IsNotUnderstood:
+class IsNotUnderstood(Leaf):
     """The answer has none of the forms that are known for the model's task."""
 
     def condition(self, model: RegisteredModel) -> Q:
@@ -165,15 +161,12 @@ class IsNotUnderstood:
 
 
 @dataclass(frozen=True, slots=True)
-class IsProtected:
+class IsProtected(Leaf):
     """The inference is protected from retention."""
 
     def condition(self, model: RegisteredModel) -> Q:
         """Return a test that no index serves: it walks the rows that other filters leave."""
         return Q(is_protected=True)
-
-    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
-        return []
 
     def __str__(self) -> str:
         return "protected"
@@ -184,3 +177,56 @@ def _noted(
 ) -> SideRowQuerySet[InferencePayload]:
     """Return the payloads of a model that have the note."""
     return InferencePayload.objects.beside(model).filter(notes__has_key=note)
+
+
+def _has(reading: Reading) -> Filter:
+    scanner = reading.scanner
+    scanner.skip_blanks()
+    is_named = scanner.text.startswith('"', scanner.position)
+    is_named = is_named or bool(scanner.take(META))
+    key, type_ = read_key(scanner), read_type(scanner)
+    word = None if is_named or type_ else reading.words.get(key)
+    return word or HasKey(key, type_)
+
+
+def _no(reading: Reading) -> Filter:
+    known = ", ".join(f"no:{word}" for word in reading.words)
+    return reading.word(f"It is one of {known}.")
+
+
+def _is(reading: Reading) -> Filter:
+    known = " or ".join(f"is:{word}" for word in reading.words)
+    return reading.word(f"It is {known}.")
+
+
+KIND = Kind(
+    terms=(Term("has:", _has), Term("no:", _no), Term("is:", _is)),
+    words={
+        "has:input": HasInput(),
+        "no:input": Not(HasInput()),
+        "has:warnings": HasWarnings(),
+        "no:warnings": Not(HasWarnings()),
+        "is:protected": IsProtected(),
+        "is:not-understood": IsNotUnderstood(),
+    },
+    parameters=(
+        Parameter(
+            "warnings",
+            "Warnings",
+            "warnings",
+            # Programs send true and false; the pages send yes and no.
+            choices={
+                "yes": HasWarnings(),
+                "no": Not(HasWarnings()),
+                "true": HasWarnings(),
+                "false": Not(HasWarnings()),
+                "not-understood": IsNotUnderstood(),
+            },
+            titles={
+                "yes": "with warnings",
+                "not-understood": "not understood",
+                "no": "without warnings",
+            },
+        ),
+    ),
+)

@@ -9,12 +9,14 @@ from django.db.models import Exists, OuterRef, Q
 from inferences.models import RegisteredModel
 from inferences.models.ground_truth import GroundTruth, GroundTruthQuerySet
 from inferences.search.access_paths import AccessPath, path_by_side_rows
+from inferences.search.filters.kind import Kind, Parameter, Term
+from inferences.search.filters.leaf import Leaf
 
 STATES = ("given", "missing", "agrees", "differs")
 
 
 @dataclass(frozen=True, slots=True)
-class TruthFilter:
+class TruthFilter(Leaf):
     """Whether an inference has ground truth, and whether its answer agrees with it.
 
     An answer that cannot be compared with its ground truth neither agrees nor differs.
@@ -48,3 +50,29 @@ class TruthFilter:
     def __str__(self) -> str:
         said = {"given": "is given", "missing": "is missing"}
         return f"ground truth {said.get(self.state, self.state)}"
+
+
+CHOICES = {state: TruthFilter(state) for state in STATES}
+KIND = Kind(
+    terms=(
+        Term(
+            "truth:",
+            lambda reading: reading.word(f"It is one of {', '.join(STATES)}."),
+        ),
+    ),
+    words={f"truth:{state}": each for state, each in CHOICES.items()},
+    parameters=(
+        Parameter(
+            "truth",
+            "Ground truth",
+            "ground truth",
+            choices=CHOICES,
+            titles={
+                "given": "given",
+                "missing": "missing",
+                "agrees": "agrees with the answer",
+                "differs": "differs from the answer",
+            },
+        ),
+    ),
+)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Q, QuerySet
 
 from inferences.models import RegisteredModel
-from inferences.search.access_paths import AccessPath
+from inferences.search.filters.kind import Kind, Term
+from inferences.search.filters.leaf import Leaf
+from inferences.search.filters.tree import Not
+from inferences.search.filters.words import word
 from inferences.store.metadata_slots import NOTHING
 from istore.hooks import Hook
 
@@ -20,7 +23,7 @@ lookups: Hook[RowsIn] = Hook()
 
 
 @dataclass(frozen=True, slots=True)
-class InDataset:
+class InDataset(Leaf):
     """The inference is in the working version of the dataset; without a name, of any dataset."""
 
     name: str | None = None
@@ -34,8 +37,14 @@ class InDataset:
         rows_in = lookups.single
         return Q(id__in=rows_in(model, self.name)) if rows_in else NOTHING
 
-    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
-        return []
-
     def __str__(self) -> str:
         return f"in dataset {self.name}" if self.name else "in a dataset"
+
+    def terms(self) -> Iterator[str]:
+        yield f"dataset:{word(self.name or '')}"
+
+
+KIND = Kind(
+    terms=(Term("dataset:", lambda reading: InDataset(reading.scanner.value()[0])),),
+    words={"has:dataset": InDataset(), "no:dataset": Not(InDataset())},
+)

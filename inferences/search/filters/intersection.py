@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_
-from typing import Protocol
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Q
@@ -20,21 +21,18 @@ from inferences.search.access_paths import (
     paths_of_all,
 )
 from inferences.search.filters.detections import DetectionFilter
+from inferences.search.filters.kind import Kind, Parameter, Reading, Term
+from inferences.search.filters.leaf import Filter, Leaf
 from inferences.search.filters.location import LocationFilter
 from inferences.search.filters.metadata import MetadataFilter
 from inferences.search.filters.time_window import TimeWindow
+from inferences.search.filters.tree import And, normal
+from inferences.search.filters.words import word
 from inferences.store import metadata_slots
 from inferences.store.metadata_slots import NOTHING
 
-
-class Filter(Protocol):
-    """Anything that can be asked: one condition, an intersection, or a tree of them."""
-
-    def condition(self, model: RegisteredModel) -> Q:
-        """Return the test that a row of the model passes if it matches."""
-
-    def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
-        """Return the indexes that lead to all matching rows, each alone; none if all are walked."""
+ACTIONS = dict(zip(InferenceAction.labels, InferenceAction, strict=True))
+SHA256 = re.compile("[0-9a-fA-F]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class _ColumnFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class InferenceFilter:
+class InferenceFilter(Leaf):
     """The intersection of the filters that are set; with none set, everything matches."""
 
     inference_action: InferenceAction | None = None
@@ -97,16 +95,12 @@ class InferenceFilter:
                 yield one
 
     def _size(self) -> int:
-        return len(self.metadata) + sum(one is not None for one in self._others())
-
-    def _others(self) -> Iterator[object]:
-        yield from (self.inference_action, self.data_hash, self.data_source)
-        yield from (self.time_window, self.detections)
-        if self.location:
-            yield from (self.location.circle, self.location.rectangle)
+        of_columns = (self.inference_action, self.data_hash, self.data_source)
+        given = (*of_columns, self.time_window, self.detections)
+        shapes = list(self.location.leaves()) if self.location else []
+        return sum(one is not None for one in (*given, *self.metadata, *shapes))
 
     def leaves(self) -> Iterator[Filter]:
-        """Yield its conditions one by one, each as a filter of its own."""
         for name in ("inference_action", "data_hash", "data_source"):
             if (value := getattr(self, name)) is not None:
                 yield InferenceFilter(**{name: value})
@@ -114,9 +108,74 @@ class InferenceFilter:
             yield self.time_window
         yield from self.metadata
         if self.location is not None:
-            yield from self.location.shapes()
+            yield from self.location.leaves()
         if self.detections is not None:
             yield self.detections
 
     def __bool__(self) -> bool:
         return self._size() > 0
+
+    def terms(self) -> Iterator[str]:
+        if self.data_source is not None:
+            yield f"source:{word(self.data_source)}"
+        elif self.data_hash is not None:
+            yield f"hash:{bytes(self.data_hash).hex()}"
+
+    def parameters(self) -> dict[str, list[str]]:
+        if self.data_source is not None:
+            return {"source": [self.data_source]}
+        if self.data_hash is not None:
+            return {"hash": [bytes(self.data_hash).hex()]}
+        return {}
+
+
+def all_of(filters: list[Filter]) -> Filter:
+    """Return the filter that all of these make together, without parts that match everything."""
+    given = [each for each in filters if normal(each) != And(())]
+    if len(given) == 1:
+        return given[0]
+    return And(tuple(given)) if given else InferenceFilter()
+
+
+def _source(reading: Reading) -> Filter:
+    return InferenceFilter(data_source=reading.scanner.value()[0])
+
+
+def _hash(reading: Reading) -> Filter:
+    digest = reading.scanner.value()[0]
+    if not SHA256.fullmatch(digest):
+        raise ValueError("A SHA-256 has 64 hexadecimal digits.")
+    return InferenceFilter(data_hash=bytes.fromhex(digest))
+
+
+def _action(reading: Reading) -> Filter:
+    return reading.word(f"The actions are {', '.join(ACTIONS)}.")
+
+
+def _build(given: Mapping[str, Any]) -> dict[str, Any]:
+    if given["hash"] and not SHA256.fullmatch(given["hash"]):
+        raise ValueError("hash: a SHA-256 has 64 hexadecimal digits.")
+    return {
+        "inference_action": ACTIONS.get(given["action"]),
+        "data_hash": bytes.fromhex(given["hash"]) if given["hash"] else None,
+        "data_source": given["source"] or None,
+    }
+
+
+CHOICES = {
+    name: InferenceFilter(inference_action=each) for name, each in ACTIONS.items()
+}
+KIND = Kind(
+    terms=(
+        Term("source:", _source, known="sources"),
+        Term("action:", _action),
+        Term("hash:", _hash),
+    ),
+    words={f"action:{name}": each for name, each in CHOICES.items()},
+    parameters=(
+        Parameter("action", "Action", "action", choices=CHOICES),
+        Parameter("hash", "Hash of the input", "hash", max_length=64),
+        Parameter("source", "Data source", "source"),
+    ),
+    build=_build,
+)

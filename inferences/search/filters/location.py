@@ -1,18 +1,22 @@
-"""Filters on the place of an inference: circles and rectangles on the globe."""
+"""Filters on the place of an inference: ``near:`` a point and ``within:`` a rectangle."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import reduce
 from operator import or_
+from typing import Any
 
 from django.db.models import BooleanField, Q
 from django.db.models.expressions import RawSQL
 
 from inferences.models import RegisteredModel
+from inferences.models.metadata_values import REAL, read_float
 from inferences.search.access_paths import (
     TABLE,
     AccessPath,
@@ -21,9 +25,17 @@ from inferences.search.access_paths import (
     path_by_column,
     paths_of_all,
 )
+from inferences.search.filters.kind import Kind, Parameter, Reading, Term
+from inferences.search.filters.leaf import Leaf
+from inferences.search.filters.scanning import Scanner
+from inferences.search.filters.words import number
 from inferences.store import geo_cells
 
 EARTH_RADIUS = 6_371_008.8  # metres, the mean radius of the contract's sphere
+
+METRES = {"": 1, "m": 1, "km": 1000}
+RADIUS = re.compile(rf"(?P<number>{REAL.pattern})\s*(?P<unit>m|km)?")
+BRACKETED = re.compile(r"\s*\(([^()]*)\)")
 
 # PostgreSQL raises an underflow error when a result rounds to zero, so the squares of
 # angles are kept above it.
@@ -147,13 +159,13 @@ class GeoRectangle:
         ]
 
     def __str__(self) -> str:
-        corners = (
-            self.p1.latitude,
-            self.p1.longitude,
-            self.p2.latitude,
-            self.p2.longitude,
-        )
-        return "between {:g}, {:g} and {:g}, {:g}".format(*corners)
+        return "between {:g}, {:g} and {:g}, {:g}".format(*self.corners)
+
+    @property
+    def corners(self) -> tuple[float, float, float, float]:
+        """Return the latitude and longitude of both corners."""
+        p1, p2 = self.p1, self.p2
+        return p1.latitude, p1.longitude, p2.latitude, p2.longitude
 
 
 def _apart(degrees: str) -> str:
@@ -197,7 +209,7 @@ def _spans(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class LocationFilter:
+class LocationFilter(Leaf):
     """A circle, a rectangle, or the intersection of both."""
 
     circle: GeoCircle | None = None
@@ -214,7 +226,7 @@ class LocationFilter:
         shapes = (self.circle, self.rectangle)
         return paths_of_all(shape.access_paths(model) for shape in shapes if shape)
 
-    def shapes(self) -> Iterator[LocationFilter]:
+    def leaves(self) -> Iterator[LocationFilter]:
         """Yield the circle and the rectangle as filters of their own."""
         if self.circle:
             yield LocationFilter(self.circle)
@@ -223,3 +235,99 @@ class LocationFilter:
 
     def __str__(self) -> str:
         return " and ".join(str(s) for s in (self.circle, self.rectangle) if s)
+
+    def terms(self) -> Iterator[str]:
+        return (f"{name}:({text})" for name, text in self._written())
+
+    def parameters(self) -> dict[str, list[str]]:
+        return {name: [text] for name, text in self._written()}
+
+    def _written(self) -> Iterator[tuple[str, str]]:
+        if self.circle:
+            yield "near", write_circle(self.circle)
+        if self.rectangle:
+            yield "within", ",".join(map(number, self.rectangle.corners))
+
+
+def circle_in(text: str) -> GeoCircle:
+    """Parse ``latitude,longitude,radius``: degrees, and metres or a number with ``m`` or ``km``.
+
+    Raises ValueError.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 3:
+        raise ValueError("It is latitude, longitude, radius, such as 51.95,4.14,5km.")
+    center = GeoPoint(read_float(parts[0]), read_float(parts[1]))
+    found = RADIUS.fullmatch(parts[2])
+    if not found:
+        raise ValueError(f"{parts[2]!r} is not a distance such as 500m or 5km.")
+    try:
+        metres = float(Decimal(found["number"]) * METRES[found["unit"] or ""])
+    except (InvalidOperation, OverflowError):
+        raise ValueError(f"{parts[2]!r} is out of range.") from None
+    return GeoCircle(center, metres)
+
+
+def write_circle(circle: GeoCircle) -> str:
+    """Return the text that ``circle_in`` reads as the circle."""
+    center, radius = circle.center, circle.radius
+    in_km = radius >= 1000 and radius % 1000 == 0 and radius < 1e12
+    away = f"{round(radius / 1000)}km" if in_km else f"{number(radius)}m"
+    return f"{number(center.latitude)},{number(center.longitude)},{away}"
+
+
+def _rectangle_in(text: str, wrong: str) -> GeoRectangle:
+    """Parse the latitude and longitude of two opposite corners. Raises ValueError."""
+    degrees = [read_float(part) for part in text.split(",")]
+    if len(degrees) != 4:
+        raise ValueError(wrong)
+    return GeoRectangle(GeoPoint(*degrees[:2]), GeoPoint(*degrees[2:]))
+
+
+def _rectangle_of_url(text: str) -> GeoRectangle:
+    wrong = "Two corners, as 51.9,4.1,52.0,4.2."
+    try:
+        return _rectangle_in(text, wrong)
+    except ValueError as error:
+        is_place = "latitude" in str(error) or "longitude" in str(error)
+        raise ValueError(str(error) if is_place else wrong) from None
+
+
+def _bracketed(scanner: Scanner) -> str:
+    found = scanner.take(BRACKETED)
+    if not found:
+        raise scanner.error("Numbers in parentheses are missing here.")
+    return found[1]
+
+
+def _near(reading: Reading) -> LocationFilter:
+    return LocationFilter(circle_in(_bracketed(reading.scanner)))
+
+
+def _within(reading: Reading) -> LocationFilter:
+    wrong = "Two corners, such as within:(51.9,4.1,52.0,4.2)."
+    return LocationFilter(None, _rectangle_in(_bracketed(reading.scanner), wrong))
+
+
+def _build(given: Mapping[str, Any]) -> dict[str, Any]:
+    shapes = given["near"], given["within"]
+    return {"location": LocationFilter(*shapes)} if any(shapes) else {}
+
+
+KIND = Kind(
+    terms=(
+        Term("near:", _near, ("near:(",)),
+        Term("within:", _within, ("within:(",)),
+    ),
+    parameters=(
+        Parameter("near", "Near", "near", circle_in, placeholder="51.95,4.14,5km"),
+        Parameter(
+            "within",
+            "Within",
+            "within",
+            _rectangle_of_url,
+            placeholder="51.9,4.1,52.0,4.2",
+        ),
+    ),
+    build=_build,
+)

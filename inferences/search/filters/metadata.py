@@ -1,9 +1,9 @@
-"""Comparisons with the values of metadata keys."""
+"""Comparisons with the values of metadata keys: ``meta.``, and terms of single keys."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from django.db.models.lookups import GreaterThanOrEqual, LessThan
 
 from inferences.models import MetadataKind, RegisteredModel
 from inferences.models.metadata_values import (
+    REAL,
     SLOT_BEGINNING,
     in_slot,
     read_float,
@@ -21,6 +22,8 @@ from inferences.models.metadata_values import (
 )
 from inferences.search.access_paths import AccessPath
 from inferences.search.filters import recheck
+from inferences.search.filters.kind import Kind, Parameter, Reading, Term
+from inferences.search.filters.leaf import Filter, Leaf
 from inferences.search.filters.numbers import (
     EVERY,
     Side,
@@ -28,6 +31,7 @@ from inferences.search.filters.numbers import (
     of_whole_numbers,
 )
 from inferences.search.filters.operands import read_list, write_list
+from inferences.search.filters.scanning import SIGN, Scanner
 from inferences.search.filters.value_tests import (
     IS_THERE,
     Comparisons,
@@ -35,6 +39,7 @@ from inferences.search.filters.value_tests import (
     access_paths_of,
     condition_of,
 )
+from inferences.search.filters.words import quote, word
 from inferences.store.metadata_slots import SlotRef, place_of
 
 READERS = {
@@ -88,8 +93,30 @@ CUT_BYTES = SLOT_BEGINNING - 3 + 64  # bytes of the shortest slot of a text that
 MAY_TIE = SLOT_BEGINNING - 8
 
 
+# The string keys that have a term of their own.
+TERMS_OF_KEYS = {
+    "version": "model_version",
+    "env": "environment",
+    "conversation": "conversation_id",
+}
+STRING_KEYS = tuple(TERMS_OF_KEYS.values())
+META = re.compile(r"meta\.")
+KEY = re.compile(r'[^\s:"()\[\]=!<>,]+')
+BARE_KEY = re.compile(r"[\w.-]+")
+TYPE = re.compile(r":((?:json\.)?[a-z]+)")
+OPERATOR_WORDS = re.compile(r"\s+(not\s+in|in|contains|startswith)(?![^\s\"\[])")
+IN_TEXT = {"starts with": "startswith"}  # operators that a text query calls otherwise
+# Every part before the value has a bounded length. Otherwise the match of a long run of
+# blanks would take quadratic time.
+COMPARISON = re.compile(
+    r"(?P<key>.{1,1100}?)(?::(?P<type>(?:json\.)?[a-z]{1,20}))?\s{0,20}"
+    r"(?P<operator>!=|>=|<=|=|>|<| in )\s*(?P<value>.*)",
+    re.DOTALL,
+)
+
+
 @dataclass(frozen=True, slots=True)
-class MetadataFilter:
+class MetadataFilter(Leaf):
     """One comparison with a metadata key, such as ``frame_number > 987``.
 
     ``!=`` matches inferences that have the key with another value; those without the key do
@@ -287,6 +314,30 @@ class MetadataFilter:
     def __str__(self) -> str:
         return f"{self.key} {self.operator} {self.value}"
 
+    def terms(self) -> Iterator[str]:
+        if self.key in STRING_KEYS and (self.type, self.operator) == ("string", "="):
+            term = {key: term for term, key in TERMS_OF_KEYS.items()}[self.key]
+            yield f"{term}:{word(self.value)}"
+            return
+        operand, is_list = self.operand(), self.operator in OF_LISTS
+        values = self.literals
+        if self.type != "number":
+            write = quote if self.is_text else str
+            values = [write(value) for value in (operand if is_list else [operand])]
+        value = f"[{', '.join(values)}]" if is_list else values[0]
+        # The parser infers these: a bare number is of any type, a quoted text a string.
+        type_ = "" if self.type in ("number", "string") else f":{self.type}"
+        sign = IN_TEXT.get(self.operator, self.operator)
+        sign = f" {sign} " if sign[0].isalpha() else sign
+        yield f"meta.{write_key(self.key)}{type_}{sign}{value}"
+
+    def parameters(self) -> dict[str, list[str]]:
+        if self.operator not in LOOKUPS:
+            return {}
+        sign = " in " if self.operator == "in" else self.operator
+        stated = "" if self.type == "number" else f":{self.type}"
+        return {"metadata": [f"{self.key}{stated}{sign}{self.value}"]}
+
 
 def _plain_number(text: str) -> str:
     text = text.strip()
@@ -319,3 +370,111 @@ def _escape(text: str) -> str:
 def _beyond_doubles(operand: Any) -> bool:
     numbers = operand if isinstance(operand, list) else [operand]
     return any(abs(number) >= recheck.EXACT_WHOLE for number in numbers)
+
+
+def read_key(scanner: Scanner) -> str:
+    """Read a key, bare or in quotation marks. Raises ``TextQueryError``."""
+    if scanner.text.startswith('"', scanner.position):
+        return scanner.value()[0]
+    found = scanner.take(KEY)
+    if not found:
+        raise scanner.error("A key is missing here.")
+    return found[0]
+
+
+def read_type(scanner: Scanner) -> str | None:
+    """Read the type behind a key, if one is stated."""
+    found = scanner.take(TYPE)
+    return found[1] if found else None
+
+
+def write_key(key: str) -> str:
+    """Return the key bare, or quoted where it would read as something else."""
+    bare = BARE_KEY.fullmatch(key) and not key.startswith("meta.")
+    return key if bare else quote(key)
+
+
+def _comparison(reading: Reading) -> Filter:
+    scanner = reading.scanner
+    key, type_at = read_key(scanner), scanner.position
+    type_ = read_type(scanner)
+    if type_ is not None and type_ not in READERS:
+        types = ", ".join(STATED_TYPES)
+        raise scanner.error(f"The types are {types}.", type_at + 1)
+    found = scanner.take(SIGN) or scanner.take(OPERATOR_WORDS)
+    if not found:
+        raise scanner.error("A comparison is missing here, such as =, < or in.")
+    operator = " ".join(found[1].split())
+    scanner.skip_blanks()
+    value_at = scanner.position
+    values = scanner.values() if operator in OF_LISTS else [scanner.value()]
+    operand = values[0][0]
+    if operator in OF_LISTS:
+        operand = write_list([value for value, _ in values]) or ""
+        if operand == "[]":  # one empty text, which a list cannot hold
+            operator, operand = {"in": "=", "not in": "!="}[operator], ""
+    operator = {word: name for name, word in IN_TEXT.items()}.get(operator, operator)
+    type_ = type_ or ("string" if operator in OF_TEXT else _inferred(values))
+    try:
+        return MetadataFilter(key, type_, operator, operand).plain()
+    except ValueError as error:
+        raise scanner.error(str(error), value_at) from None
+
+
+def _inferred(values: list[tuple[str, bool]]) -> str:
+    """Return "number" if all values are unquoted numbers, else "string"."""
+    are_numbers = all(not quoted and REAL.fullmatch(text) for text, quoted in values)
+    return "number" if are_numbers else "string"
+
+
+def _of_key(term: str, key: str) -> Term:
+    def read(reading: Reading) -> Filter:
+        return MetadataFilter(key, "string", "=", reading.scanner.value()[0])
+
+    return Term(f"{term}:", read)
+
+
+def comparison_of_url(text: str) -> tuple[str, str, str, str] | None:
+    """Return key, type, operator and value of a comparison in a URL, such as ``frame:int>10``.
+
+    Without a type, a value that parses as a number is a number of any type; everything else
+    is a string. None is for a text of another form.
+    """
+    found = COMPARISON.fullmatch(text)
+    if not found:
+        return None
+    key, type_ = found["key"].strip(), found["type"]
+    if type_ and type_ not in READERS:
+        key, type_ = f"{key}:{type_}", None  # a colon of the key's own
+    operator, value = found["operator"].strip(), found["value"]
+    return key, type_ or inferred_type(operator, value), operator, value
+
+
+def inferred_type(operator: str, value: str) -> str:
+    """Return the type of a comparison in a URL that states none: "number" or "string"."""
+    try:
+        values = read_list(value) if operator == "in" else [value]
+    except ValueError:
+        return "string"
+    are_numbers = all(REAL.fullmatch(each.strip()) for each in values)
+    return "number" if are_numbers else "string"
+
+
+def _of_url(text: str) -> MetadataFilter:
+    parts = comparison_of_url(text)
+    if parts is None:
+        raise ValueError(f"{text!r} is not like camera=north or frame:int>10.")
+    try:
+        return MetadataFilter(*parts)
+    except ValueError as error:
+        raise ValueError(f"{text}: {error}") from None
+
+
+KIND = Kind(
+    terms=(
+        Term("meta.", _comparison, known="keys"),
+        *(_of_key(term, key) for term, key in TERMS_OF_KEYS.items()),
+    ),
+    parameters=(Parameter("metadata", "Metadata", read=_of_url, is_repeatable=True),),
+    build=lambda given: {"metadata": tuple(given["metadata"])},
+)

@@ -1,6 +1,6 @@
 """AND, OR and NOT over filters, and the normal form that equal trees share.
 
-A leaf is any value with a ``condition``; an ``InferenceFilter`` is an intersection of leaves.
+A leaf is any other value with a ``condition``; an ``InferenceFilter`` is an intersection of leaves.
 The size of a tree is checked whenever a node is made.
 """
 
@@ -16,11 +16,7 @@ from django.db.models import BooleanField, Case, Q, Value, When
 
 from inferences.models import RegisteredModel
 from inferences.search.access_paths import AccessPath, paths_of_all, paths_of_any
-from inferences.search.filters.classes import ClassFilter
-from inferences.search.filters.detections import DetectionFilter
-from inferences.search.filters.intersection import Filter, InferenceFilter
-from inferences.search.filters.location import LocationFilter
-from inferences.search.filters.metadata import MetadataFilter
+from inferences.search.filters.leaf import Filter, Leaf
 from inferences.store.metadata_slots import NOTHING
 
 DEPTH_MAX = 20
@@ -131,9 +127,7 @@ def depth(filters: Filter) -> int:
 
 def leaves_of(filters: Filter) -> list[Filter]:
     """Return the leaves that an intersection consists of; a leaf is its own."""
-    if isinstance(filters, InferenceFilter):
-        return list(filters.leaves())
-    return list(filters.shapes()) if isinstance(filters, LocationFilter) else [filters]
+    return list(filters.leaves()) if isinstance(filters, Leaf) else [filters]
 
 
 def conjuncts(filters: Filter) -> Iterator[Filter]:
@@ -166,14 +160,6 @@ def map_leaves(filters: Filter, change: Callable[[Filter], Filter]) -> Filter:
     return change(filters)
 
 
-def all_of(filters: list[Filter]) -> Filter:
-    """Return the filter that all of these make together, without parts that match everything."""
-    given = [each for each in filters if normal(each) != And(())]
-    if len(given) == 1:
-        return given[0]
-    return And(tuple(given)) if given else InferenceFilter()
-
-
 def normal(filters: Filter) -> Filter:
     """Return the same filter in normal form, the form that parsing its text gives.
 
@@ -181,12 +167,11 @@ def normal(filters: Filter) -> Filter:
     double NOT is removed, and values are written in one way.
     """
     match filters:
-        case InferenceFilter() | LocationFilter() if leaves_of(filters) != [filters]:
-            return _flat(And, [normal(leaf) for leaf in leaves_of(filters)])
-        case MetadataFilter():
-            return filters.plain()
-        case DetectionFilter() | ClassFilter():
-            return filters.plain()
+        case Leaf():
+            leaves = leaves_of(filters)
+            if leaves == [filters]:
+                return filters.plain()
+            return _flat(And, [normal(leaf) for leaf in leaves])
         case And(parts):
             return _flat(And, [normal(part) for part in parts])
         case Or(parts):

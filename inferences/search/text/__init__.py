@@ -17,17 +17,15 @@ detection, and ``since`` and ``until`` about the same window. A group in parenth
 
 from __future__ import annotations
 
+from inferences.search.filters.moments import moment_in
+from inferences.search.filters.scanning import TextQueryError
 from inferences.search.text.fixing import fix
 from inferences.search.text.reading import QUERY_MAX_CHARS, parse
-from inferences.search.text.scanning import TextQueryError
-from inferences.search.text.words import STRING_KEYS, circle_in, moment_in
 from inferences.search.text.writing import write
 
 __all__ = [
     "QUERY_MAX_CHARS",
-    "STRING_KEYS",
     "TextQueryError",
-    "circle_in",
     "fix",
     "moment_in",
     "parse",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from inferences.search.filters.intersection import Filter
+from inferences.search.filters.leaf import Filter
+from inferences.search.filters.moments import RelativeMoment
 from inferences.search.filters.time_window import TimeWindow
 from inferences.search.filters.tree import map_leaves
 from inferences.search.text.reading import parse
-from inferences.search.text.words import RelativeMoment
 from inferences.search.text.writing import write
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from inferences.models import (
     Inference,
@@ -13,6 +14,7 @@ from inferences.models import (
     RegisteredModel,
     SourceName,
 )
+from inferences.search.filters.all_kinds import TERMS, WORDS
 from inferences.store.notes import warnings_of
 from inferences.web.view_models.answers import ACTION_ICONS, Answer, answer_of
 from inferences.web.view_models.colours import colours_of
@@ -96,6 +98,24 @@ class Offer:
                 for key in self.keys
             )
         )
+
+    @property
+    def completions(self) -> dict[str, Any]:
+        """The terms of text queries, and what of the model completes them (``query.js``)."""
+        known = {
+            "keys": [each.key for each in self.keys],
+            "labels": [name for name, _ in self.labels],
+            "sources": self.sources,
+        }
+        terms = [
+            text for each in TERMS.values() for text in each.offers or [each.begins]
+        ]
+        return {
+            "terms": [*terms, *WORDS, "OR ", "NOT "],
+            "known": {
+                each.begins: known[each.known] for each in TERMS.values() if each.known
+            },
+        }
 
     @property
     def labels_are_few(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from django.db import OperationalError
@@ -17,13 +17,13 @@ from django.db import OperationalError
 from inferences.models import InferenceAction, LabelName, RegisteredModel, SourceName
 from inferences.models.row_ids import first_id_at
 from inferences.search.filters import Filter
-from inferences.search.filters.ground_truth import TruthFilter
+from inferences.search.filters.all_kinds import PARAMETERS
+from inferences.search.filters.kind import Parameter
 from inferences.search.filters.metadata import KINDS
-from inferences.search.url_parameters import WITH_WARNINGS
 from inferences.store.metadata_slots import place_of
 from inferences.web.view_models.colours import colours_of
 from inferences.web.view_models.histograms import Histogram, histogram
-from inferences.web.view_models.questions import TEXTS, TRUTHS, WARNINGS, Question
+from inferences.web.view_models.questions import TEXTS, Question
 from inferences.web.view_models.sampling import Sample, count_among, sample, values_at
 from inferences.web.view_models.volume import volume
 from istore.db.statement_timeout import statement_timeout
@@ -34,7 +34,7 @@ VALUE_BINS = 24
 CHOICES_MAX = 40
 VALUES_MAX = 12
 POINTS_MAX = 1_500
-TRUTH_SECONDS = 0.5
+CHOICE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,20 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Chooser:
+    """The choices of a parameter whose titles its kind of filter declares."""
+
+    parameter: Parameter
+    given: str  # the value of the parameter
+    choices: list[Choice]
+
+    @property
+    def name(self) -> str:
+        """What begins the ids of its controls."""
+        return self.parameter.name.removesuffix("s")
+
+
+@dataclass(frozen=True, slots=True)
 class Facets:
     """All facets of the filter panel."""
 
@@ -64,8 +78,7 @@ class Facets:
     sources: list[Choice] = field(default_factory=list)
     actions: list[Choice] = field(default_factory=list)
     presets: list[Choice] = field(default_factory=list)
-    truths: list[Choice] = field(default_factory=list)
-    warnings: list[Choice] = field(default_factory=list)
+    choosers: list[Chooser] = field(default_factory=list)
     scores: Histogram | None = None
     volume: Histogram | None = None
     points: str = ""
@@ -101,8 +114,10 @@ def facets(model: RegisteredModel, question: Question) -> Facets:
         sources=_sources(model, question, newest("source")),
         actions=_actions(question, newest("action")),
         presets=_presets(question, newest("since", "until")),
-        truths=_truths(model, question, newest("truth")),
-        warnings=_warnings(model, question, newest("warnings")),
+        choosers=[
+            _counted(model, each, newest(each.parameter.name))
+            for each in choosers(question)
+        ],
         scores=_scores(model, question, scored),
         volume=volume(model, question, whole),
         points=";".join(f"{x:.5g},{y:.5g}" for x, y in points[:POINTS_MAX]),
@@ -191,51 +206,37 @@ def _presets(question: Question, drawn: Sample) -> list[Choice]:
     return found
 
 
-def truth_choices(question: Question) -> list[Choice]:
-    """Return the states of ground truth, without counts."""
-    given = question.query.get("truth")
+def choosers(question: Question) -> list[Chooser]:
+    """Return what the panel offers of states such as those of ground truth, without counts."""
     return [
-        Choice(title, None, name == given, value=name) for name, title in TRUTHS.items()
+        _chooser(each, question.query.get(each.name, ""))
+        for each in PARAMETERS.values()
+        if each.titles
     ]
 
 
-def _truths(model: RegisteredModel, question: Question, drawn: Sample) -> list[Choice]:
-    """Return the states of ground truth with counts, or without if counting takes too long."""
-    states = {name: TruthFilter(name) for name in TRUTHS}
-    return _count(model, truth_choices(question), states, drawn)
-
-
-def warning_choices(question: Question) -> list[Choice]:
-    """Return the choices with and without warnings, without counts."""
-    chosen = WITH_WARNINGS.get(question.query.get("warnings", ""))
-    return [
-        Choice(title, None, WITH_WARNINGS[name] == chosen, value=name)
-        for name, title in WARNINGS.items()
+def _chooser(parameter: Parameter, given: str) -> Chooser:
+    # Another name may mean the same: true is yes.
+    chosen = parameter.choices.get(given)
+    choices = [
+        Choice(title, None, parameter.choices[name] == chosen, value=name)
+        for name, title in parameter.titles.items()
     ]
+    return Chooser(parameter, given, choices)
 
 
-def _warnings(
-    model: RegisteredModel, question: Question, drawn: Sample
-) -> list[Choice]:
-    return _count(model, warning_choices(question), WITH_WARNINGS, drawn)
-
-
-def _count(
-    model: RegisteredModel,
-    choices: list[Choice],
-    filters: Mapping[str, Filter],
-    drawn: Sample,
-) -> list[Choice]:
+def _counted(model: RegisteredModel, chooser: Chooser, drawn: Sample) -> Chooser:
     """Return the choices with counts, or without if counting takes too long."""
     found = []
-    for choice in choices:
+    for choice in chooser.choices:
         try:
-            with statement_timeout(TRUTH_SECONDS):
-                count = count_among(model, filters[choice.value], drawn)
+            with statement_timeout(CHOICE_SECONDS):
+                filters = chooser.parameter.choices[choice.value]
+                count = count_among(model, filters, drawn)
         except OperationalError:
             count = None
         found.append(replace(choice, count=count))
-    return found
+    return replace(chooser, choices=found)
 
 
 def _scores(

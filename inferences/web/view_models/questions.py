@@ -23,16 +23,21 @@ from inferences.models import Inference
 from inferences.models.metadata_values import UNSTORABLE
 from inferences.search import text
 from inferences.search.filters import Filter, MetadataFilter
-from inferences.search.filters.metadata import LOOKUPS, READERS
+from inferences.search.filters.all_kinds import PARAMETERS
+from inferences.search.filters.kind import Parameter
+from inferences.search.filters.metadata import (
+    LOOKUPS,
+    READERS,
+    comparison_of_url,
+    inferred_type,
+)
+from inferences.search.filters.moments import RELATIVE, UNITS, RelativeMoment
 from inferences.search.filters.operands import read_list, write_list
+from inferences.search.filters.time_window import moment_of_url
 from inferences.search.pagination import Pagination, Sort
-from inferences.search.text.words import RELATIVE, UNITS, RelativeMoment
 from inferences.search.url_parameters import (
-    COMPARISON,
     VALUES_MAX,
     InferenceFilterSet,
-    MomentField,
-    inferred_type,
     parameters,
 )
 from inferences.search.vectors import EmbeddingFilter
@@ -75,30 +80,9 @@ PRESETS = {
     "7d": "7 days",
     "30d": "30 days",
 }
-SINGLE = {
-    "q": "query",
-    "since": "since",
-    "until": "until",
-    "action": "action",
-    "source": "source",
-    "hash": "hash",
-    "min_score": "score ≥",
-    "max_score": "score ≤",
-    "near": "near",
-    "within": "within",
-    "truth": "ground truth",
-    "warnings": "warnings",
-}
-TRUTHS = {
-    "given": "given",
-    "missing": "missing",
-    "agrees": "agrees with the answer",
-    "differs": "differs from the answer",
-}
-WARNINGS = {
-    "yes": "with warnings",
-    "not-understood": "not understood",
-    "no": "without warnings",
+# What stands before the value of a parameter in its chip.
+SINGLE = {"q": "query"} | {
+    each.name: each.chip for each in PARAMETERS.values() if not each.is_repeatable
 }
 WINDOW = ("since", "until")
 FILTERS = tuple(InferenceFilterSet.base_filters)
@@ -116,14 +100,10 @@ class Row:
 
     @classmethod
     def read(cls, text: str) -> Row:
-        found = COMPARISON.fullmatch(text)
-        if not found:
+        parts = comparison_of_url(text)
+        if not parts:
             return cls(value=text, error="Not like camera=north or frame:int>10.")
-        key, type_ = found["key"].strip(), found["type"]
-        if type_ and type_ not in READERS:
-            key, type_ = f"{key}:{type_}", None
-        operator, value = found["operator"].strip(), found["value"]
-        row = cls(key, type_ or inferred_type(operator, value), operator, value)
+        row = cls(*parts)
         try:
             MetadataFilter(row.key, row.type, row.operator, row.value)
         except ValueError as error:
@@ -421,6 +401,15 @@ class Question:
     def labels(self) -> list[str]:
         return self.query.getlist("label")
 
+    @property
+    def typed(self) -> list[tuple[Parameter, str]]:
+        """The parameters that are typed as text, such as places, with their values."""
+        return [
+            (each, self.query.get(each.name, ""))
+            for each in PARAMETERS.values()
+            if each.placeholder
+        ]
+
     @cached_property
     def rows(self) -> list[Row]:
         return [Row.read(text) for text in self.query.getlist("metadata")]
@@ -477,15 +466,12 @@ class Question:
 
     def _local(self, name: str, end_of_day: bool) -> str:
         """Return the time in the format of a ``datetime-local`` control."""
-        field = MomentField(end_of_day=end_of_day, required=False)
-        given = self.query.get(name, "")
+        given = self.query.get(name, "").strip()
         if RELATIVE.fullmatch(given):
             return ""  # relative: a preset or a hidden field of the panel has it
         try:
-            moment = field.clean(given)
-        except ValidationError:
-            return ""
-        if not moment:
+            moment = moment_of_url(end_of_day=end_of_day)(given)
+        except ValueError:
             return ""
         return moment.astimezone(UTC).replace(tzinfo=None).isoformat("T", "seconds")
 

@@ -1,27 +1,14 @@
-"""Read and write the values of text queries: times, circles, numbers, quoted words."""
+"""Read and write moments as people type them: days, timestamps, and times before now."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
 
 from django.utils.dateparse import parse_date, parse_datetime
 
-from inferences.models.metadata_values import REAL, read_float
-from inferences.search.filters.location import GeoCircle, GeoPoint
 from istore.db import clock
 
-# The string metadata keys that have a term of their own.
-TERMS_OF_KEYS = {
-    "version": "model_version",
-    "env": "environment",
-    "conversation": "conversation_id",
-}
-STRING_KEYS = tuple(TERMS_OF_KEYS.values())
-METRES = {"": 1, "m": 1, "km": 1000}
-RADIUS = re.compile(rf"(?P<number>{REAL.pattern})\s*(?P<unit>m|km)?")
-SIMPLE = re.compile(r"[\w.-]+")
 RELATIVE = re.compile(r"(?P<number>[1-9]\d{0,4})(?P<unit>min|m|h|d|w)")
 UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -86,46 +73,3 @@ def write_moment(moment: datetime, *, end_of_day: bool = False) -> str:
     if moment.time() == (time.max if end_of_day else time.min):
         return moment.date().isoformat()
     return moment.isoformat().replace("+00:00", "Z")
-
-
-def circle_in(text: str) -> GeoCircle:
-    """Parse ``latitude,longitude,radius``: degrees, and metres or a number with ``m`` or ``km``.
-
-    Raises ValueError.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 3:
-        raise ValueError("It is latitude, longitude, radius, such as 51.95,4.14,5km.")
-    center = GeoPoint(read_float(parts[0]), read_float(parts[1]))
-    found = RADIUS.fullmatch(parts[2])
-    if not found:
-        raise ValueError(f"{parts[2]!r} is not a distance such as 500m or 5km.")
-    try:
-        metres = float(Decimal(found["number"]) * METRES[found["unit"] or ""])
-    except (InvalidOperation, OverflowError):
-        raise ValueError(f"{parts[2]!r} is out of range.") from None
-    return GeoCircle(center, metres)
-
-
-def write_circle(circle: GeoCircle) -> str:
-    """Return the text that ``circle_in`` reads as the circle."""
-    center, radius = circle.center, circle.radius
-    in_km = radius >= 1000 and radius % 1000 == 0 and radius < 1e12
-    away = f"{round(radius / 1000)}km" if in_km else f"{number(radius)}m"
-    return f"{number(center.latitude)},{number(center.longitude)},{away}"
-
-
-def number(value: float) -> str:
-    """Return a number without a trailing ``.0``; the text parses as the same double."""
-    return repr(float(value)).removesuffix(".0")
-
-
-def quote(text: str) -> str:
-    """Return the text in quotation marks, with its quotes and backslashes escaped."""
-    escaped = re.sub(r'(["\\])', r"\\\1", text)
-    return f'"{escaped}"'
-
-
-def word(text: str) -> str:
-    """Return the text bare where that parses the same, else in quotation marks."""
-    return text if SIMPLE.fullmatch(text) else quote(text)

@@ -7,6 +7,7 @@ import re
 BLANKS = re.compile(r"\s*")
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+SIGN = re.compile(r"\s*(!=|<=|>=|=|<|>)")
 VALUE = re.compile(r'[^\s()"\[\],]+')
 
 

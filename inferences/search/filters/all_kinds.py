@@ -1,0 +1,37 @@
+"""The kinds of filters, in the order in which URLs name them and completion offers them."""
+
+from __future__ import annotations
+
+from inferences.search.filters import (
+    classes,
+    detections,
+    existence,
+    ground_truth,
+    in_dataset,
+    intersection,
+    location,
+    metadata,
+    time_window,
+)
+from inferences.search.filters.kind import Kind, Parameter, Term
+from inferences.search.filters.leaf import Filter
+
+KINDS: tuple[Kind, ...] = (
+    time_window.KIND,
+    intersection.KIND,
+    detections.KIND,
+    classes.KIND,
+    location.KIND,
+    ground_truth.KIND,
+    in_dataset.KIND,
+    existence.KIND,
+    metadata.KIND,
+)
+TERMS: dict[str, Term] = {term.begins: term for kind in KINDS for term in kind.terms}
+# Whole terms, such as ``has:input``, and the filters that they mean.
+WORDS: dict[str, Filter] = {
+    text: each for kind in KINDS for text, each in kind.words.items()
+}
+PARAMETERS: dict[str, Parameter] = {
+    parameter.name: parameter for kind in KINDS for parameter in kind.parameters
+}
