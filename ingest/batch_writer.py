@@ -14,10 +14,11 @@ from inferences.store.recording import Outcome, record
 from ingest.blob_fetcher import raise_if_away
 from ingest.errors import Reason, Rejected, Retryable
 from ingest.metrics import Counts
-from ingest.reconciliation_state import id_of_other, prefixes_of
+from ingest.reconciliation_state import id_of_other, is_stored, prefixes_of
 from ingest.record_builder import Composed
 from ingest.retries import RetryWhileUnavailable, Stopping
 from ingest.stream import Entry
+from ingest.validated_events import ValidatedEvent
 from istore import blobs
 from istore.log_values import describe
 
@@ -92,7 +93,11 @@ class Storing:
 
         The blobs that the stored record names are never among them.
         """
-        orphans = [each.arrival for each, kind in settled if kind is Outcome.REMOVED]
+        orphans = [
+            each.arrival
+            for each, kind in settled
+            if kind is Outcome.REMOVED and not self._is_stored(model, each.arrival)
+        ]
         copies = [each for each, kind in settled if kind is Outcome.COPY]
         if copies:
             ids = {copy.new.inference_id for copy in copies}
@@ -108,6 +113,11 @@ class Storing:
         keys += [orphan.event.metadata_storage_key for orphan in orphans]
         if keys:
             self._outages.call(lambda: _delete(keys))
+
+    def _is_stored(self, model: RegisteredModel, arrival: ValidatedEvent) -> bool:
+        """Return whether a record names the blobs, as one beside a removed id may do."""
+        prefix, name = arrival.prefix, arrival.event.inference_id
+        return self._outages.call(partial(is_stored, model, prefix, name))
 
 
 def _by_model(portion: list[Composed]) -> dict[RegisteredModel, list[Composed]]:

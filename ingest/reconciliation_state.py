@@ -76,6 +76,12 @@ def already_processed(model: RegisteredModel, named: Mapping[str, str]) -> set[s
     return done
 
 
+def is_stored(model: RegisteredModel, prefix: str, inference_id: str) -> bool:
+    """Return whether a record of this id, or one that had to take another, names the prefix."""
+    stored = prefixes_of(model, [inference_id]).get(inference_id, set())
+    return prefix in stored or prefix in _beside(model, inference_id)
+
+
 def dropped_copies(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:
     """Return the prefixes of events whose blobs were deleted as those of a duplicate.
 

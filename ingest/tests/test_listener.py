@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from inferences.models import Detection, InferenceKey, InferencePayload, RegisteredModel
+from inferences.store import removal
 from ingest.models import DeadLetter
 from ingest.stream import STREAM, Lag
 from ingest.tests.builders import MOMENT, capture, published_now
@@ -378,3 +379,17 @@ def test_an_event_of_a_model_removed_meanwhile_waits(model, deliver, stream):
 
     assert stream.lag().pending == 1
     assert not DeadLetter.objects.exists()
+
+
+def test_a_redelivery_keeps_the_blobs_of_a_record_beside_a_removed_one(model, deliver):
+    first = capture(model, "a", picture=b"one")
+    other = capture(model, "a", picture=b"two")
+    deliver(first)
+    deliver(other)
+    removal.remove_one("test", model, "a")
+
+    deliver(other)  # its id is a tombstone now, and its content has a row of another id
+
+    (row,) = model.inferences.live()
+    assert row.inference_id.startswith("a~")
+    assert blobs.get(other.data_storage_key) == b"two"
