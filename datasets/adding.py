@@ -89,7 +89,7 @@ def _add(task: AddingTask, source: DatasetSource, batch: Batch) -> None:
         for attempt in range(1, TRIES + 1):
             found = shared_blobs.put(task.dataset.project, members)
             try:
-                needless = _written(task, source, batch, members, found)
+                needless = _write_batch(task, source, batch, members, found)
             except shared_blobs.Gone:
                 if attempt == TRIES:
                     raise
@@ -102,7 +102,7 @@ def _add(task: AddingTask, source: DatasetSource, batch: Batch) -> None:
 
 
 @transaction.atomic
-def _written(
+def _write_batch(
     task: AddingTask,
     source: DatasetSource,
     batch: Batch,

@@ -58,7 +58,7 @@ def _write(task: ArchiveTask, members: MemberSet[ArchiveTask]) -> None:
     failpoint("archiving.stored")
     task.complete(
         progress_count=receipt.passed,
-        receipt=receipt.kept(),
+        receipt=receipt.to_json(),
         archive_key=key,
         archive_size=sink.size,
         archive_sha256=sink.sha256,

@@ -78,15 +78,15 @@ class Receipt:
         """Report progress, after a member is done or while a slow step goes on."""
         self._on_tick()
 
-    def kept(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the report in the form that the task stores."""
         return {
-            **self.told(),
+            **self.summary(),
             "first_skips": self.first_skips,
             "manifest_at": self.manifest_at,
         }
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """Return the counts in the form that people see."""
         return {
             "expected": self.expected,

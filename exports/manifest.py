@@ -58,7 +58,7 @@ def _head(task: ArchiveTask, receipt: Receipt, format_version: int) -> dict[str,
         "written_count": receipt.written,
         "skipped_count": receipt.skipped.total(),
         "skipped_by_reason": dict(sorted(receipt.skipped.items())),
-        "warnings": receipt.told()["warnings"],
+        "warnings": receipt.summary()["warnings"],
     }
 
 

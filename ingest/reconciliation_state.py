@@ -80,6 +80,12 @@ def already_processed(model: RegisteredModel, named: Mapping[str, str]) -> set[s
     return done
 
 
+def is_stored(model: RegisteredModel, copy: str, inference_id: str) -> bool:
+    """Return whether a record of this id, or one that had to take another, names the copy."""
+    stored = copies_of(model, [inference_id]).get(inference_id, set())
+    return copy in stored or copy in copies_beside(model, inference_id)
+
+
 def dropped_copies(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:
     """Return the copies whose blobs were deleted as those of a duplicate.
 

@@ -98,7 +98,7 @@ def split_inputs(body: bytes, task_type: str) -> list[bytes]:
         return [body]
     form, _, request = found
     values = request[form.asked]
-    return [_written({**request, form.asked: value}) for value in values]
+    return [_encode({**request, form.asked: value}) for value in values]
 
 
 def split_answer(
@@ -113,10 +113,10 @@ def split_answer(
     rows = form.rows(value, count)
     if rows is None:
         return None
-    return [_written(form.slice(value, row, n)) for n, row in enumerate(rows)]
+    return [_encode(form.slice(value, row, n)) for n, row in enumerate(rows)]
 
 
-def _written(value: Any) -> bytes:
+def _encode(value: Any) -> bytes:
     """Return the value as JSON, also if deeply nested: orjson reads 1,024 levels, writes 254.
 
     Raises ``ValueError`` if it cannot be written.
@@ -132,7 +132,7 @@ def comes_in_as_many(body: bytes, task_type: str, answer: bytes, count: int) -> 
         if split_answer(body, task_type, answer, count) is None:
             return False
         # Capture writes the request for each of its inputs later, when it must not fail.
-        _written(orjson.loads(body))
+        _encode(orjson.loads(body))
     except ValueError:
         return False
     return True

@@ -2,7 +2,7 @@
 
 The archive holds ``inferences.ndjson``, the inputs under ``data/``, and the answers as they came
 from the model under ``answers/``. ``manage.py import_inferences`` reads the unpacked archive;
-``inferences/imports/record_lines.py`` is the other half of this module. The names of the
+``inferences/imports/api/record_lines.py`` is the other half of this module. The names of the
 members are those of the API.
 """
 

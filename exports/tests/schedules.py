@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 STEPS = [
-    "claimed",
-    "horizon_fixed",
-    "chunk_begun",
-    "files_made",
-    "files_announced",
-    "file_stored",
-    "leftovers_removed",
-    "committing",
-    "chunk_committed",
+    "schedules.claimed",
+    "schedules.horizon_fixed",
+    "schedules.chunk_begun",
+    "schedules.files_made",
+    "schedules.files_announced",
+    "schedules.file_stored",
+    "schedules.leftovers_removed",
+    "schedules.committing",
+    "schedules.chunk_committed",
 ]

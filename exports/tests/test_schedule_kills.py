@@ -41,7 +41,7 @@ def killed_at(step: str, run: ScheduledExport, home: Path) -> int:
             **os.environ,
             "ISTORE_HOME": str(home),  # its blobs are those of the test
             "ISTORE_DATABASE_URL": f"postgresql://{user}:{password}@{host}/{name}",
-            "ISTORE_FAILPOINTS": f"schedules.{step}=kill",
+            "ISTORE_FAILPOINTS": f"{step}=kill",
             "ISTORE_SCHEDULED_EXPORT_ROWS": "4",
         },
         timeout=120,

@@ -203,7 +203,7 @@ def test_a_worker_that_breaks_off_anywhere_leaves_every_row_once(
     settings.ISTORE_SCHEDULED_EXPORT_ROWS = 4
     for n in range(10):
         make_inference(created_at=DAY + (n % 3) * 24 * HOUR)
-    failpoints.arm(f"schedules.{step}:{nth}=raise")
+    failpoints.arm(f"{step}:{nth}=raise")
 
     run = lifecycle.start("test", schedule)
     for _ in range(3):

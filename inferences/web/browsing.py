@@ -66,7 +66,7 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
     if part == "new":
         return _new(request, model, question)
     offered = offer(model)
-    question.leave_out(offered.shown([]))
+    question.leave_out(offered.card_keys([]))
     here = reverse("inferences:browse", args=[model.project, model.model_id])
     address = f"{here}{question.pinned if question.cursor else question.link()}"
     counts = request.GET.get("counts") == "true"
@@ -136,7 +136,7 @@ def _facets(model: RegisteredModel, question: Question) -> counting.Facets | Non
 def _list(
     model: RegisteredModel, question: Question, offered: Offer, page: Page
 ) -> dict[str, Any]:
-    shown = offered.shown(question.shown_keys)
+    shown = offered.card_keys(question.shown_keys)
     return {
         "model": model,
         "question": question,

@@ -63,7 +63,7 @@ class Selected:
         if self.question:
             check_says_something(self.question.given)
 
-    def found(self, model: RegisteredModel) -> InferenceQuerySet:
+    def select(self, model: RegisteredModel) -> InferenceQuerySet:
         """Return the selected inferences. Raises ``ValidationError`` if a filter is not valid."""
         if self.question:
             found = all_matching(model, self.question.filters)
@@ -136,7 +136,7 @@ def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
         if request.POST.get("sure") == "true":
             asked.check()
         with statement_timeout():
-            count = chosen.found(model).order_by()[: most + 1].count()
+            count = chosen.select(model).order_by()[: most + 1].count()
     except ValidationError:
         messages.error(request, "A filter of this selection cannot be read.")
         return redirect(back)
@@ -206,9 +206,9 @@ def _protect(is_protected: bool) -> Do:
             raise ValueError(f"A reason has at most {most} characters, none a NUL.")
         wanted = Protection(is_protected, reason)
         # Undo would also change inferences that had this state before, so it is not offered.
-        were = chosen.found(model).filter(is_protected=is_protected).exists()
+        were = chosen.select(model).filter(is_protected=is_protected).exists()
         done = protection.protect_all(
-            caller_of(request), model, lambda: chosen.found(model), wanted
+            caller_of(request), model, lambda: chosen.select(model), wanted
         )
         word = "protected" if is_protected else "no longer protected"
         late = f" {done.being_removed:,} came too late." if done.being_removed else ""
@@ -250,7 +250,7 @@ def _label(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> st
     changed = metadata_edits.put_values(
         caller_of(request),
         model,
-        lambda: chosen.found(model),
+        lambda: chosen.select(model),
         [value],
         replace=given.get("replace") == "true",
     )
@@ -310,7 +310,9 @@ def remove(request: HttpRequest, model_id: str) -> HttpResponse:
 
 
 def _remove(request: HttpRequest, model: RegisteredModel, chosen: Selected) -> str:
-    batches = removal.intend_all(caller_of(request), model, lambda: chosen.found(model))
+    batches = removal.intend_all(
+        caller_of(request), model, lambda: chosen.select(model)
+    )
     count = sum(map(len, batches))
     # The intents are durable. A lost queue message is sent again by beat.
     notify_removals(model.pk)

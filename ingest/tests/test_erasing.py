@@ -17,6 +17,7 @@ def aside(event):
         stream_id=event.inference_id,
         reason="refused",
         payload=event.to_json(),
+        inference_id=event.inference_id,
         metadata_storage_key=event.metadata_storage_key,
     )
 
@@ -34,6 +35,20 @@ def test_events_set_aside_go_with_their_objects(model, project):
     assert left.stream_id == "b"
     folder = left.metadata_storage_key.rpartition("/")[0]
     assert {each.folder for each in blobs.walk()} == {folder}
+
+
+def test_a_letter_that_became_a_record_goes_without_the_blobs_of_the_record(
+    model, project, deliver
+):
+    event = capture(model, "a", metadata=PERSON)
+    aside(event)
+    deliver(event)
+
+    assert erase_dead_letters(project, Carried("person", "string", "Zaphod")) == 1
+
+    assert not DeadLetter.objects.exists()
+    for key in (event.data_storage_key, event.inference_storage_key):
+        assert blobs.size(key)
 
 
 def test_what_cannot_be_read_is_left_to_people(model, project):

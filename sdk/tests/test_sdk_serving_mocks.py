@@ -61,7 +61,7 @@ def test_plain_json_is_answered_at_the_endpoint(served):
 
 
 def test_v2_of_a_detector(served):
-    client = served("object-detection", seed=2)
+    client = served("object-detection", seed=3)
     assert client.get("/v2/health/ready").status_code == 200
     assert client.get("/v2/models/object-detection/ready").status_code == 200
     assert (
@@ -75,7 +75,7 @@ def test_v2_of_a_detector(served):
     answer = client.post("/v2/models/object-detection/infer", json=body).json()
     assert (answer["id"], answer["model_name"]) == ("a-1", "object-detection")
     outputs = {each["name"]: each for each in answer["outputs"]}
-    found = mocks.ObjectDetection(seed=2).infer({"image": PIXEL})
+    found = mocks.ObjectDetection(seed=3).infer({"image": PIXEL})
     assert outputs["detection_labels"]["data"] == [each["label"] for each in found]
     assert found and outputs["detection_boxes"]["shape"] == [len(found), 4]
     assert all(0 <= side <= 1 for side in outputs["detection_boxes"]["data"])

@@ -237,12 +237,12 @@ class LocationFilter(Leaf):
         return " and ".join(str(s) for s in (self.circle, self.rectangle) if s)
 
     def terms(self) -> Iterator[str]:
-        return (f"{name}:({text})" for name, text in self._written())
+        return (f"{name}:({text})" for name, text in self._parts())
 
     def parameters(self) -> dict[str, list[str]]:
-        return {name: [text] for name, text in self._written()}
+        return {name: [text] for name, text in self._parts()}
 
-    def _written(self) -> Iterator[tuple[str, str]]:
+    def _parts(self) -> Iterator[tuple[str, str]]:
         if self.circle:
             yield "near", write_circle(self.circle)
         if self.rectangle:

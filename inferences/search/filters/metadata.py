@@ -273,7 +273,7 @@ class MetadataFilter(Leaf):
                 )
             )
             is_cut = place.holds(lambda column: _bytes(column, ">="))
-            exactly = in_slots | (is_cut & self._given(operand))
+            exactly = in_slots | (is_cut & self._compare_as_given(operand))
             near = () if place.slot else IS_THERE
             return ValueTest(place, near, exactly, is_implied=True)
         if self.operator in OF_LISTS:
@@ -281,7 +281,7 @@ class MetadataFilter(Leaf):
         is_short = len(operand.encode()) < MAY_TIE
         beginning = operand.encode()[:MAY_TIE].decode("utf-8", "ignore")
         if self.operator == "starts with":
-            exactly = Q() if is_short else self._given(operand)
+            exactly = Q() if is_short else self._compare_as_given(operand)
             return ValueTest(place, _beginning(beginning), exactly)
         if self.operator in ("=", "!=") or is_short:
             # Equal texts have equal slots. Others have different beginnings or hashes.
@@ -289,9 +289,9 @@ class MetadataFilter(Leaf):
         tied = ValueTest(place, _beginning(beginning)).condition()
         side = "lt" if self.operator.startswith("<") else "gt"
         near = (((side, beginning), ("startswith", beginning)),)
-        return ValueTest(place, near, ~tied | self._given(operand))
+        return ValueTest(place, near, ~tied | self._compare_as_given(operand))
 
-    def _given(self, operand: Any) -> Q:
+    def _compare_as_given(self, operand: Any) -> Q:
         """Return the comparison with the text as it was given."""
         if self.type == "json.string":
             return self._in_json()

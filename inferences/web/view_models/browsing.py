@@ -121,10 +121,10 @@ class Offer:
     def labels_are_few(self) -> bool:
         return len(self.labels) <= CHECKBOXES_MAX
 
-    def shown(self, asked: Sequence[str]) -> list[str]:
-        """Return the keys that a card shows: those asked for, or the first few plain ones."""
+    def card_keys(self, requested: Sequence[str]) -> list[str]:
+        """Return the keys that a card shows: those requested, or the first few plain ones."""
         plain = [key.key for key in self.keys if not key.type.startswith("json.")]
-        return list(asked) or plain[:KEYS_SHOWN]
+        return list(requested) or plain[:KEYS_SHOWN]
 
 
 def offer(model: RegisteredModel) -> Offer:
