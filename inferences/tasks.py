@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from celery import shared_task
 from django.conf import settings
+from django.db.models import Q
 from kombu.exceptions import OperationalError
 
 from inferences.erasure import running
@@ -25,6 +26,7 @@ from inferences.search.zone_maps import build
 from inferences.store import class_migration, pack_rewriting, removal, soft_deletion
 from inferences.store.partitions import make_ahead
 from istore.blobs import moves
+from istore.blobs.storage_failures import logging_failures
 from istore.db.clock import now
 from istore.tasks.tracking import LEASE
 
@@ -107,17 +109,22 @@ def measure_storage() -> None:
 def finish_removals(model_key: int | None = None) -> None:
     """Carry out the intents of one model, or without one the old intents of every model.
 
-    Intents younger than one lease are left to whoever committed them.
+    Intents younger than one lease are left to whoever committed them. What cannot be removed in
+    one model stops no other: its intents stay, ``verify`` tells of them, and the next run of beat
+    tries again.
     """
     models, latest = RegisteredModel.objects.all(), now() - LEASE
     if model_key is not None:
         models, latest = models.filter(pk=model_key), now()
     for model in models:
         payloads = InferencePayload.objects.beside(model)
-        if payloads.filter(removal_at__lte=latest).exists():
-            removal.RECORDS.finish(model)
-        if payloads.filter(input_removal_at__lte=latest).exists():
-            removal.INPUTS.finish(model)
+        for kind, intended in (
+            (removal.RECORDS, Q(removal_at__lte=latest)),
+            (removal.INPUTS, Q(input_removal_at__lte=latest)),
+        ):
+            if payloads.filter(intended).exists():
+                with logging_failures(f"Removals of {kind.name} of {model}"):
+                    kind.finish(model)
 
 
 @shared_task

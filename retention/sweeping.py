@@ -29,6 +29,8 @@ from inferences.models import InferencePayload, InferenceQuerySet, RegisteredMod
 from inferences.models.row_ids import LOWEST, first_id_at
 from inferences.store import pack_rewriting, removal, scan_bounds
 from inferences.store.removal import Batch, Removal
+from istore import blobs
+from istore.blobs import pack_notes
 from istore.db import clock
 from istore.failpoints import failpoint
 from istore.tasks.lease_keeper import LeaseKeeper
@@ -43,6 +45,7 @@ LOCKED_PATIENCE = (
     30.0  # seconds for which rows may stay locked before a worker gives up
 )
 LOCKED_PAUSE = 0.25
+PACKS_AT_ONCE = 10_000  # more are rewritten before the sweep goes on
 WORTH_VACUUM = 10_000  # removed rows; fewer are left to autovacuum
 
 
@@ -94,6 +97,50 @@ class Going:
     objects: Future[None]
 
 
+class Trail:
+    """What the batches of one attempt leave to do: packs to rewrite, and blobs to tell of.
+
+    A worker that takes a task over does not know the packs of the one before: it takes those
+    with a release since the task was opened.
+    """
+
+    def __init__(self, task: RetentionTask) -> None:
+        self.task = task
+        self.left: dict[str, BaseException | str] = {}
+        self.packs: set[str] = set()
+
+    def follow(self, going: Going) -> Batch:
+        """Wait for the blobs of a batch; return it without the rows of which some are left."""
+        try:
+            going.objects.result()
+        except blobs.BlobsLeft as error:
+            self.left |= error.why
+            return going.batch.without(error.why)
+        finally:
+            self.packs |= going.batch.packs
+        return going.batch
+
+    def rewrite_packs(self) -> None:
+        """Rewrite the packs on an object store: only then is what was removed gone."""
+        task = self.task
+        if task.attempt > 1:
+            below, since = f"{task.model.project_id}/{task.model_id}/", task.created_at
+            self.packs.update(pack_notes.packs_with_notes(below, since=since))
+        with LeaseKeeper(task).in_background():
+            done = pack_rewriting.rewrite_until_done(self.packs)
+        self.packs.clear()
+        task.record(
+            deleted_pack_count=task.deleted_pack_count + done.deleted,
+            rewritten_pack_count=task.rewritten_pack_count + done.rewritten,
+            given_back_bytes=task.given_back_bytes + done.bytes,
+        )
+
+    def tell_left(self) -> None:
+        """Raise ``Failed`` if blobs are left. Their intents are carried out by beat."""
+        if self.left:
+            raise Failed(f"{blobs.BlobsLeft(self.left)} They are tried again.")
+
+
 def sweep(task: RetentionTask) -> bool:
     """Remove what lies beyond the task's limits. Return False if another worker holds it."""
     if not task.claim():
@@ -104,12 +151,14 @@ def sweep(task: RetentionTask) -> bool:
             _count_totals(task)
         failpoint("retention.counted")
         if not task.dry_run:
+            trail = Trail(task)
             with ThreadPoolExecutor(1, "retention") as thread:
-                _finish_open_batch(task)
+                _finish_open_batch(task, trail)
                 # Records first: a hard delete of a record also removes its input, in one step.
-                RecordSweep(task, thread).run()
-                InputSweep(task, thread).run()
-            _rewrite_packs(task)
+                RecordSweep(task, thread, trail).run()
+                InputSweep(task, thread, trail).run()
+            trail.rewrite_packs()
+            trail.tell_left()
         failpoint("retention.swept")
     if task.state == TaskState.COMPLETE and not task.dry_run:
         _tidy(task)
@@ -140,24 +189,15 @@ def _was_whole_lately(task: RetentionTask) -> bool:
     return whole.filter(state=TaskState.COMPLETE, created_at__gt=lately).exists()
 
 
-def _rewrite_packs(task: RetentionTask) -> None:
-    """Rewrite the packs of the model on an object store: only then is what was removed gone."""
-    prefix = f"{task.model.project_id}/{task.model_id}/"
-    with LeaseKeeper(task).in_background():
-        done = pack_rewriting.rewrite_until_done(prefix)
-    task.record(
-        deleted_pack_count=task.deleted_pack_count + done.deleted,
-        rewritten_pack_count=task.rewritten_pack_count + done.rewritten,
-        given_back_bytes=task.given_back_bytes + done.bytes,
-    )
-
-
-def _finish_open_batch(task: RetentionTask) -> None:
+def _finish_open_batch(task: RetentionTask, trail: Trail) -> None:
     """Finish the batch that the last worker committed but did not count."""
     if task.open_batch is None:
         return
     left = Open(**task.open_batch)
-    removal.KINDS[left.kind].finish(task.model, between=(left.lowest, left.highest))
+    try:
+        removal.KINDS[left.kind].finish(task.model, between=(left.lowest, left.highest))
+    except blobs.BlobsLeft as error:
+        trail.left |= error.why
     failpoint("retention.removed")
     left.count(task)
     failpoint("retention.batch_counted")
@@ -173,8 +213,11 @@ class Sweep(ABC):
 
     kind: ClassVar[Removal]
 
-    def __init__(self, task: RetentionTask, thread: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, task: RetentionTask, thread: ThreadPoolExecutor, trail: Trail
+    ) -> None:
         self.task, self.model, self.thread = task, task.model, thread
+        self.trail = trail
         self.going: deque[Going] = deque()
 
     @abstractmethod
@@ -253,13 +296,15 @@ class Sweep(ABC):
         """Wait for the blobs of all batches but the newest ``but``, then remove their rows."""
         while len(self.going) > but:
             first = self.going.popleft()
-            first.objects.result()
+            batch = self.trail.follow(first)
             left = self.going[0].open if self.going else None
             with transaction.atomic():
-                self.kind.clear(self.model, first.batch)
+                self.kind.clear(self.model, batch)
                 first.open.count(self.task, left)
                 failpoint("retention.removed")
             failpoint("retention.batch_counted")
+            if len(self.trail.packs) > PACKS_AT_ONCE:
+                self.trail.rewrite_packs()
 
     def _policy(self) -> RetentionPolicy:
         """Return the locked policy; a change of it waits until the batch is committed.

@@ -29,7 +29,9 @@ from inferences.models.erasure import ErasedInference, ErasureTask, forget_value
 from inferences.store import pack_rewriting, removal
 from inferences.store.pack_rewriting import Rewritten
 from istore import blobs
-from istore.blobs.packs import is_member
+from istore.blobs import pack_notes
+from istore.blobs.packs import is_member, pack_of
+from istore.db.clock import now
 from istore.failpoints import failpoint
 from istore.models import AuditEntry, Project
 from istore.tasks.lease_keeper import LeaseKeeper
@@ -88,6 +90,7 @@ def _erase(task: ErasureTask) -> None:
             while _intend(task, model, carried):
                 _carry_out(task)
         failpoint("erasure.records_removed")
+        began = _began(task)
         for name, holder in sorted(trace_holders.items()):
             if holder.of_value:
                 with LeaseKeeper(task).in_background():
@@ -95,7 +98,9 @@ def _erase(task: ErasureTask) -> None:
                 task.advance(report=_with(task.report, "traces", {name: count}))
         failpoint("erasure.traces_removed")
         with LeaseKeeper(task).in_background():
-            packs = pack_rewriting.rewrite_until_done(f"{task.project_id}/")
+            packs = pack_rewriting.rewrite_until_done(
+                pack_notes.packs_with_notes(f"{task.project_id}/", since=began)
+            )
             left = count_carriers(task.project, carried)
         task.advance(report=_with_packs(task.report, packs))
         if not left["records"]:
@@ -193,6 +198,7 @@ def _carry_out(task: ErasureTask) -> None:
     model = RegisteredModel.objects.select_related("project").get(pk=batch["model"])
     ids: list[int] = batch["ids"]
     made: dict[str, int] = {}
+    began, hours = _began(task), _hours_of(batch["objects"])
     with LeaseKeeper(task).in_background():
         for name, holder in sorted(trace_holders.items()):
             if holder.of_records:
@@ -200,17 +206,25 @@ def _carry_out(task: ErasureTask) -> None:
         failpoint("erasure.made_removed")
         removal.RECORDS.finish(model, ids)
         if copies := sum(
-            orphan_members.release_copies(model, start)
-            for start in _hours_of(batch["objects"])
+            orphan_members.release_copies(model, start) for start in hours
         ):
             made["copies of captures"] = copies
-        packs = pack_rewriting.rewrite_until_done(f"{model.project_id}/{model.pk}/")
+        touched = {pack_of(key) for key in batch["objects"] if is_member(key)}
+        for start in hours:  # where copies were released
+            hour = blobs.prefix_for(model.project_id, model.pk, start, "")
+            touched |= set(pack_notes.packs_with_notes(hour, since=began))
+        packs = pack_rewriting.rewrite_until_done(touched)
         failpoint("erasure.batch_removed")
         left = _rows_left(model, ids) + _objects_left(batch["objects"])
     proof = {"looked_for": len(ids) + len(batch["objects"]), "left": left}
     report = _with(_with(task.report, "traces", made), "proof", proof)
     report = _with_packs(report, packs)
     task.advance(report=report, open_batch=None)
+
+
+def _began(task: ErasureTask) -> datetime:
+    """Return the moment since which this task may have released members of packs."""
+    return task.created_at if task.attempt > 1 else now()
 
 
 def _hours_of(keys: Iterable[str]) -> set[datetime]:

@@ -419,9 +419,12 @@ def intents(scope: Scope) -> Iterator[Finding]:
         for row_id in found.iterator(AT_ONCE):
             met, where = True, _where(model, row_id)
             yield Finding("intent-open", where, "For over an hour.", scope.repair)
-        if scope.repair and met:
-            removal.INPUTS.finish(model)
-            removal.RECORDS.finish(model)
+        for kind in (removal.INPUTS, removal.RECORDS) if scope.repair and met else ():
+            try:
+                kind.finish(model)
+            except blobs.BlobsLeft as error:
+                for key, why in error.why.items():
+                    yield Finding("blob-left", key, str(why)[:200])
 
 
 # -- objects that records name

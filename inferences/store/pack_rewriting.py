@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +30,7 @@ from istore import blobs
 from istore.blobs import moves, pack_notes, packs
 from istore.blobs.keys import MemberKey
 from istore.blobs.packs import Member, Pack
+from istore.blobs.storage_failures import STORAGE_FAILURES
 from istore.failpoints import failpoint
 from istore.hooks import Hook
 
@@ -75,33 +76,47 @@ def rewrite_all(below: str = "", before: datetime | None = None) -> Rewritten:
     With ``before`` only those with a release from before that moment. Where members are
     released on disk there is nothing to rewrite.
     """
-    total = Rewritten()
-    if pack_notes.are_kept():
-        for pack in pack_notes.packs_with_notes(below, before):
-            try:
-                total += rewrite(pack)
-            except packs.PackDamaged as damage:  # the other packs go on
-                logger.error("%s waits: %s", pack, damage)
-                total += Rewritten(waiting=1)
-    return total
+    if not pack_notes.are_kept():
+        return Rewritten()
+    done, _ = _rewrite_each(pack_notes.packs_with_notes(below, before))
+    return done
 
 
-def rewrite_until_done(below: str) -> Rewritten:
-    """Rewrite the packs below a prefix until no release in them is left to carry out.
+def rewrite_until_done(touched: Iterable[str]) -> Rewritten:
+    """Rewrite these packs until no release in them is left to carry out.
 
-    Raises ``TimeoutError`` if packs have to wait for longer than ``PATIENCE`` seconds.
+    What other packs wait for does not matter. Raises ``TimeoutError`` if some of them have to
+    wait for longer than ``PATIENCE`` seconds.
     """
-    total = Rewritten()
+    if not pack_notes.are_kept():
+        return Rewritten()
+    done, waiting = _rewrite_each(pack_notes.those_with_notes(touched))
     until = time.monotonic() + PATIENCE
-    while True:
-        done = rewrite_all(below)
-        total += replace(done, waiting=0)
-        if not done.waiting:
-            return total
+    while waiting:
         if time.monotonic() > until:
-            why = "members whose rows are locked, or not recorded yet"
-            raise TimeoutError(f"{done.waiting} packs below {below} wait for {why}.")
+            first, why = min(waiting.items())
+            raise TimeoutError(f"{len(waiting)} packs wait: {first}: {why}")
         time.sleep(PAUSE)
+        more, waiting = _rewrite_each(waiting)
+        done = replace(done, waiting=0) + more
+    return done
+
+
+def _rewrite_each(some: Iterable[str]) -> tuple[Rewritten, dict[str, str]]:
+    """Rewrite each pack; return what was done, and why which packs have to wait."""
+    total = Rewritten()
+    waiting: dict[str, str] = {}
+    for pack in some:
+        try:
+            done = rewrite(pack)
+        except STORAGE_FAILURES as failure:  # the other packs go on
+            logger.error("%s waits: %s", pack, failure)
+            done, waiting[pack] = Rewritten(waiting=1), str(failure)
+        else:
+            if done.waiting:
+                waiting[pack] = "Its rows are locked, or not recorded yet."
+        total += done
+    return total, waiting
 
 
 def rewrite(pack: str) -> Rewritten:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from django.conf import settings
@@ -24,6 +24,7 @@ from inferences.models import (
     InferenceQuerySet,
     RegisteredModel,
 )
+from inferences.models.row_ids import LOWEST
 from inferences.previews import pictures
 from inferences.store import removal_sql
 from istore import blobs
@@ -41,14 +42,24 @@ class Batch:
     """Rows that are hidden together, or whose intents are committed together.
 
     ``records`` counts the records that go, ``blobs`` and ``bytes`` the inputs. ``keys`` are
-    the storage keys of all objects to delete.
+    the storage keys of all objects to delete, each with the row id of its inference.
     """
 
     ids: list[int]
     records: int = 0
     blobs: int = 0
     bytes: int = 0
-    keys: list[str] = field(default_factory=list)
+    keys: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def packs(self) -> set[str]:
+        """The packs that have a member among the keys."""
+        return {packs.pack_of(key) for key in self.keys if packs.is_member(key)}
+
+    def without(self, left: Iterable[str]) -> Batch:
+        """Return the rows of which none of these keys is left, for ``Removal.clear``."""
+        still = {self.keys[key] for key in left}
+        return replace(self, ids=[each for each in self.ids if each not in still])
 
 
 class Removal(ABC):
@@ -66,7 +77,7 @@ class Removal(ABC):
 
     @abstractmethod
     def delete(self, batch: Batch) -> None:
-        """Delete the objects of a batch, without using the database."""
+        """Delete the objects of a batch, without changing a row. Raises ``BlobsLeft``."""
 
     @abstractmethod
     def clear(self, model: RegisteredModel, batch: Batch) -> int:
@@ -81,11 +92,22 @@ class Removal(ABC):
         """Carry out committed intents and return how many rows were deleted.
 
         The intents are those of the given row ids, of a range of them, or of the whole model.
+        Raises ``BlobsLeft`` at the end: rows with blobs that are left keep their intents, and so
+        are tried again by whoever comes next.
         """
-        removed = 0
-        while batch := self._intended(_payloads(model, ids, between)):
-            self.delete(batch)
+        removed, above = 0, LOWEST
+        left: dict[str, BaseException | str] = {}
+        payloads = _payloads(model, ids, between)
+        while batch := self._intended(payloads.filter(id__gte=above)):
+            above = batch.ids[-1] + 1
+            try:
+                self.delete(batch)
+            except blobs.BlobsLeft as error:
+                left |= error.why
+                batch = batch.without(error.why)
             removed += self.clear(model, batch)
+        if left:
+            raise blobs.BlobsLeft(left)
         return removed
 
     @abstractmethod
@@ -102,7 +124,7 @@ class RecordRemoval(Removal):
         sizes = _lock_sizes(chosen)
         found = removal_sql.run(removal_sql.INTEND, model, list(sizes))
         inputs = [sizes[row_id] for row_id, _, _, has_input in found if has_input]
-        keys = [key for _, *two, _ in found for key in blob_keys(*two)]
+        keys = {key: row_id for row_id, *two, _ in found for key in blob_keys(*two)}
         return Batch(list(sizes), len(sizes), len(inputs), sum(inputs), keys)
 
     def delete(self, batch: Batch) -> None:
@@ -118,7 +140,7 @@ class RecordRemoval(Removal):
         rows = payloads.filter(removal_at__isnull=False)
         named = rows.values_list("id", "data_storage_key", "answer_storage_key")
         found = list(named[: settings.ISTORE_REMOVAL_BATCH])
-        keys = [key for _, *two in found for key in blob_keys(*two)]
+        keys = {key: row_id for row_id, *two in found for key in blob_keys(*two)}
         return Batch([row_id for row_id, *_ in found], keys=keys) if found else None
 
 
@@ -134,9 +156,10 @@ class InputRemoval(Removal):
 
     def intend(self, model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
         sizes = _lock_sizes(chosen)
-        found = dict(removal_sql.run(removal_sql.INTEND_INPUTS, model, list(sizes)))
-        size = sum(sizes[row_id] for row_id in found)
-        return Batch(list(sizes), 0, len(found), size, list(found.values()))
+        found = removal_sql.run(removal_sql.INTEND_INPUTS, model, list(sizes))
+        keys = {key: row_id for row_id, key in found}
+        size = sum(sizes[row_id] for row_id, _ in found)
+        return Batch(list(sizes), 0, len(found), size, keys)
 
     def delete(self, batch: Batch) -> None:
         _delete_blobs(batch.keys)
@@ -150,9 +173,9 @@ class InputRemoval(Removal):
     def _intended(self, payloads: QuerySet[InferencePayload]) -> Batch | None:
         rows = payloads.filter(input_removal_at__isnull=False)
         named = rows.values_list("id", "data_storage_key")
-        found = dict(named[: settings.ISTORE_REMOVAL_BATCH])
-        keys = [key for key in found.values() if key]
-        return Batch(list(found), keys=keys) if found else None
+        found = list(named[: settings.ISTORE_REMOVAL_BATCH])
+        keys = {key: row_id for row_id, key in found if key}
+        return Batch([row_id for row_id, _ in found], keys=keys) if found else None
 
 
 RECORDS, INPUTS = RecordRemoval(), InputRemoval()

@@ -32,6 +32,7 @@ from inferences.store.lookup import row_ids_of
 from inferences.store.reading import join_payloads
 from inferences.store.recording import lower_bounds
 from inferences.store.removal import Chosen, count_keys
+from istore.blobs.storage_failures import logging_failures
 from istore.failpoints import failpoint
 from istore.models import AuditEntry
 
@@ -151,7 +152,8 @@ def remove_old(at: datetime) -> int:
         old = _waiting(model).filter(deleted_at__lt=limit)
         while True:
             done = intend_removal(BEAT, model, partial(_among, model, old))
-            removal.RECORDS.finish(model)
+            with logging_failures(f"Removals of {model}"):
+                removal.RECORDS.finish(model)
             removed += done.count
             if not done.more:
                 break

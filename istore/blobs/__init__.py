@@ -5,7 +5,7 @@ fsynced together with the directory that holds it. ``keys.py`` says how keys are
 write ``from istore import blobs``; what works on one kind of storage alone stays in its module.
 """
 
-from istore.blobs.errors import BlobDamaged, BucketAway
+from istore.blobs.errors import BlobDamaged, BlobsLeft, BucketAway
 from istore.blobs.keys import ANSWER, INPUT, METADATA, copy_name, prefix_for
 from istore.blobs.links import key_of_link, presigned_url
 from istore.blobs.local_storage import LocalStorage
@@ -30,6 +30,7 @@ __all__ = [
     "INPUT",
     "METADATA",
     "BlobDamaged",
+    "BlobsLeft",
     "BucketAway",
     "LocalStorage",
     "Stored",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class BlobDamaged(OSError):
     """The object store holds or sent something else than it was given."""
@@ -13,3 +15,15 @@ class PackDamaged(BlobDamaged):
 
 class BucketAway(OSError):
     """The bucket itself is missing or refuses access, so no object can be called absent."""
+
+
+class BlobsLeft(OSError):
+    """Some blobs could not be deleted; all others were. ``why`` says it of each key."""
+
+    def __init__(self, why: Mapping[str, BaseException | str]) -> None:
+        self.why = dict(why)
+        first, reason = min(self.why.items(), key=lambda each: each[0])
+        super().__init__(
+            f"{len(self.why)} blobs could not be removed: {first}: {reason}"
+        )
+        self.errno = getattr(reason, "errno", None)

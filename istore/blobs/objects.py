@@ -9,6 +9,7 @@ from typing import IO, Any, TypeVar
 from django.core.files.base import ContentFile
 
 from istore.blobs import members, moves
+from istore.blobs.errors import BlobsLeft
 from istore.blobs.keys import PROBES, MemberKey, probe_key
 from istore.blobs.releases import release
 from istore.blobs.storage import storage
@@ -96,14 +97,21 @@ def exists(key: str) -> bool:
 def delete(keys: Iterable[str]) -> None:
     """Delete the blobs, and release members of packs. A missing blob counts as deleted.
 
-    Raises ``OSError`` if one is left.
+    Raises ``BlobsLeft`` with those that are left while all others are gone, and another
+    ``OSError`` where the storage does not tell which.
     """
     objects: list[str] = []
     released: list[str] = []
     for key in filter(None, keys):
         (released if MemberKey.parse(key) else objects).append(key)
-    storage.delete_all(objects)
-    release(released)
+    left: dict[str, BaseException | str] = {}
+    for act, keys_of_kind in ((storage.delete_all, objects), (release, released)):
+        try:
+            act(keys_of_kind)
+        except BlobsLeft as error:
+            left |= error.why
+    if left:
+        raise BlobsLeft(left)
 
 
 def trouble() -> str | None:

@@ -52,11 +52,21 @@ def released_in(pack: str) -> set[int]:
         return set(rows.values_list("offset", flat=True))
 
 
-def packs_with_notes(below: str = "", before: datetime | None = None) -> list[str]:
-    """Return the packs below a prefix that have a release, from before a moment if given."""
+def packs_with_notes(
+    below: str = "", before: datetime | None = None, since: datetime | None = None
+) -> list[str]:
+    """Return the packs below a prefix with a release, of before or since a moment if given."""
     rows = _rows().filter(pack_key__startswith=below)
     if before is not None:
         rows = rows.filter(released_at__lt=before)
+    if since is not None:
+        rows = rows.filter(released_at__gte=since)
+    return sorted(rows.values_list("pack_key", flat=True).distinct())
+
+
+def those_with_notes(packs: Iterable[str]) -> list[str]:
+    """Return those of the packs that have a release."""
+    rows = _rows().filter(pack_key__in=list(packs))
     return sorted(rows.values_list("pack_key", flat=True).distinct())
 
 

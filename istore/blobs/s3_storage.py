@@ -24,7 +24,7 @@ from storages.backends.s3 import S3File
 from storages.backends.s3 import S3Storage as BotoStorage
 
 from istore.blobs import request_counts
-from istore.blobs.errors import BlobDamaged, BucketAway
+from istore.blobs.errors import BlobDamaged, BlobsLeft, BucketAway
 from istore.blobs.keys import probe_key
 from istore.blobs.range_file import RangeFile
 from istore.blobs.s3_puts import MultipartPut, put_file
@@ -258,15 +258,19 @@ class S3Storage(BotoStorage):
         return self._missing(error, name)
 
     def delete_all(self, names: Iterable[str]) -> None:
-        """Delete the objects. Raises ``OSError`` unless the store says of each that it is gone."""
+        """Delete the objects. Raises ``BlobsLeft`` unless the store says of each that it is gone."""
         keys = [self._normalize_name(name) for name in names]
         starts = range(0, len(keys), DELETE_AT_ONCE)
+        left: dict[str, BaseException | str] = {}
         in_threads(
-            self._delete_objects,
+            lambda some: left.update(self._delete_objects(some)),
             [keys[start : start + DELETE_AT_ONCE] for start in starts],
         )
+        if left:
+            raise BlobsLeft(left)
 
-    def _delete_objects(self, keys: list[str]) -> None:
+    def _delete_objects(self, keys: list[str]) -> dict[str, str]:
+        """Delete the objects in one request; return the names of those that are left, and why."""
         # The client of the bucket is safe for threads; ``self.client`` is one for each thread.
         answer = self.bucket.meta.client.delete_objects(
             Bucket=self.bucket_name,
@@ -277,10 +281,8 @@ class S3Storage(BotoStorage):
         errors = {each.get("Key"): each for each in answer.get("Errors", [])}
         left -= {key for key, each in errors.items() if each.get("Code") == "NoSuchKey"}
         left |= {key for key, each in errors.items() if each.get("Code") != "NoSuchKey"}
-        if left:
-            first = min(left, key=str)
-            why = errors.get(first, "the object store did not say that it is gone")
-            raise OSError(f"{len(left)} blobs could not be removed: {first}: {why}")
+        unsaid = "the object store did not say that it is gone"
+        return {self._name(key): str(errors.get(key, unsaid)) for key in left}
 
     def walk(self, prefix: str) -> Iterator[Stored]:
         """Yield every object below a prefix, in the order of keys."""

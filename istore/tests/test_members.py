@@ -596,12 +596,82 @@ def test_a_key_of_no_member_of_the_pack_releases_nothing(blob_directory, ways):
     assert blobs.get(KEY) == before
 
 
-def test_nothing_is_released_by_an_index_that_does_not_add_up(blob_directory):
+DAMAGES = {
+    "footer": lambda body: body[:-1] + b"?",
+    "index": lambda body: body[:-40] + b"????" + body[-36:],
+    "cut off": lambda body: body[:-1],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_members_are_released_without_an_index(blob_directory, damage, ways):
+    """A key and the lead tell what goes; such a pack is never deleted."""
     keys = pack(*CONTENTS)
     path = blob_directory / KEY
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+
+    release([keys[0], keys[1]])
+    release([keys[0]])
+    assert path.read_bytes()[: len(CONTENTS[0]) + 2 * LEADS] == bytes(
+        len(CONTENTS[0]) + 2 * LEADS
+    )
+    assert [blobs.get(key) for key in keys[2:]] == CONTENTS[2:]
+    release(keys)
+    assert path.exists()
+    assert not any(content in path.read_bytes() for content in CONTENTS if content)
+
+
+def test_a_record_is_released_without_an_index(blob_directory, ways):
+    texts = [(b'{"marker":%d}' % n, b"answer %d" % n) for n in range(4)]
+    keys = record(*texts)
+    path = blob_directory / RECORDS
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(blobs.BlobDamaged):
-        release([keys[0]])
+
+    release([keys[1][0]])  # a marker alone
+    release([keys[1][1], keys[2][1]])
+    body = path.read_bytes()
+    for number, pair in enumerate(texts):
+        for text in pair:
+            assert (text in body) == (number in (0, 3))
+    assert blobs.get(keys[3][1]) == b"answer 3"
+
+
+def test_what_may_be_left_is_named_and_the_rest_is_released(blob_directory):
+    """Nothing is guessed where the leads do not add up either."""
+    keys = [*pack(*CONTENTS), *pack(b"whole", b"x", key=KEY.replace("0190", "0191"))]
+    path = blob_directory / KEY
+    body = bytearray(path.read_bytes()[:-1])
+    at = MemberKey.parse(keys[2]).offset - LEAD.size
+    body[at : at + LEAD.size] = b"\xff\0\0\0"
+    path.write_bytes(body)
+
+    with pytest.raises(blobs.BlobsLeft) as raised:
+        blobs.delete([keys[2], keys[0], keys[5]])
+    assert raised.value.why.keys() == {keys[2]}
+    assert packs.is_released(keys[0])
+    assert packs.is_released(keys[5])
+    assert CONTENTS[2] in path.read_bytes()
+
+
+def test_a_killed_release_of_a_record_without_an_index_is_told(blob_directory):
+    """The length of its marker went with the lead, so bytes of it may be left."""
+    (_, answer), _ = record((b'{"m":1}', b"answer"), (b'{"m":2}', b"other"))
+    path = blob_directory / RECORDS
+    body = bytearray(path.read_bytes()[:-1])
+    at = MemberKey.parse(answer).offset - LEAD.size
+    body[at : at + LEAD.size] = bytes(LEAD.size)
+    path.write_bytes(body)
+    with pytest.raises(blobs.BlobsLeft):
+        release([answer])
+
+
+def test_an_input_behind_the_end_of_its_pack_is_gone(blob_directory):
+    keys = pack(*CONTENTS)
+    path = blob_directory / KEY
+    path.write_bytes(path.read_bytes()[:6000])
+    release(keys)
+    assert path.stat().st_size == 6000
+    assert not any(path.read_bytes()[: len(CONTENTS[0])])
 
 
 def test_an_object_is_no_member_to_release(blob_directory):
