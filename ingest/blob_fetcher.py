@@ -52,6 +52,7 @@ class Fetcher:
         self, arrivals: Iterable[ValidatedEvent]
     ) -> Iterator[tuple[ValidatedEvent, Found]]:
         """Yield the events whose markers are members of packs, read pack by pack."""
+        local = _is_local()
         for some in _portions(arrivals):
             found: dict[str, Record | Rejected] = {}
             for pack, group in _by_pack(some).items():
@@ -61,7 +62,10 @@ class Fetcher:
                 if isinstance(record, Rejected):
                     yield arrival, record
                 else:
-                    yield arrival, self._ask(partial(_open_record, arrival, record))
+                    yield (
+                        arrival,
+                        self._ask(partial(_open_record, arrival, record, local)),
+                    )
 
     def _records(
         self, pack: str, group: list[ValidatedEvent]
@@ -70,8 +74,7 @@ class Fetcher:
         pairs = [
             (e.event.metadata_storage_key, e.event.inference_storage_key) for e in group
         ]
-        inputs = {packs.pack_of(each.event.data_storage_key) for each in group}
-        found = self._ask(lambda: _read_records(pairs, inputs))
+        found = self._ask(lambda: packs.read_records(pairs))
         if isinstance(found, Rejected):
             return {marker: found for marker, _ in pairs}
         return dict(found)
@@ -141,30 +144,16 @@ def _by_pack(arrivals: list[ValidatedEvent]) -> dict[str, list[ValidatedEvent]]:
     return groups
 
 
-def _read_records(pairs: list[tuple[str, str]], inputs: set[str]) -> dict[str, Record]:
-    """Return the records of one pack. Raises ``Retryable`` while an object of inputs is missing.
-
-    An object store accepted the inputs before the records; checking would cost a request.
-    """
-    if _is_local():
-        for key in inputs:
-            try:
-                blobs.size(key)
-            except FileNotFoundError:
-                raise Retryable(
-                    Reason.MISSING_BLOB, f"{key} is missing, with inputs."
-                ) from None
-    return packs.read_records(pairs)
-
-
-def _open_record(arrival: ValidatedEvent, record: Record) -> Marker:
+def _open_record(arrival: ValidatedEvent, record: Record, local: bool) -> Marker:
     try:
         marker = open_marker(arrival, *record)
     except Rejected:
         if packs.is_released(arrival.event.inference_storage_key):
             raise GONE from None  # it was released while it was read
         raise
-    check_input(arrival, marker)
+    # An object store accepted the input before the marker; checking would cost a request.
+    if local:
+        check_input(arrival, marker)
     return marker
 
 

@@ -106,12 +106,14 @@ def open_marker(
 def check_input(arrival: ValidatedEvent, marker: Marker) -> None:
     """Raise ``Retryable`` if the input is missing, and ``Rejected`` if it has another length.
 
+    One that was released from its pack is missing, too.
+
     It is cheap where blobs are files; ``blob_fetcher`` leaves it out for object stores.
     """
-    try:
-        size = blobs.size(arrival.event.data_storage_key)
-    except FileNotFoundError:
-        raise Retryable(Reason.MISSING_BLOB, "The input is missing.") from None
+    key = blobs.current_key(arrival.event.data_storage_key)
+    if key is None:
+        raise Retryable(Reason.MISSING_BLOB, "The input is missing.")
+    size = blobs.size(key)
     if size != marker.input["size"]:
         raise Rejected(
             Reason.HASH_MISMATCH,

@@ -145,11 +145,12 @@ def _markers_without_record(hour: Hour) -> Iterator[str]:
     folders, files = blobs.listed(hour.prefix)
     left = set(folders)
     recorded: Counter[str] = Counter()  # members of each pack that have a record
-    for key in _answer_keys(hour):
+    for key, input_key in _keys(hour):
         if packs.is_member(key):
             recorded[packs.pack_of(key)] += 1
-        elif key.startswith(hour.prefix):
-            left.discard(key.rsplit("/", 2)[1])
+        for own in (key, input_key):  # an input may stay an object beside packs
+            if own.startswith(hour.prefix) and not packs.is_member(own):
+                left.discard(own.rsplit("/", 2)[1])
     for unique in sorted(left):
         yield f"{hour.prefix}{unique}/{blobs.METADATA}"
     of_records = sorted(name for name in files if packs.has_records(name))
@@ -176,18 +177,19 @@ def _members_without_record(
         if len(members) != recorded[pack]:
             left |= {e.content_key(pack): e.marker_key(pack) for e in members}
     if left:
-        for key in _answer_keys(hour):
+        for key, _ in _keys(hour):
             left.pop(key, None)
-    yield from left.values()
+    live = packs.unreleased(left)
+    yield from (marker for key, marker in left.items() if key in live)
 
 
-def _answer_keys(hour: Hour) -> Iterator[str]:
-    """Yield the keys of the answers of the records whose time is in the hour."""
+def _keys(hour: Hour) -> Iterator[tuple[str, str]]:
+    """Yield the keys of answer and input of the records whose time is in the hour."""
     rows = InferencePayload.objects.beside(hour.model).filter(
         id__gte=first_id_at(hour.start), id__lt=first_id_at(hour.start + HOUR)
     )
     keys = rows.exclude(answer_storage_key="").values_list(
-        "answer_storage_key", flat=True
+        "answer_storage_key", "data_storage_key"
     )
     return keys.iterator(chunk_size=10_000)
 

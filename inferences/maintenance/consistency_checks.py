@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import repeat
 from threading import Lock
 
 import orjson
@@ -309,7 +310,7 @@ def _keep_inputs(model: RegisteredModel, ids: list[int]) -> None:
     """Cancel the intent if the input is still there; otherwise it is carried out."""
     payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
     for row_id, key in payloads.values_list("id", "data_storage_key"):
-        if key and _size(key) is not None:
+        if key and blobs.current_key(key) is not None:
             payloads.filter(id=row_id).update(input_removal_at=None)
 
 
@@ -467,22 +468,28 @@ ORDER BY hot.id LIMIT {AT_ONCE}
 
 
 def named_objects(scope: Scope) -> Iterator[Finding]:
-    """Check that every object of a record exists and has the stored size.
+    """Check that every object of a record exists, has the stored size and was not released.
 
     With ``deep`` the hashes are checked too.
     """
     sizes = PackSizes()
 
-    def look(named: Named) -> Wrong:
-        wrong = _look(named, sizes)
-        return wrong or _looked_deeply(named) if scope.deep else wrong
+    def look(named: Named, released: set[str]) -> Wrong:
+        try:
+            wrong = _look(named, sizes, released)
+            return wrong or _looked_deeply(named) if scope.deep else wrong
+        except FileNotFoundError as error:  # it went since it was looked at
+            return [("missing", str(error))]
+        except blobs.BlobDamaged as error:
+            return [("blob-damaged", str(error)[:200])]
 
     with ThreadPoolExecutor(THREADS, "verify") as threads:
         for model in models_of(scope):
             after = first_id_at(scope.since) - 1 if scope.since else LOWEST
             while some := _named(model, after):
                 after = some[-1].row_id
-                for named, wrong in zip(some, threads.map(look, some), strict=True):
+                looked = threads.map(look, some, repeat(_released(some, sizes)))
+                for named, wrong in zip(some, looked, strict=True):
                     if wrong and _is_still_named(model, named):
                         where = _where(model, named.row_id)
                         for kind, detail in wrong:
@@ -526,7 +533,18 @@ class PackSizes:
             return sizes[pack]
 
 
-def _look(named: Named, sizes: PackSizes) -> Wrong:
+def _released(some: list[Named], sizes: PackSizes) -> set[str]:
+    """Return the members that these records name and that were released."""
+    keys = {
+        key
+        for named in some
+        for key in named.members
+        if packs.end_of(key) <= (sizes.of(packs.pack_of(key)) or 0)
+    }
+    return keys - packs.unreleased(keys)
+
+
+def _look(named: Named, sizes: PackSizes, released: set[str]) -> Wrong:
     wrong: Wrong = []
     for key in named.own_objects:
         size = _size(key)
@@ -539,6 +557,8 @@ def _look(named: Named, sizes: PackSizes) -> Wrong:
         whole = sizes.of(packs.pack_of(key))
         if whole is None or whole < packs.end_of(key):
             wrong.append(("missing", key))
+        elif key in released:
+            wrong.append(("released", key))
         elif key == named.data_key and size != named.data_size:
             wrong.append(_size_differs(key, size, named))
     return wrong

@@ -174,6 +174,16 @@ def _folders(prefix: str) -> Iterator[Folder]:
         yield Folder(name, tuple(group))
 
 
+def _folders_and_packs(prefix: str) -> Iterator[Folder]:
+    """Yield the folders, and each pack as one of its own."""
+
+    def name_of(each: Stored) -> str:
+        return each.key if packs.is_pack(each.key) else each.folder
+
+    for name, group in groupby(blobs.walk(prefix), name_of):
+        yield Folder(name, tuple(group))
+
+
 def _unnamed(
     model: RegisteredModel, folders: Iterable[Folder], start: datetime | None
 ) -> list[Folder]:
@@ -274,7 +284,7 @@ def objects_of_no_model(scope: Scope) -> Iterator[Finding]:
         for model in blobs.listed(project)[0]:
             if _is_model(_number(project), _number(model)):
                 continue
-            for folder in _folders(f"{project}/{model}/"):
+            for folder in _folders_and_packs(f"{project}/{model}/"):
                 if folder.youngest < scope.young_from:
                     yield _collect("of-no-model", folder, scope)
 

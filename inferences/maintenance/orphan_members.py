@@ -2,31 +2,42 @@
 
 A pack of records was acknowledged whole with its put. So a member of it that no row names is
 released only once its inference is known to be removed, or recorded from another copy
-(``orphan_blobs.know_fates``); the input of a member that still waits stays as well. Packs are
-listed, and of each the index is read: no request is made for an inference.
+(``orphan_blobs.know_fates``); the input of a member that still waits stays as well.
+
+The packs of an hour are listed, and the records of the hour counted by pack, in one statement.
+Where count and last byte add up to the size of the pack, every member has its record. On an
+object store the index of such a pack is read once in its life, when it is new, and by a deep
+look; so a run makes hardly more requests than it takes to list the packs. Members are looked up
+one by one only where the count of those that were not released is another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
+
+from django.db import connection
 
 from inferences.maintenance import orphan_blobs
 from inferences.maintenance.orphan_blobs import (
+    HOUR,
     fates_of,
     hours_of,
     models_of,
     named_among,
 )
-from inferences.models import RegisteredModel
+from inferences.models import InferencePayload, RegisteredModel
+from inferences.models.row_ids import first_id_at
 from istore import blobs
-from istore.blobs import packs
+from istore.blobs import Stored, pack_notes, packs
 from istore.blobs.packs import Member
 from istore.checks.verification import Finding, Scope
 from istore.db.clock import now
 from istore.failpoints import failpoint
+
+INDEX_READ_FOR = timedelta(days=2)  # by every run, from when a pack is no longer young
 
 
 def unnamed_members(scope: Scope) -> Iterator[Finding]:
@@ -47,10 +58,11 @@ def _waiting_captures(
     """Return the captures of an hour whose records wait to be recorded."""
     prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
     unsettled: set[bytes] = set()
+    named = _count_named(model, start)
     for each in blobs.files_in(prefix):
         if packs.has_records(each.key):
             for _ in _records(
-                model, each.key, start, replace(scope, repair=False), unsettled
+                model, each, start, replace(scope, repair=False), unsettled, named
             ):
                 pass
     return unsettled
@@ -100,34 +112,59 @@ def _of_hour(
     model: RegisteredModel, start: datetime, scope: Scope
 ) -> Iterator[Finding]:
     prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
-    names = sorted(
-        each.key
+    found = [
+        each
         for each in blobs.files_in(prefix)
         if packs.is_pack(each.key) and each.modified_at < scope.young_from
-    )
+    ]
+    if not found:
+        return
+    # Records before inputs, each in the order of their names.
+    found.sort(key=lambda each: (packs.has_inputs(each.key), each.key))
+    named = _count_named(model, start)
     unsettled: set[bytes] = set()  # captures whose record waits to be recorded
-    for name in filter(packs.has_records, names):
-        yield from _records(model, name, start, scope, unsettled)
-    for name in filter(packs.has_inputs, names):
-        yield from _inputs(model, name, start, scope, unsettled)
+    for each in found:
+        look = _inputs if packs.has_inputs(each.key) else _records
+        yield from look(model, each, start, scope, unsettled, named)
+
+
+Counted = dict[str, tuple[int, int]]  # members with a record, and the end of the last
+
+COUNT_NAMED = f"""
+SELECT split_part(key, '#', 1), count(DISTINCT key),
+       max(split_part(place, '-', 1)::bigint + split_part(place, '-', 2)::bigint)
+FROM {InferencePayload._meta.db_table},
+     unnest(ARRAY[data_storage_key, answer_storage_key]) AS key,
+     split_part(key, '#', 2) AS place
+WHERE model_key = %(model)s AND id >= %(lowest)s AND id < %(highest)s AND place <> ''
+GROUP BY 1
+"""
+
+
+def _count_named(model: RegisteredModel, start: datetime) -> Counted:
+    """Count the members that the records of an hour name, by pack."""
+    values = {
+        "model": model.pk,
+        "lowest": first_id_at(start),
+        "highest": first_id_at(start + HOUR),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT_NAMED, values)
+        return {pack: (count, end) for pack, count, end in cursor}
 
 
 def _records(
     model: RegisteredModel,
-    pack: str,
+    stored: Stored,
     start: datetime,
     scope: Scope,
     unsettled: set[bytes],
+    named: Counted,
 ) -> Iterator[Finding]:
     """Find the records of a pack that no row names, and add those that wait to ``unsettled``."""
-    members = yield from _members(pack)
-    left = _unnamed({each.content_key(pack): each for each in members}, model, start)
-    gone = [key for key, each in left.items() if _is_half_released(pack, each, scope)]
-    markers = {
-        each.marker_key(pack): key
-        for key, each in left.items()
-        if not packs.is_released(key)
-    }
+    pack, gone = stored.key, []
+    left = yield from _left(model, stored, start, scope, named)
+    markers = {each.marker_key(pack): key for key, each in left.items()}
     fates = fates_of(model, list(markers), scope) if markers else {}
     for marker, key in markers.items():
         if fates[marker].removed:
@@ -142,36 +179,53 @@ def _records(
 
 def _inputs(
     model: RegisteredModel,
-    pack: str,
+    stored: Stored,
     start: datetime,
     scope: Scope,
     unsettled: set[bytes],
+    named: Counted,
 ) -> Iterator[Finding]:
     """Find the inputs of a pack that no row names, unless their record waits."""
-    members = yield from _members(pack)
-    left = _unnamed({each.content_key(pack): each for each in members}, model, start)
-    gone = [
-        key
-        for key, each in left.items()
-        if (each.unique not in unsettled and not packs.is_released(key))
-        or _is_half_released(pack, each, scope)
-    ]
+    left = yield from _left(model, stored, start, scope, named)
+    gone = [key for key, each in left.items() if each.unique not in unsettled]
     if gone:
-        yield _release(pack, gone, scope)
+        yield _release(stored.key, gone, scope)
 
 
-def _is_half_released(pack: str, member: Member, scope: Scope) -> bool:
-    """Return whether a release on disk was killed before all bytes went; it costs reading them."""
-    return scope.deep and packs.is_half_released(pack, member)
+def _left(
+    model: RegisteredModel,
+    stored: Stored,
+    start: datetime,
+    scope: Scope,
+    named: Counted,
+) -> Generator[Finding, None, dict[str, Member]]:
+    """Return the live members of a pack that no row names, having checked its index."""
+    pack, count, end = stored.key, *named.get(stored.key, (0, 0))
+    adds_up = bool(count) and packs.size_of(count, end) == stored.size
+    is_new = stored.modified_at >= scope.young_from - INDEX_READ_FOR
+    if adds_up and pack_notes.are_kept() and not scope.deep and not is_new:
+        return {}
+    members = yield from _members(pack)
+    if not members or (adds_up and not scope.deep):
+        return {}
+    by_key = {each.content_key(pack): each for each in members}
+    live = packs.unreleased(by_key)
+    if scope.deep:  # it costs reading them
+        released = sorted(by_key.keys() - live)
+        if half := [e for e in released if packs.is_half_released(pack, by_key[e])]:
+            yield _release(pack, half, scope, "half-released")
+    if len(live) == count:
+        return {}
+    return _unnamed({key: by_key[key] for key in live}, model, start)
 
 
 def _members(pack: str) -> Generator[Finding, None, list[Member]]:
     """Return the members of a pack; one that cannot be read is a finding."""
     try:
-        return packs.live_members(pack)
+        return packs.read_index(pack)
     except FileNotFoundError:
         return []  # it went with its last member meanwhile
-    except packs.PackDamaged as error:
+    except blobs.BlobDamaged as error:
         yield Finding("pack-damaged", pack, str(error)[:200])
         return []
 
@@ -179,18 +233,23 @@ def _members(pack: str) -> Generator[Finding, None, list[Member]]:
 def _unnamed(
     members: dict[str, Member], model: RegisteredModel, start: datetime
 ) -> dict[str, Member]:
-    """Return the members whose keys no row of the model names."""
+    """Return the live members whose keys no row of the model names.
+
+    All rows of the model are searched only for those that were not released.
+    """
     keys = list(members)
-    left = set(keys) - named_among(model, keys, start)
+    left = packs.unreleased(set(keys) - named_among(model, keys, start))
     if left:
         left -= named_among(model, sorted(left))
     return {key: each for key, each in members.items() if key in left}
 
 
-def _release(pack: str, keys: list[str], scope: Scope) -> Finding:
+def _release(
+    pack: str, keys: list[str], scope: Scope, kind: str = "unnamed"
+) -> Finding:
     if scope.repair:
         blobs.delete(keys)
         failpoint("collecting.removed")
     count = len(keys)
     detail = f"{count} {'member' if count == 1 else 'members'}."
-    return Finding("unnamed", pack, detail, scope.repair)
+    return Finding(kind, pack, detail, scope.repair)

@@ -25,7 +25,6 @@ from django.views.decorators.http import require_safe
 from inferences.models import Inference
 from inferences.previews import pictures
 from istore import blobs
-from istore.blobs import moves, packs
 from istore.errors import Forbidden
 from istore.web.filenames import file_stem
 
@@ -144,10 +143,8 @@ def linked_blob(request: HttpRequest) -> HttpResponseBase:
         raise Forbidden("url-expired", "This link has expired.") from None
     except signing.BadSignature:
         raise Forbidden("signature-invalid", "This link was not made here.") from None
-    while packs.is_member(key) and packs.is_released(key):
-        moved_to = moves.new_key_of(key)
-        if moved_to is None:
-            raise Http404  # the link outlives the inference
-        key = moved_to
+    there = blobs.current_key(key)
+    if there is None:
+        raise Http404  # the link outlives the inference
     name = key.rpartition("/")[2].replace("#", "-")
-    return serve(request, key, "application/octet-stream", name)
+    return serve(request, there, "application/octet-stream", name)

@@ -10,6 +10,7 @@ from istore.blobs.keys import ANSWER, INPUT, METADATA, copy_name, prefix_for
 from istore.blobs.links import key_of_link, presigned_url
 from istore.blobs.local_storage import LocalStorage
 from istore.blobs.objects import (
+    current_key,
     delete,
     exists,
     files_in,
@@ -35,6 +36,7 @@ __all__ = [
     "LocalStorage",
     "Stored",
     "copy_name",
+    "current_key",
     "delete",
     "exists",
     "files_in",

@@ -85,6 +85,11 @@ class LocalStorage(FileSystemStorage):
         with self._reading(name) as descriptor:
             return _read(name, descriptor, offset, length)
 
+    def read_spans(self, name: str, spans: Iterable[tuple[int, int]]) -> list[bytes]:
+        """Return the bytes of a file between each start and end. Raises ``BlobDamaged``."""
+        with self._reading(name) as descriptor:
+            return [_read(name, descriptor, start, end - start) for start, end in spans]
+
     def read_tail(self, name: str, length: int) -> tuple[bytes, int]:
         """Return the last bytes of a file, at most ``length``, and its size."""
         with self._reading(name) as descriptor:

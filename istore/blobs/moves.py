@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from istore.db.threads import connection_as_found
 
-KEPT = timedelta(
-    minutes=15
-)  # no reader holds a key for longer than it reads a batch of rows
+# No reader holds a key for longer than it reads a batch of rows, but a link that it signs does.
+KEPT = timedelta(minutes=15)
 
 
 def note(moved: Mapping[str, str]) -> None:
@@ -44,7 +44,8 @@ def new_key_of(key: str) -> str | None:
 
 def forget_old(at: datetime) -> int:
     """Delete the notes that nobody needs any more, and return how many there were."""
-    return _rows().filter(moved_at__lt=at - KEPT).delete()[0]
+    links = timedelta(seconds=settings.ISTORE_PRESIGN_SECONDS)
+    return _rows().filter(moved_at__lt=at - KEPT - links).delete()[0]
 
 
 def _rows() -> QuerySet[Any]:

@@ -8,7 +8,7 @@ from typing import IO, Any, TypeVar
 
 from django.core.files.base import ContentFile
 
-from istore.blobs import members, moves
+from istore.blobs import members, moves, packs
 from istore.blobs.errors import BlobsLeft
 from istore.blobs.keys import PROBES, MemberKey, probe_key
 from istore.blobs.releases import release
@@ -92,6 +92,20 @@ def exists(key: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def current_key(key: str) -> str | None:
+    """Return the key under which the blob is now; None if it is missing or was released.
+
+    It is another where the blob was moved lately. A release that an object store has only noted
+    counts, so this is the question before an old key is believed.
+    """
+    while packs.is_released(key) if MemberKey.parse(key) else not exists(key):
+        moved_to = moves.new_key_of(key)
+        if moved_to is None:
+            return None
+        key = moved_to
+    return key
 
 
 def delete(keys: Iterable[str]) -> None:

@@ -52,6 +52,13 @@ def released_in(pack: str) -> set[int]:
         return set(rows.values_list("offset", flat=True))
 
 
+def released_among(packs: Iterable[str]) -> set[tuple[str, int]]:
+    """Return pack and offset of each range of these packs that is noted as released."""
+    rows = _rows().filter(pack_key__in=list(packs))
+    with connection_as_found():
+        return set(rows.values_list("pack_key", "offset"))
+
+
 def packs_with_notes(
     below: str = "", before: datetime | None = None, since: datetime | None = None
 ) -> list[str]:

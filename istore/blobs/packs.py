@@ -179,6 +179,11 @@ def _parse(key: str) -> MemberKey:
 # -- read
 
 
+def size_of(count: int, end: int) -> int:
+    """Return the size of a pack of so many members, of which the last ends there."""
+    return end + count * ENTRY.size + FOOTER_BYTES
+
+
 def read_index(key: str) -> list[Member]:
     """Return the members of a pack, in their order, by at most two reads.
 
@@ -193,7 +198,7 @@ def read_index(key: str) -> list[Member]:
         raise PackDamaged(f"{key}: there is no footer at its end.")
     if version != VERSION:
         raise PackDamaged(f"{key}: version {version} of packs is unknown.")
-    if not count or offset + count * ENTRY.size + FOOTER_BYTES != size:
+    if not count or size_of(count, offset) != size:
         raise PackDamaged(f"{key}: its footer tells of another size than {size}.")
     if (missing := size - len(tail) - offset) > 0:
         tail = storage.read_range(key, offset, missing) + tail
@@ -215,7 +220,7 @@ def live_members(key: str) -> list[Member]:
     """Return the members of a pack without those that are noted as released.
 
     On an object store releases are noted until the pack is rewritten. On disk the index tells
-    of released members still: ask ``is_released``.
+    of released members still: ask ``unreleased``.
     """
     members = read_index(key)
     released = pack_notes.released_in(key)
@@ -305,6 +310,35 @@ def marker_key_of(answer_key: str) -> str | None:
 def is_released(content_key: str) -> bool:
     """Return whether a member, given by the key of its content, was released, or its pack is gone."""
     return not _lead_of(_parse(content_key))
+
+
+def unreleased(content_keys: Iterable[str]) -> set[str]:
+    """Return those of the members, given by the keys of their contents, that were not released.
+
+    On disk the leads in one pack are read together, and nothing between them. On an object store
+    only the notes tell, so no request is made, and a pack that is missing is not noticed.
+    """
+    by_pack: dict[str, list[MemberKey]] = {}
+    for key in content_keys:
+        member = _parse(key)
+        by_pack.setdefault(member.pack, []).append(member)
+    if pack_notes.are_kept():
+        noted = pack_notes.released_among(by_pack)
+        return {
+            str(e)
+            for pack, members in by_pack.items()
+            for e in members
+            if (pack, e.offset) not in noted
+        }
+    kept: set[str] = set()
+    for pack, members in by_pack.items():
+        spans = [(each.offset - LEAD.size, LEAD.size) for each in members]
+        try:
+            leads = read_ranges(pack, spans, gap=0)
+        except FileNotFoundError:
+            continue
+        kept |= {str(e) for e, lead in zip(members, leads, strict=True) if any(lead)}
+    return kept
 
 
 def is_half_released(pack: str, member: Member) -> bool:

@@ -9,16 +9,17 @@ from istore.blobs.holes import joined
 from istore.blobs.storage import storage
 
 
-def read_ranges(pack_key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+def read_ranges(
+    pack_key: str, ranges: Sequence[tuple[int, int]], gap: int | None = None
+) -> list[bytes]:
     """Return the bytes of each range (offset, length) of a pack, in the order given.
 
-    Ranges that lie close together are read at once. Raises ``FileNotFoundError`` if there is no
+    Ranges with at most ``gap`` bytes between them are read at once; without it, as it is best
+    for the storage. Raises ``FileNotFoundError`` if there is no
     such pack, and ``BlobDamaged`` if it ends before a range.
     """
-    reads = list(joined(ranges, storage.gap_bytes))
-    contents = [
-        storage.read_range(pack_key, start, end - start) for start, end in reads
-    ]
+    reads = list(joined(ranges, storage.gap_bytes if gap is None else gap))
+    contents = storage.read_spans(pack_key, reads)
     starts = [start for start, _ in reads]
     found = []
     for offset, length in ranges:
