@@ -251,7 +251,9 @@ def _rows_left(model: RegisteredModel, ids: list[int]) -> int:
 
 def _objects_left(keys: list[str]) -> int:
     with ThreadPoolExecutor(THREADS, "erasure") as threads:
-        return sum(threads.map(blobs.exists, keys))
+        there = list(threads.map(blobs.exists, keys))
+    gone = [key for key, is_there in zip(keys, there, strict=True) if not is_there]
+    return sum(there) + blobs.count_old_versions(gone)
 
 
 def _with_packs(report: dict[str, Any], packs: Rewritten) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from datetime import UTC, datetime, timedelta
@@ -71,7 +72,9 @@ class Store:
             for number in range(count)
         }
         for name, texts in self.texts.items():
-            texts[1] = json.dumps({"id": name, "is": texts[1].decode()}).encode()
+            told = {"sha256": hashlib.sha256(texts[2]).hexdigest()}
+            marker = {"id": name, "is": texts[1].decode(), "answer": told}
+            texts[1] = json.dumps(marker).encode()
         uniques = [os.urandom(16) for _ in self.texts]
         every = list(zip(uniques, self.texts.values(), strict=True))
         self.inputs = packs.build_inputs(

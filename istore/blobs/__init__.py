@@ -10,12 +10,14 @@ from istore.blobs.keys import ANSWER, INPUT, METADATA, copy_name, prefix_for
 from istore.blobs.links import key_of_link, presigned_url
 from istore.blobs.local_storage import LocalStorage
 from istore.blobs.objects import (
+    count_old_versions,
     current_key,
     delete,
     exists,
     files_in,
     get,
     listed,
+    old_versions,
     open_blob,
     open_uploads,
     probe,
@@ -36,6 +38,7 @@ __all__ = [
     "LocalStorage",
     "Stored",
     "copy_name",
+    "count_old_versions",
     "current_key",
     "delete",
     "exists",
@@ -43,6 +46,7 @@ __all__ = [
     "get",
     "key_of_link",
     "listed",
+    "old_versions",
     "open_blob",
     "open_uploads",
     "prefix_for",

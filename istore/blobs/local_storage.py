@@ -144,6 +144,13 @@ class LocalStorage(FileSystemStorage):
     def upload_url(self, name: str, seconds: int) -> None:
         """Return None: uploads come to our own ``/uploads``."""
 
+    def old_versions(self) -> None:
+        """Return None: a file that is deleted is gone."""
+
+    def count_old_versions(self, names: Iterable[str]) -> int:
+        """Return 0: a file that is deleted is gone."""
+        return 0
+
     def trouble(self) -> str | None:
         """Return why files cannot be put here, as a sentence, or None."""
         directory = Path(self.location)

@@ -136,6 +136,19 @@ def trouble() -> str | None:
     return storage.trouble()
 
 
+def old_versions() -> str | None:
+    """Return what it means, as a sentence, if deleted blobs may stay as old versions, or None."""
+    return storage.old_versions()
+
+
+def count_old_versions(keys: Iterable[str]) -> int:
+    """Return how many of these blobs, which were deleted, an object store has versions of.
+
+    Of a member the pack is meant. Where versions may not be listed, each object counts.
+    """
+    return storage.count_old_versions({packs.pack_of(key) for key in keys})
+
+
 def listed(prefix: str) -> tuple[list[str], list[str]]:
     """Return the names of directories and of files directly below a prefix; empty if absent."""
     try:

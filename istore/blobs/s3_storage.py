@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
@@ -38,6 +39,15 @@ CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)")
 NO_BUCKET = "does not exist."
 ASK_SECONDS = 2  # timeout of the question whether a bucket is there
 TROUBLE_SECONDS = 5.0  # for which that answer is cached
+VERSIONING_SECONDS = 600.0
+OLD_VERSIONS = (
+    "The bucket {!r} keeps versions: what is removed goes only if the credentials may list and "
+    "delete versions (docs/operations.md)."
+)
+OLD_VERSIONS_LEFT = "%d removed objects have versions left in the bucket: %s"
+
+logger = logging.getLogger(__name__)
+
 # Options beside those of django-storages, and their defaults.
 OPTIONS: dict[str, str | None] = {
     "encryption": None,  # the value of x-amz-server-side-encryption
@@ -79,6 +89,7 @@ class S3Storage(BotoStorage):
         )
         self._asking = Lock()
         self._answer: tuple[float, str | None] = (0.0, None)
+        self._versioning: tuple[float, str | None] = (0.0, None)
         self._signing = Lock()
         self._signer: Any = None
         # One GET for each object: in ranges, a short response could not be told from a whole one.
@@ -290,8 +301,69 @@ class S3Storage(BotoStorage):
         errors = {each.get("Key"): each for each in answer.get("Errors", [])}
         left -= {key for key, each in errors.items() if each.get("Code") == "NoSuchKey"}
         left |= {key for key, each in errors.items() if each.get("Code") != "NoSuchKey"}
+        if hidden := [
+            e["Key"] for e in answer.get("Deleted", []) if e.get("DeleteMarker")
+        ]:
+            self._versioning = time.monotonic(), OLD_VERSIONS.format(self.bucket_name)
+            self._delete_versions(hidden)
         unsaid = "the object store did not say that it is gone"
         return {self._name(key): str(errors.get(key, unsaid)) for key in left}
+
+    def _delete_versions(self, keys: list[str]) -> None:
+        """Delete every version of objects that a versioned bucket has only hidden.
+
+        Credentials that may not do so leave the versions, and the log says it.
+        """
+        client = self.bucket.meta.client
+        try:
+            found = [each for key in keys for each in self._versions(key)]
+            for start in range(0, len(found), DELETE_AT_ONCE):
+                some = {"Objects": found[start : start + DELETE_AT_ONCE]}
+                answer = client.delete_objects(Bucket=self.bucket_name, Delete=some)
+                if errors := answer.get("Errors"):
+                    logger.error(OLD_VERSIONS_LEFT, len(errors), errors[0])
+        except ClientError as error:
+            logger.error(OLD_VERSIONS_LEFT, len(keys), error)
+
+    def _versions(self, key: str) -> Iterator[dict[str, str]]:
+        """Yield key and id of each version, and delete marker, of one object."""
+        pages = self.bucket.meta.client.get_paginator("list_object_versions")
+        for page in pages.paginate(Bucket=self.bucket_name, Prefix=key):
+            for each in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                if each["Key"] == key:
+                    yield {"Key": key, "VersionId": each["VersionId"]}
+
+    def old_versions(self) -> str | None:
+        """Return what it means, as a sentence, if the bucket keeps versions of deleted objects.
+
+        Credentials that may not ask get None, until a delete shows that versions are kept. The
+        answer is cached for ``VERSIONING_SECONDS``.
+        """
+        asked_at, answer = self._versioning
+        if not asked_at or time.monotonic() - asked_at > VERSIONING_SECONDS:
+            with suppress(ClientError, BotoCoreError, OSError):
+                found = self._asking_client().get_bucket_versioning(
+                    Bucket=self.bucket_name
+                )
+                status = found.get("Status")
+                answer = OLD_VERSIONS.format(self.bucket_name) if status else None
+            self._versioning = time.monotonic(), answer
+        return answer
+
+    def count_old_versions(self, names: Iterable[str]) -> int:
+        """Return how many of these objects, which were deleted, have versions left.
+
+        Where the credentials may not ask, each of them counts.
+        """
+        if self.old_versions() is None:
+            return 0
+        left = 0
+        for name in names:
+            try:
+                left += any(True for _ in self._versions(self._normalize_name(name)))
+            except ClientError:
+                left += 1
+        return left
 
     def walk(self, prefix: str) -> Iterator[Stored]:
         """Yield every object below a prefix, in the order of keys."""
@@ -340,12 +412,7 @@ class S3Storage(BotoStorage):
         return answer
 
     def _ask_bucket(self) -> str | None:
-        client = self._new_client(
-            self.endpoint_url,
-            connect_timeout=ASK_SECONDS,
-            read_timeout=ASK_SECONDS,
-            retries={"max_attempts": 1, "mode": "standard"},
-        )
+        client = self._asking_client()
         name = f"The bucket {self.bucket_name!r}"
         try:
             client.head_bucket(Bucket=self.bucket_name)
@@ -359,6 +426,15 @@ class S3Storage(BotoStorage):
         except (BotoCoreError, OSError) as error:
             return f"{name} does not answer: {type(error).__name__}."
         return None
+
+    def _asking_client(self) -> Any:
+        """Return a client that gives up soon."""
+        return self._new_client(
+            self.endpoint_url,
+            connect_timeout=ASK_SECONDS,
+            read_timeout=ASK_SECONDS,
+            retries={"max_attempts": 1, "mode": "standard"},
+        )
 
     def _refused(self, client: Any, name: str) -> str | None:
         """Return why the credentials cannot write, or None if only HEAD on the bucket is refused.

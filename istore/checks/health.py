@@ -82,6 +82,11 @@ def blob_store() -> str | None:
     return blobs.trouble()
 
 
+def old_versions() -> str | None:
+    """Return a warning if removed blobs may stay as old versions of a bucket, else None."""
+    return blobs.old_versions()
+
+
 def export_destinations() -> str | None:
     """Return why the bucket of a scheduled export cannot be used, or None."""
     for name in settings.ISTORE_EXPORT_DESTINATIONS:
@@ -103,3 +108,4 @@ blob_stores: dict[str, Check] = {
     "export destinations": export_destinations,
 }
 watched.update(blob_stores)
+watched.register("old versions", old_versions)

@@ -15,7 +15,11 @@ from django.core.files.storage import storages
 
 from exports.schedules.destinations import Destination
 from istore import blobs
-from istore.blobs import sinks
+from istore.blobs import packs, sinks
+from istore.blobs.batch_reading import BatchReader
+from istore.blobs.ranges import read_ranges
+from istore.blobs.storage import storage
+from istore.checks import health
 from istore.tests.s3_relay import (
     BUCKET,
     Answer,
@@ -55,14 +59,14 @@ def bucket(relay, settings):
     held.create_bucket(Bucket=BUCKET)
     for each in held.list_objects_v2(Bucket=BUCKET).get("Contents", []):
         held.delete_object(Bucket=BUCKET, Key=each["Key"])
-    storage = {
+    options_of_all = {
         "BACKEND": "istore.blobs.s3_storage.S3Storage",
         "OPTIONS": options(relay.url),
     }
     settings.STORAGES = {
         **settings.STORAGES,
-        "default": storage,
-        "export:lake": storage,
+        "default": options_of_all,
+        "export:lake": options_of_all,
     }
     settings.ISTORE_EXPORT_DESTINATIONS = {"lake": "lake"}
     relay.requests.clear()
@@ -307,3 +311,97 @@ def test_a_blob_that_is_missing_is_missing(relay):
         blobs.get(KEY)
     with pytest.raises(FileNotFoundError):
         blobs.size(KEY)
+
+
+# -- versions
+
+
+@pytest.fixture
+def versioned(bucket):
+    """A bucket that keeps versions; other tests get their own state back."""
+    says = {"Status": "Enabled"}
+    bucket.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration=says)
+    yield bucket
+    says = {"Status": "Suspended"}
+    bucket.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration=says)
+
+
+def versions_of(bucket, key: str) -> list[str]:
+    found = bucket.list_object_versions(Bucket=BUCKET, Prefix=key)
+    every = [*found.get("Versions", []), *found.get("DeleteMarkers", [])]
+    return [each["Key"] for each in every]
+
+
+def test_a_removal_deletes_every_version(versioned):
+    kept = f"{KEY}-kept"
+    for content in (b"1", b"2"):
+        blobs.put(KEY, content)
+        blobs.put(kept, content)
+    blobs.delete([KEY])
+    assert versions_of(versioned, KEY) == [kept, kept]
+    assert blobs.count_old_versions([KEY]) == 0
+    assert blobs.get(kept) == b"2"
+
+
+def test_versions_that_may_not_be_deleted_are_told(relay, versioned, caplog):
+    def refuses(request, send):
+        return Answer(403, {}, b"") if "?versions" in request.path else send(request)
+
+    blobs.put(KEY, b"x")
+    relay.fault = refuses
+    blobs.delete([KEY])
+    assert "1 removed objects have versions left" in caplog.text
+    assert blobs.count_old_versions([KEY]) == 1  # so an erasure says that it is left
+    relay.fault = None
+    assert blobs.count_old_versions([KEY]) == 1
+    blobs.delete([KEY])
+    assert blobs.count_old_versions([KEY]) == 0
+
+
+def test_readiness_tells_of_versions_in_one_line(versioned):
+    assert "keeps versions" in health.failing(health.watched)["old versions"]
+
+
+def test_a_bucket_without_versions_costs_no_request_more(relay, bucket):
+    blobs.put(KEY, b"x")
+    relay.requests.clear()
+    blobs.delete([KEY])
+    assert len(relay.requests) == 1
+    bucket.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": KEY}]})
+
+
+# -- nothing in it
+
+
+def test_an_object_of_no_bytes_is_read_in_each_way(bucket):
+    pack = f"{KEY}.inputs"
+    for key in (KEY, pack):
+        blobs.put(key, b"")
+    assert blobs.get(KEY) == b""
+    with blobs.open_blob(KEY) as file:
+        assert file.read() == b""
+    assert blobs.size(KEY) == 0
+    assert blobs.exists(KEY)
+    assert storage.read_tail(KEY, 10) == (b"", 0)
+    assert storage.read_range(KEY, 0, 0) == b""
+    assert read_ranges(KEY, [(0, 0), (0, 0)]) == [b"", b""]
+    with pytest.raises(packs.PackDamaged):
+        packs.read_index(pack)
+
+
+def test_members_of_no_bytes_are_read_in_each_way(bucket):
+    made = packs.build_inputs(f"{KEY}.inputs", [(bytes(16), b"")] * 3)
+    blobs.put(made.key, made.body)
+    keys = [each.content_key(made.key) for each in made.members]
+    reader = BatchReader(keys)
+    for key in keys:
+        assert blobs.get(key) == reader.take(key) == b""
+        with blobs.open_blob(key) as file:
+            assert file.read() == b""
+        assert not packs.is_released(key)
+    record = packs.build_records(f"{KEY}.records", [(bytes(16), b"{}", b"")] * 2)
+    blobs.put(record.key, record.body)
+    pairs = [
+        (e.marker_key(record.key), e.content_key(record.key)) for e in record.members
+    ]
+    assert list(packs.read_records(pairs).values()) == [(b"{}", b"")] * 2
