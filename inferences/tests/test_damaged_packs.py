@@ -286,6 +286,21 @@ def test_a_row_that_names_a_released_member_is_found(storage, made, model):
         }
 
 
+def test_an_intent_is_kept_where_the_input_was_released(storage, made, model):
+    """Cancelled only where the input is there: not where its release is noted."""
+    for name in ("i1", "i2"):
+        rows = model.inferences.filter(inference_id=name)
+        rows.update(is_protected=True)
+        InferencePayload.objects.filter(id=made.row(name).id).update(
+            input_removal_at=now()
+        )
+    blobs.delete([made.keys["i1"][0]])
+    scope = Scope(now(), repair=True)
+    assert {e.kind for e in checks["rows"].look(scope)} == {"protected-but-expiring"}
+    assert made.row("i1").input_removal_at is not None
+    assert made.row("i2").input_removal_at is None
+
+
 def test_dead_ranges_that_are_not_zero_are_found_and_mended(on_disk, made):
     made.remove("i1")
     key = MemberKey.parse(made.keys["i1"][0])

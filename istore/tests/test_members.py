@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -20,10 +21,12 @@ from hypothesis import strategies as st
 from istore import blobs, failpoints
 from istore.blobs import durable_files, holes, moves, pack_notes, packs
 from istore.blobs.keys import MemberKey
+from istore.blobs.links import signed_link
 from istore.blobs.packs import LEAD
 from istore.blobs.range_file import BLOCK, RangeFile
 from istore.blobs.ranges import read_ranges
 from istore.blobs.releases import release
+from istore.db.clock import now
 from istore.tests.s3_relay import BUCKET, Answer, Relay
 from istore.uuids import uuid7
 from tests.s3_server import storage_at
@@ -941,6 +944,38 @@ def test_a_link_to_a_member_opens_it_alone(storage, client, db):
     assert (part.status, part.body) == (206, CONTENTS[2][5:10])
     assert part.headers["Content-Range"] == "bytes 5-9/20"
     assert follow(client, keys[1]).body == b""
+
+
+def test_a_link_follows_its_blob_for_as_long_as_it_says(
+    blob_directory, client, settings
+):
+    """Into a pack, into the next one, and not to one that was released there."""
+    settings.ISTORE_PRESIGN_SECONDS = 7 * 24 * 3600
+    old = "1/2/2026/11/30/09/u/input"
+    first, second = (KEY.replace("0190", name) for name in ("0191", "0192"))
+    blobs.put(old, CONTENTS[2])
+    link = urlsplit(blobs.presigned_url(old))
+    (between,), (there,) = pack(b"x", key=first), pack(CONTENTS[2], key=second)
+    moves.note({old: between, between: there})
+    blobs.delete([old, between])
+
+    moves.forget_old(now() + timedelta(days=7))
+    answer = client.get(f"{link.path}?{link.query}")
+    assert b"".join(answer.streaming_content) == CONTENTS[2]
+    release([there])
+    assert client.get(f"{link.path}?{link.query}").status_code == 404
+
+
+def test_a_link_to_a_blob_that_was_moved_and_noted_as_released_is_closed(
+    storage, client
+):
+    old = "1/2/2026/11/30/09/u/input"
+    (there, _) = pack(CONTENTS[2], CONTENTS[2])
+    moves.note({old: there})
+    link = f"/blobs?{urlsplit(signed_link(old)).query}"
+    assert client.get(link).status_code == 200
+    release([there])
+    assert client.get(link).status_code == 404
 
 
 def test_only_links_to_objects_are_signed_by_the_object_store(storage):

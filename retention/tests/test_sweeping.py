@@ -14,6 +14,7 @@ from inferences.models import InferenceKey, InferencePayload, RegisteredModel
 from inferences.models.row_ids import EARLIEST, LOWEST
 from inferences.previews import pictures
 from inferences.store import removal
+from inferences.tasks import finish_removals
 from inferences.tests.builders import size_of
 from istore import blobs
 from istore.db import clock
@@ -62,6 +63,36 @@ def test_soft_hides_old_records_and_removes_old_inputs(model, aged):
     hidden = model.inferences.get(inference_id="80")
     payload = InferencePayload.objects.get(id=hidden.id)
     assert payload.deleted_at and payload.input_expired_at
+
+
+@pytest.mark.parametrize("action", ["soft", "hard"])
+def test_blobs_that_are_left_are_told_and_stop_nothing_else(
+    model, aged, monkeypatch, settings, action
+):
+    settings.ISTORE_REMOVAL_BATCH = 2
+    for number in range(6):
+        aged(f"{number}", 100 + number)
+    payloads = InferencePayload.objects.beside(model)
+    stuck = payloads.order_by("-id").values_list("data_storage_key", flat=True)[3]
+    delete = blobs.delete
+
+    def refuse(keys):
+        keys = list(keys)
+        delete(key for key in keys if key != stuck)
+        if stuck in keys:
+            raise blobs.BlobsLeft({stuck: "refused"})
+
+    monkeypatch.setattr(blobs, "delete", refuse)
+    task = carried_out(policy_of(model, delete_action=action))
+
+    assert task.state == TaskState.FAILED
+    assert task.reason.startswith("1 blobs could not be removed")
+    assert stored_keys() == {stuck}
+    assert payloads.get(data_storage_key=stuck)
+    assert len(with_input(model)) == 1
+    monkeypatch.undo()
+    finish_removals(model.pk)
+    assert stored_keys() == with_input(model) == set()
 
 
 def test_hard_removes_rows_and_all_their_blobs(model, aged):

@@ -1,0 +1,180 @@
+"""Packs that reconcile and the listener meet: released members, and inputs beside packs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from django.core.cache import cache
+
+from inferences.maintenance.orphan_members import unnamed_objects
+from inferences.maintenance.packing_stored import _marker
+from inferences.store import removal
+from ingest import reconciling
+from ingest.events import InferenceEvent
+from ingest.markers import read_event_of, read_marker
+from ingest.reconciling import reconcile
+from ingest.tests.builders import capture, published_now
+from istore import blobs
+from istore.blobs import moves, packs
+from istore.checks.verification import Scope
+from istore.db.clock import now
+
+pytestmark = pytest.mark.django_db
+
+AGO = timedelta(hours=3)
+
+
+@pytest.fixture(autouse=True)
+def cache_of_this_test(settings):
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    }
+    cache.clear()
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def storage(request):
+    """Each test runs on both storages."""
+    on_disk = request.param == "disk"
+    request.getfixturevalue("blob_directory" if on_disk else "s3_prefix")
+    return request.param
+
+
+@pytest.fixture
+def listen(listener):
+    def listen() -> None:
+        while listener.step(block_ms=1):
+            pass
+
+    return listen
+
+
+def packed(
+    model, names: list[str], *, with_inputs: bool = True
+) -> list[InferenceEvent]:
+    """Put captures of three hours ago as packs; without inputs these stay objects."""
+    at = datetime.now(UTC) - AGO
+    uniques = [uuid4() for _ in names]
+    made = [
+        capture(model, name, unique=each, received_at=at, published_at=at)
+        for name, each in zip(names, uniques, strict=True)
+    ]
+    hour = made[0].data_storage_key.rsplit("/", 2)[0]
+    inputs = packs.build_inputs(
+        packs.new_key(hour, packs.INPUTS),
+        [
+            (unique.bytes, blobs.get(each.data_storage_key))
+            for unique, each in zip(uniques, made, strict=True)
+        ],
+    )
+    keys = [member.content_key(inputs.key) for member in inputs.members]
+    if with_inputs:
+        blobs.put(inputs.key, inputs.body)
+    else:
+        keys = [each.data_storage_key for each in made]
+    records = packs.build_records(
+        packs.new_key(hour, packs.RECORDS),
+        [
+            (
+                unique.bytes,
+                _marker(blobs.get(each.metadata_storage_key), key),
+                blobs.get(each.inference_storage_key),
+            )
+            for unique, each, key in zip(uniques, made, keys, strict=True)
+        ],
+    )
+    blobs.put(records.key, records.body)
+    for each in made:
+        blobs.delete([each.inference_storage_key, each.metadata_storage_key])
+        if with_inputs:
+            blobs.delete([each.data_storage_key])
+    markers = [member.marker_key(records.key) for member in records.members]
+    return [read_event_of(read_marker(blobs.get(key)), key) for key in markers]
+
+
+def ids(model) -> list[str]:
+    return sorted(model.inferences.values_list("inference_id", flat=True))
+
+
+def test_released_members_cost_reconcile_nothing_each(
+    storage, model, stream, listen, monkeypatch
+):
+    events = packed(model, [str(n) for n in range(8)])
+    stream.publish(map(published_now, events))
+    listen()
+    for name in range(7):
+        assert removal.remove_one("someone", model, str(name))
+    cache.clear()
+    asked = []
+    monkeypatch.setattr(reconciling, "_event_at", lambda model, key: asked.append(key))
+    assert reconcile(stream) == 0
+    assert not any(map(packs.is_member, asked))
+
+
+def test_what_was_lost_beside_released_members_is_published_again(
+    storage, model, stream, listen
+):
+    events = packed(model, ["a", "b", "c"])
+    stream.publish(map(published_now, events[:2]))
+    listen()
+    removal.remove_one("someone", model, "a")
+    assert reconcile(stream) == 1
+    listen()
+    assert ids(model) == ["b", "c"]
+    assert reconcile(stream) == 0
+
+
+def test_inputs_beside_packs_are_not_asked_for_their_markers(
+    storage, model, stream, listen, monkeypatch
+):
+    events = packed(model, ["a", "b"], with_inputs=False)
+    stream.publish(map(published_now, events))
+    listen()
+    assert ids(model) == ["a", "b"]
+    asked = []
+    monkeypatch.setattr(reconciling, "_event_at", lambda model, key: asked.append(key))
+    cache.clear()
+    assert reconcile(stream) == 0
+    assert asked == []
+
+
+def test_an_input_beside_a_pack_is_collected_when_nothing_names_it(
+    storage, model, stream, listen
+):
+    events = packed(model, ["a"], with_inputs=False)
+    lone = events[0].data_storage_key.replace(
+        events[0].data_storage_key.rsplit("/", 2)[1], str(uuid4())
+    )
+    blobs.put(lone, b"left")
+    later = Scope(now() + timedelta(days=2), repair=True)
+    # The record of the first waits still, so its input stays.
+    stream.publish(map(published_now, events))
+    assert [e.where for e in unnamed_objects(later)] == [lone.rpartition("/")[0]]
+    assert not blobs.exists(lone)
+    assert blobs.exists(events[0].data_storage_key)
+    listen()
+    assert ids(model) == ["a"]
+    assert list(unnamed_objects(later)) == []
+
+
+def test_an_input_that_was_released_does_not_pass_as_there(
+    blob_directory, model, stream, listen, settings
+):
+    settings.ISTORE_EVENT_DELIVERIES = 1
+    released, whole = packed(model, ["a", "b"])
+    blobs.delete([released.data_storage_key])
+    stream.publish(map(published_now, (released, whole)))
+    listen()
+    assert ids(model) == ["b"]
+
+
+def test_an_input_that_was_moved_is_there(blob_directory, model, stream, listen):
+    (event,) = packed(model, ["a"])
+    old = event.data_storage_key.rsplit("/", 1)[0] + f"/{uuid4()}/input"
+    moves.note({old: event.data_storage_key})
+    stream.publish([published_now(replace(event, data_storage_key=old))])
+    listen()
+    assert ids(model) == ["a"]
