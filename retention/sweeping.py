@@ -157,8 +157,10 @@ def sweep(task: RetentionTask) -> bool:
                 # Records first: a hard delete of a record also removes its input, in one step.
                 RecordSweep(task, thread, trail).run()
                 InputSweep(task, thread, trail).run()
-            trail.rewrite_packs()
-            trail.tell_left()
+            try:
+                trail.rewrite_packs()
+            finally:  # the next attempt would not know of what is left
+                trail.tell_left()
         failpoint("retention.swept")
     if task.state == TaskState.COMPLETE and not task.dry_run:
         _tidy(task)

@@ -474,9 +474,9 @@ def named_objects(scope: Scope) -> Iterator[Finding]:
     """
     sizes = PackSizes()
 
-    def look(named: Named, released: set[str]) -> Wrong:
+    def look(named: Named, own: dict[str, int], released: set[str]) -> Wrong:
         try:
-            wrong = _look(named, sizes, released)
+            wrong = _look(named, own, sizes, released)
             return wrong or _looked_deeply(named) if scope.deep else wrong
         except FileNotFoundError as error:  # it went since it was looked at
             return [("missing", str(error))]
@@ -488,7 +488,9 @@ def named_objects(scope: Scope) -> Iterator[Finding]:
             after = first_id_at(scope.since) - 1 if scope.since else LOWEST
             while some := _named(model, after):
                 after = some[-1].row_id
-                looked = threads.map(look, some, repeat(_released(some, sizes)))
+                own = blobs.listed_sizes(k for named in some for k in named.own_objects)
+                released = _released(some, sizes)
+                looked = threads.map(look, some, repeat(own), repeat(released))
                 for named, wrong in zip(some, looked, strict=True):
                     if wrong and _is_still_named(model, named):
                         where = _where(model, named.row_id)
@@ -544,10 +546,14 @@ def _released(some: list[Named], sizes: PackSizes) -> set[str]:
     return keys - packs.unreleased(keys)
 
 
-def _look(named: Named, sizes: PackSizes, released: set[str]) -> Wrong:
+def _look(
+    named: Named, own: dict[str, int], sizes: PackSizes, released: set[str]
+) -> Wrong:
     wrong: Wrong = []
     for key in named.own_objects:
-        size = _size(key)
+        size = own.get(key)
+        if size is None:
+            size = _size(key)
         if size is None:
             wrong.append(("missing", key))
         elif key == named.data_key and size != named.data_size:

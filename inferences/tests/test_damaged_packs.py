@@ -24,6 +24,7 @@ from istore.checks.verification import Scope, checks, report
 from istore.db.clock import now
 from istore.hooks import Hook
 from istore.models import ReleasedMember
+from istore.uuids import uuid7
 from tests.s3_server import storage_at
 
 pytestmark = pytest.mark.django_db
@@ -364,6 +365,21 @@ def test_a_nightly_run_lists_and_reads_no_index_twice(asked, make_inference, mod
     asked.clear()
     found(days=5, deep=True)
     assert len(asked) > 80
+
+
+def test_objects_of_their_own_are_listed(asked, make_inference, model):
+    hour = blobs.prefix_for(model.project_id, model.pk, MOMENT, "")
+    keys = [f"{hour}{uuid7()}/input" for _ in range(40)]
+    for number, key in enumerate(keys):
+        blobs.put(key, b"x" * number)
+        make_inference(data_storage_key=key, data_size=number)
+    default_storage.delete(keys[7])
+    default_storage.delete(keys[8])
+    blobs.put(keys[8], b"longer")
+    asked.clear()
+    kinds = [each.kind for each in checks["named objects"].look(Scope(now()))]
+    assert kinds == ["missing", "size-differs"]
+    assert len(asked) < 6, asked
 
 
 def windows(make_inference, model, start: str, count: int) -> None:

@@ -83,6 +83,11 @@ def _size(key: str) -> int:
     return storage.size(key) if member is None else member.length
 
 
+def listed_sizes(keys: Iterable[str]) -> dict[str, int]:
+    """Return sizes of objects as far as few requests tell; for the others ask ``size``."""
+    return storage.listed_sizes(keys)
+
+
 def exists(key: str) -> bool:
     """Return whether the bytes of the blob are there."""
     if member := MemberKey.parse(key):
