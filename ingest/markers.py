@@ -9,15 +9,13 @@ from typing import Any
 
 import orjson
 
+from inferences.store.marker_form import FORMATS
 from ingest.errors import Reason, Rejected, Retryable
 from ingest.events import InferenceEvent
 from ingest.validated_events import ValidatedEvent
 from istore import blobs
 from istore.blobs import packs
 
-# In format 1 a marker is an object of its own and may repeat the answer as ``text``. In format 2
-# it is a member of a pack, directly before its answer, and names no place of its record.
-FORMATS = (1, 2)
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 

@@ -44,9 +44,6 @@ from proxy.spool.entries import FORM_JSON, FORM_V2, Facts, SpoolEntry, noted_ite
 from services.plain_batches import split_answer, split_inputs
 from services.plain_requests import input_of
 
-FORMAT = (
-    2  # of the marker; in format 1 it lay in an object of its own, beside its answer
-)
 TENSORS_DESCRIBED = 64  # at most, in a marker
 JSON = "application/json"
 COLUMNS = ("latitude", "longitude", "data_source")
@@ -69,7 +66,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """One inference, not uploaded yet. Its event has no storage keys, its marker no event.
+    """One inference, not uploaded yet. Its event has no storage keys, its marker no format and no event.
 
     ``prefix`` is ``<project>/<model>/<yyyy>/<mm>/<dd>/<hh>/<uuid>``: it was chosen when the
     call was spooled.
@@ -283,7 +280,6 @@ def _marker(
     latitude, longitude, data_source, misplaced = reserved(items)
     tensor = part.tensor
     return {
-        "format": FORMAT,
         "model_version": facts.model_version,
         "inference_action": action_of(part.parameters, facts.task_type),
         "input": {

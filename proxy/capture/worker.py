@@ -45,12 +45,13 @@ from django.core.files.storage import default_storage
 
 from ingest.events import InferenceEvent
 from istore import blobs
+from istore.blobs import packs
 from istore.blobs.durable_files import write_durably
 from istore.failpoints import failpoint
 from istore.uuids import uuid7
 from proxy import waiting
 from proxy.capture.artifacts import Captured, prepare
-from proxy.capture.packing import MEMBERS_MAX, Packed, pack
+from proxy.capture.packing import Packed, pack
 from proxy.capture.portions import Call, Unfolding
 from proxy.http.encodings import Take
 from proxy.publishing import Publisher
@@ -76,7 +77,7 @@ ALONE_AFTER = 2  # failed uploads of one entry before we ask whether others succ
 OTHERS_SECONDS = 2.0  # for how long an upload of another model, or a probe, is evidence
 WAITING_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between retries of one model
 UNREADABLE_SECONDS = 30.0  # pause after a segment could not be read
-WINDOW_ENTRIES = MEMBERS_MAX  # of one window
+WINDOW_ENTRIES = packs.MEMBERS_MAX  # of one window
 WINDOWS_AT_ONCE = 4  # in hand, at most: one is put while the next is parsed
 BYTES_AT_ONCE = 128 * 2**20  # their payloads, at most: these are in memory
 STOP_SECONDS = 10  # from the end of the proxy until this process exits in any case
