@@ -25,6 +25,7 @@ whole entry are kept in a ``.damaged`` file, which ``verify`` and readiness repo
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -532,6 +533,9 @@ def step_back() -> None:
 def main(directory: str, owner: str) -> None:
     """Run the capture process of this owner's segments."""
     django.setup()
+    # A window is thousands of objects that are no garbage before it is put.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())
