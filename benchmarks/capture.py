@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import signal
 import statistics
@@ -405,6 +406,7 @@ def object_store() -> Iterator[tuple[str, dict[str, str]]]:
             name, endpoint = "SeaweedFS", stack.enter_context(s3_server.running())
             bucket = s3_server.BUCKET
         else:
+            logging.getLogger("werkzeug").setLevel(logging.WARNING)
             server = s3_relay.start_moto()
             stack.callback(server.stop)
             host, port = server.get_host_and_port()
