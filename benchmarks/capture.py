@@ -1,14 +1,20 @@
 """Measure capture alone, and the whole way from the proxy to visible rows.
 
-``python benchmarks/capture.py`` starts its own PostgreSQL and Valkey. Three parts:
+``python benchmarks/capture.py`` starts its own PostgreSQL and Valkey, durable as in production.
+Its parts, of which ``--only`` names some:
 
 - *capture alone*: a spool of calls with bodies of 10 KB, captured to committed packs and
   published events by one process. The limit is the same bytes written to one file that is
   synced once, in the same run.
-- *the whole way*: upstream, proxy, capture and listener run, and calls come at a fixed rate.
-  A rate is steady when the calls without a row are no more at the end of the round than after
-  its first third, but for one second of calls. Rates rise until one is not steady.
+- *way*: upstream, proxy, capture and listener run, and calls come at a fixed rate. A rate is
+  steady when the calls without a row are no more at the end of the round than after its first
+  third, but for one second of calls. Rates rise until one is not steady; the highest is then
+  searched between the two, and has to be steady for ``--seconds``. From the processor time of
+  each process follows which rate the processors allow.
 - *disk*: calls of a table row at 50 a second, and the blocks that their blobs take.
+- *bucket*: the same way on an object store at 100 a second: its requests for each inference, and
+  those of ``verify`` afterwards. It is SeaweedFS where that is installed, else moto.
+- *erase*: one member of a pack of 8 MiB on disk is released.
 
 All processes share the processors of this machine.
 """
@@ -18,17 +24,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.ingest import servers  # noqa: E402
 from benchmarks.proxy import (  # noqa: E402
     BODY_BYTES,
     command_of,
@@ -42,7 +55,20 @@ from benchmarks.proxy import (  # noqa: E402
 UPSTREAM_PORT, PROXY_PORT = 18_565, 18_566
 CONNECTIONS = 16
 ANSWER = b'{"model_name":"instant","outputs":[{"name":"score","datatype":"FP32","shape":[1],"data":[0.5]}]}'
-TARGETS = {"alone": 5000, "share": 0.5, "whole": 1000, "blocks": 4096}
+TARGETS = {
+    "alone": 5000,
+    "share": 0.5,
+    "whole": 1000,
+    "allowed": 0.9,
+    "listener": 250,
+    "blocks": 4096,
+    "puts": 0.02,
+    "verify": 1 / 500,
+    "erase": 50,
+}
+LOWEST_RATE, SEARCH_SECONDS, NARROWED = 200.0, 15.0, 1.05
+# What capture alone publishes would be rows of the whole way, so it comes after it.
+PARTS = ("way", "disk", "bucket", "alone", "erase")
 
 
 def v2_body(size: int) -> bytes:
@@ -183,11 +209,20 @@ async def send_paced(rate: float, seconds: float, token: str, size: int) -> int:
     return recorded
 
 
+class Round(NamedTuple):
+    """What came of calls at one rate; ``costs`` is microseconds a call by kind of process."""
+
+    is_steady: bool
+    recorded: int
+    costs: dict[str, float]
+
+
 class Way:
     """Upstream, proxy and listener, and what is waiting between proxy and rows."""
 
     def __init__(self, home: Path, token: str) -> None:
-        self.home, self.token, self.sent = home, token, 0
+        self.home, self.token = home, token
+        self.total = self.rows()
         with open(home / "listener.log", "ab") as log:
             listener = subprocess.Popen(
                 [sys.executable, "manage.py", "listen"],
@@ -216,10 +251,13 @@ class Way:
         proxy = set(family(self.servers["proxy"].pid))
         capture = {pid for pid in proxy if "proxy.capture.worker" in command_of(pid)}
         listener = family(self.servers["listener"].pid)
+        database = (self.home / "postgres" / "postmaster.pid").read_text().split()[0]
         return {
             "proxy": sum(map(seconds_of, proxy - capture)),
             "capture": sum(map(seconds_of, capture)),
             "listener": sum(map(seconds_of, listener)),
+            "database": sum(map(seconds_of, family(int(database)))),
+            "upstream": sum(map(seconds_of, family(self.servers["upstream"].pid))),
         }
 
     def rows(self) -> int:
@@ -227,8 +265,8 @@ class Way:
 
         return InferenceKey.objects.filter(row_id__isnull=False).count()
 
-    def round(self, rate: float, seconds: float, size: int) -> tuple[bool, int]:
-        """Send calls at a rate; return whether it was steady, and how many were recorded."""
+    def round(self, rate: float, seconds: float, size: int = BODY_BYTES) -> Round:
+        """Send calls at a rate, and wait until all that were recorded are rows."""
         before, spent = self.rows(), self.spent()
         client = subprocess.Popen(
             [sys.executable, __file__, "--client"],
@@ -246,56 +284,176 @@ class Way:
             passed = min(seconds, time.perf_counter() - begun)
             waiting.append(rate * passed - (self.rows() - before))
         took = time.perf_counter() - begun
-        recorded = int(client.stdout.read())
+        recorded, of_client = json.loads(client.stdout.read())
         early = waiting[len(waiting) // 3]
         steady = waiting[-1] <= early + rate and took < seconds * 1.1 + 3
+        begun = time.perf_counter()
+        self.total += recorded
+        while self.rows() < self.total:
+            time.sleep(0.2)
+        later = time.perf_counter() - begun
         used = {
-            name: (value - spent[name]) / recorded * 1e6
+            name: (value - spent[name]) / max(recorded, 1) * 1e6
             for name, value in self.spent().items()
         }
+        used["client"] = of_client / max(recorded, 1) * 1e6
         costs = ", ".join(f"{name} {value:.0f}" for name, value in used.items())
         print(
             f"  {rate:5.0f}/s for {seconds:.0f} s: {recorded} recorded, "
             f"{early:.0f} waiting early and {waiting[-1]:.0f} at the end: "
-            f"{'steady' if steady else 'NOT steady'}; µs a call: {costs}"
+            f"{'steady' if steady else 'NOT steady'}, all rows {later:.1f} s later; "
+            f"µs a call: {costs}",
+            flush=True,
         )
-        return steady, recorded
+        return Round(steady, recorded, used)
 
-    def settle(self, count: int) -> None:
-        """Wait until this many calls are rows."""
-        while self.rows() < count:
-            time.sleep(0.2)
+
+@contextmanager
+def way_of(home: Path, token: str) -> Iterator[Way]:
+    """Run a way, with everything warm."""
+    way = Way(home, token)
+    try:
+        way.round(100, 5)
+        yield way
+    finally:
+        way.end()
 
 
 def measure_way(home: Path, token: str, seconds: float) -> None:
-    way = Way(home, token)
-    try:
-        total = way.rows()
-        _, warm = way.round(100, 5, BODY_BYTES)
-        total += warm
-        way.settle(total)
-        print("the whole way, proxy to visible rows:")
-        best = 0.0
-        for rate in (200, 400, 600, 800, 1000, 1200, 1400):
-            steady, recorded = way.round(rate, seconds, BODY_BYTES)
-            total += recorded
-            begun = time.perf_counter()
-            way.settle(total)
-            if not steady:
-                print(f"  worked off {time.perf_counter() - begun:.1f} s later")
-                break
-            best = rate
-        print(f"  highest steady rate: {best:.0f}/s (target {TARGETS['whole']})")
+    short = min(seconds, SEARCH_SECONDS)
+    print("the whole way, proxy to visible rows:")
+    with way_of(home, token) as way:
+        low, high = 0.0, LOWEST_RATE
+        while way.round(high, short).is_steady:
+            low, high = high, high * 1.5
+        while low and high / low > NARROWED:
+            middle = (low + high) / 2
+            low, high = (
+                (middle, high) if way.round(middle, short).is_steady else (low, middle)
+            )
+        low = low or LOWEST_RATE
+        while not (found := way.round(low, seconds)).is_steady and low > 20:
+            low *= 0.95
+    ours = sum(
+        found.costs[each] for each in ("proxy", "capture", "listener", "database")
+    )
+    cores = len(os.sched_getaffinity(0))
+    allowed, whole = cores * 1e6 / ours, cores * 1e6 / sum(found.costs.values())
+    print(
+        f"  highest steady rate: {low:.0f}/s (target {TARGETS['whole']}), {low / allowed:.2f} "
+        f"of the {allowed:.0f}/s that proxy, capture, listener and database allow on {cores} "
+        f"processors (target {TARGETS['allowed']}); {low / whole:.2f} of {whole:.0f}/s with "
+        "client and upstream"
+    )
+    print(
+        f"  listener: {found.costs['listener']:.0f} µs of processor time an event "
+        f"(target {TARGETS['listener']})"
+    )
+
+
+def measure_disk(home: Path, token: str, seconds: float) -> None:
+    with way_of(home, token) as way:
         before = blocks(home / "blobs")
-        _, recorded = way.round(50, min(30, seconds), 2400)
-        way.settle(total + recorded)
-        each = (blocks(home / "blobs") - before) / recorded
-        print(
-            f"disk: {each:.0f} bytes of blocks an inference of a table row at 50/s "
-            f"(target {TARGETS['blocks']})"
+        found = way.round(50, min(30, seconds), 2400)
+    each = (blocks(home / "blobs") - before) / found.recorded
+    print(
+        f"disk: {each:.0f} bytes of blocks an inference of a table row at 50/s "
+        f"(target {TARGETS['blocks']})"
+    )
+
+
+# -- on an object store
+
+
+def measure_bucket(home: Path, token: str, seconds: float) -> None:
+    from istore.blobs import request_counts
+
+    with object_store() as (name, variables):
+        os.environ |= variables  # of the processes that are started
+        try:
+            with way_of(home, token) as way:
+                time.sleep(2 * request_counts.TELL_SECONDS)
+                before = request_counts.totals()
+                recorded = way.round(100, seconds).recorded
+            between = request_counts.totals()
+            verify = [sys.executable, "manage.py", "verify"]
+            subprocess.run(verify, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
+            after = request_counts.totals()
+        finally:
+            for each in variables:
+                del os.environ[each]
+    way_there = difference(before, between)
+    puts = way_there.get("PutObject", 0) / recorded
+    print(
+        f"bucket ({name}): {puts:.4f} PUTs an inference at 100/s (target {TARGETS['puts']}); "
+        f"all requests: {way_there}"
+    )
+    asked = difference(between, after)
+    print(
+        f"  verify: {sum(asked.values()) / way.total:.5f} requests an inference of {way.total} "
+        f"(target {TARGETS['verify']}): {asked}"
+    )
+
+
+@contextmanager
+def object_store() -> Iterator[tuple[str, dict[str, str]]]:
+    """Run an object store; yield its name, and the settings of a store that is on it."""
+    from istore.tests import s3_relay
+    from tests import s3_server
+
+    with ExitStack() as stack:
+        if s3_server.weed():
+            name, endpoint = "SeaweedFS", stack.enter_context(s3_server.running())
+            bucket = s3_server.BUCKET
+        else:
+            logging.getLogger("werkzeug").setLevel(logging.WARNING)
+            server = s3_relay.start_moto()
+            stack.callback(server.stop)
+            host, port = server.get_host_and_port()
+            name, endpoint = "moto", f"http://{host}:{port}"
+            bucket = s3_relay.BUCKET
+            s3_relay.client(endpoint).create_bucket(Bucket=bucket)
+        yield (
+            name,
+            {
+                "ISTORE_S3_BUCKET": bucket,
+                "ISTORE_S3_ENDPOINT": endpoint,
+                "ISTORE_S3_REGION": s3_server.REGION,
+                "ISTORE_S3_ACCESS_KEY": s3_server.ACCESS_KEY,
+                "ISTORE_S3_SECRET_KEY": s3_server.SECRET_KEY,
+            },
         )
-    finally:
-        way.end()
+
+
+def difference(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    found = {name: count - before.get(name, 0) for name, count in after.items()}
+    return {name: count for name, count in found.items() if count}
+
+
+# -- one member
+
+
+def measure_erase() -> None:
+    from istore import blobs
+    from istore.blobs import packs
+    from istore.uuids import uuid7
+
+    content = os.urandom(8 * 2**10)
+    key = packs.new_key("1/1/2026/01/01/00", packs.INPUTS)
+    names = [UUID(uuid7()).bytes for _ in range(1000)]
+    pack = packs.build_inputs(key, ((name, content) for name in names))
+    blobs.put(key, pack.body)
+    times = []
+    for member in pack.members[10:900:20]:
+        begun = time.perf_counter()
+        blobs.delete([member.content_key(key)])
+        times.append((time.perf_counter() - begun) * 1e3)
+    blobs.delete([key])
+    print(
+        f"erase: one member of a pack of {len(pack.body) / 2**20:.1f} MiB in "
+        f"{statistics.median(times):.1f} ms, {max(times):.1f} at most "
+        f"(target {TARGETS['erase']})"
+    )
 
 
 def blocks(directory: Path) -> int:
@@ -306,28 +464,37 @@ def blocks(directory: Path) -> int:
     return int(found.stdout.split()[0])
 
 
-def run(count: int, seconds: float) -> None:
-    from tests import embedded  # starts the servers, sets ISTORE_HOME  # noqa: F401
-
-    home = Path(os.environ["ISTORE_HOME"])
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
-    os.environ["ISTORE_UPSTREAM_ALLOW"] = "127.0.0.1"
-    token = set_up(home, UPSTREAM_PORT)
-    measure_way(home, token, seconds)
-    measure_alone(count)
+def run(given: argparse.Namespace) -> None:
+    with servers(given.directory) as home:
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
+        os.environ["ISTORE_UPSTREAM_ALLOW"] = "127.0.0.1"
+        token = set_up(home, UPSTREAM_PORT)
+        measures = {
+            "alone": lambda: measure_alone(given.count),
+            "way": lambda: measure_way(home, token, given.seconds),
+            "disk": lambda: measure_disk(home, token, given.seconds),
+            "bucket": lambda: measure_bucket(home, token, given.seconds),
+            "erase": measure_erase,
+        }
+        for part in PARTS:
+            if not given.only or part in given.only:
+                measures[part]()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--only", nargs="*", choices=PARTS, help="all by default")
+    parser.add_argument("--directory", help="on whose disk; a temporary one by default")
     parser.add_argument("--client", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.client:
         rate, seconds, token, size = json.loads(sys.stdin.readline())
-        print(asyncio.run(send_paced(rate, seconds, token, size)))
+        recorded = asyncio.run(send_paced(rate, seconds, token, size))
+        print(json.dumps([recorded, time.process_time()]))
     else:
-        run(given.count, given.seconds)
+        run(given)
 
 
 if __name__ == "__main__":

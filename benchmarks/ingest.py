@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 ROUNDS = 3
+IN_A_PACK = 200  # as many as come in a fifth of a second
 SENT_TABLES = (
     "inferences_inference",
     "inferences_inferencepayload",
@@ -250,15 +251,15 @@ def prefill(model: RegisteredModel, traffic: Traffic, rows: int) -> None:
 def prepare_events(
     model: RegisteredModel, traffic: Traffic, rows: int
 ) -> list[InferenceEvent]:
-    """Write the blobs (without fsync, to save time), and return the events that name them."""
-    from ingest.tests.builders import capture
+    """Put packs (without fsync, to save time), and return the events that name their members."""
+    from ingest.tests.builders import make, put_packs
 
     os.fsync = lambda descriptor: None
-    return [
-        capture(
+    made = [
+        make(
             model,
             f"event-{number:012d}",
-            received_at=traffic.start + timedelta(milliseconds=number),
+            received_at=traffic.start + timedelta(microseconds=number),
             answer=traffic.answer(),
             metadata=traffic.metadata(number),
             latitude=51.9,
@@ -266,6 +267,11 @@ def prepare_events(
             data_source="quay-1",
         )
         for number in range(rows)
+    ]
+    return [
+        event
+        for at in range(0, rows, IN_A_PACK)
+        for event in put_packs(made[at : at + IN_A_PACK])
     ]
 
 

@@ -70,8 +70,8 @@ class InferenceEvent:
         """Return the event. Raises ValueError unless these are exactly the members, as texts."""
         if not isinstance(value, dict):
             raise ValueError("An event is a JSON object.")
-        if value.keys() != set(NAMES):
-            missing, unknown = set(NAMES) - value.keys(), value.keys() - set(NAMES)
+        if value.keys() != NAMED:
+            missing, unknown = NAMED - value.keys(), value.keys() - NAMED
             raise ValueError(
                 f"missing: {sorted(missing)}; unknown: {sorted(map(str, unknown))}"
             )
@@ -97,4 +97,5 @@ class InferenceEvent:
 
 
 NAMES = tuple(field.name for field in fields(InferenceEvent))
+NAMED = frozenset(NAMES)
 MOMENTS = frozenset(name for name in NAMES if name.endswith("_at"))

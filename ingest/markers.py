@@ -9,15 +9,15 @@ from typing import Any
 
 import orjson
 
+from inferences.store.marker_form import FORMATS, RECORD_KEYS
 from ingest.errors import Reason, Rejected, Retryable
-from ingest.events import InferenceEvent
+from ingest.events import NAMED, InferenceEvent
 from ingest.validated_events import ValidatedEvent
 from istore import blobs
 from istore.blobs import packs
 
-# In format 1 a marker is an object of its own and may repeat the answer as ``text``. In format 2
-# it is a member of a pack, directly before its answer, and names no place of its record.
-FORMATS = (1, 2)
+IN_A_PACK = NAMED - set(RECORD_KEYS)  # what a marker there says of its event
+MAY_DIFFER = frozenset(("event_published_at", "data_storage_key"))
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -84,7 +84,8 @@ def open_marker(
     when a blob beside the marker is missing.
     """
     value = read_marker(content)
-    _check_event(arrival.event, value)
+    if not _repeats_texts(arrival, value):
+        _check_event(arrival.event, value)
     stated = value["answer"]
     if isinstance(reading := stated.get("reading"), str):
         _check_size(arrival.event.inference_storage_key, stated["size"])
@@ -161,6 +162,23 @@ def _check_facts(name: str, facts: dict[str, Any]) -> None:
         raise Rejected(Reason.MALFORMED_METADATA, f"{name}.sha256 is not a SHA-256.")
     if type(size) is not int or not 0 <= size < 2**63:
         raise Rejected(Reason.MALFORMED_METADATA, f"{name}.size is not a length.")
+
+
+def _repeats_texts(arrival: ValidatedEvent, value: dict[str, Any]) -> bool:
+    """Return whether a marker in a pack repeats the texts of its event, as it usually does.
+
+    Then they say the same, and need not be read.
+    """
+    key, stated = arrival.event.metadata_storage_key, value["event"]
+    if not packs.is_member(key) or stated.keys() != IN_A_PACK:
+        return False
+    given = orjson.loads(arrival.entry.payload)
+    answer = packs.key_behind(key, value["answer"]["size"])
+    return (
+        all(stated[name] == given[name] for name in IN_A_PACK - MAY_DIFFER)
+        and all(isinstance(stated[name], str) and stated[name] for name in MAY_DIFFER)
+        and arrival.event.inference_storage_key == answer
+    )
 
 
 def _check_event(event: InferenceEvent, value: dict[str, Any]) -> None:

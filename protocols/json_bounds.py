@@ -46,9 +46,11 @@ def check_json(text: bytes, max_depth: int, max_weight: int) -> None:
     Only the structure is looked at: a text that is not JSON may pass.
     """
     containers = text.count(b"[") + text.count(b"{")
-    is_light = weight_bound(text) <= max_weight
-    if containers <= max_depth and is_light:
-        return
+    if containers <= max_depth:
+        # No text weighs more than if each byte of it were a container.
+        is_light = 1 + CONTAINER_WEIGHT * len(text) <= max_weight
+        if is_light or weight_bound(text) <= max_weight:
+            return
     depth, weight, in_string, is_escaped = 0, 1, 0, False
     for start in range(0, len(text), SLICE):
         piece = text[start : start + SLICE]

@@ -257,8 +257,7 @@ def _digests(exchange: Exchange, answered: UpstreamResponse, count: int) -> list
 
 def _plain(answered: UpstreamResponse) -> bytes:
     try:
-        limit = limits.PROXY_MAX_RESPONSE_BYTES
-        return decode(answered.body, answered.encoding, limit)
+        return decode(answered.body, answered.encoding, limits.CAPTURE_MAX_BYTES)
     except ValueError:
         return answered.body
 

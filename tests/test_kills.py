@@ -2,6 +2,9 @@
 
 The whole stack runs as an operator runs it. Clients send and note what the answers said;
 process after process gets SIGKILL; in the end the store and the notes agree.
+``STORE_KILLS`` says how often; by hand, for instance::
+
+    STORE_KILLS=60 python -m pytest -n0 -s tests/test_kills.py
 """
 
 from __future__ import annotations
@@ -10,11 +13,13 @@ import base64
 import hashlib
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from itertools import cycle, islice
 from urllib.parse import quote, unquote
 
 import pytest
@@ -22,6 +27,7 @@ import pytest
 from istore.tests.running_store import (
     RunningStore,
     children_named,
+    descendants,
     free_ports,
     wait_until,
 )
@@ -32,11 +38,13 @@ pytestmark = pytest.mark.skipif(
 CLIENTS = 3
 VICTIMS = {
     "proxy": "proxy.asgi",
+    "capture": "proxy.capture.worker",
     "listener": "listen",
     "worker": "worker",
     "database": "postgres",
     "broker": "valkey",
 }
+KILLS = int(os.environ.get("STORE_KILLS", len(VICTIMS)))
 
 
 @pytest.fixture
@@ -154,6 +162,15 @@ class Api:
                 return found
 
 
+def victims_of(root: int, words: str) -> list[int]:
+    """The processes of a store with these words in their command lines."""
+    below = children_named(root, words)
+    # Capture is a child of the proxy.
+    return below or [
+        pid for each in descendants(root) for pid in children_named(each, words)
+    ]
+
+
 def test_whatever_is_killed_recorded_inferences_are_stored_once(tmp_path, upstream):
     store = RunningStore(tmp_path / "home")
     store.env["ISTORE_UPSTREAM_ALLOW"] = f"127.0.0.1:{upstream}"
@@ -171,10 +188,10 @@ def test_whatever_is_killed_recorded_inferences_are_stored_once(tmp_path, upstre
         }
         api.call("POST", "", model)
         with Clients(store.proxy_port, token) as clients:
-            for words in VICTIMS.values():
+            for words in islice(cycle(VICTIMS.values()), KILLS):
                 before = len(clients.recorded)
                 wait_until(lambda b=before: len(clients.recorded) > b + 30, 60)
-                victims = children_named(running.process.pid, words)
+                victims = victims_of(running.process.pid, words)
                 assert victims, words
                 for pid in victims:
                     subprocess.run(

@@ -54,7 +54,7 @@ from istore.tasks.tracking import TaskState
 from retention import policies
 from retention.models import Limits, RetentionPolicy, RetentionTask
 from retention.sweeping import sweep
-from retention.tests.builders import STEPS, files, stored
+from retention.tests.builders import STEPS, stored, stored_keys
 
 LIVE, HIDDEN, DOOMED, GONE = "live", "hidden", "doomed", "gone"
 NOT_LIVE = {HIDDEN, DOOMED, GONE}
@@ -563,12 +563,12 @@ class Retention(RuleBasedStateMachine):
         left = self.expected.values()
         kept = sum(row.has_input for row in left)
         answers = sum(row.state in (LIVE, HIDDEN) for row in left)
-        assert len(files(self.directory)) == kept + 2 * answers
+        assert len(stored_keys()) == kept + 2 * answers
         for _ in removal.intend_all("test", self.model, self.model.inferences.live):
             pass
         InferencePayload.objects.beside(self.model).update(removal_at=clock.now())
         removal.RECORDS.finish(self.model)
-        assert not files(self.directory)
+        assert not stored_keys()
 
 
 def _seen(row, payload) -> Seen:

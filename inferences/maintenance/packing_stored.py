@@ -27,13 +27,10 @@ from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.row_ids import LOWEST
 from inferences.previews import pictures
 from inferences.store import removal
+from inferences.store.marker_form import marker_in_pack
 from istore import blobs
 from istore.blobs import moves, packs
 from istore.failpoints import failpoint
-
-MEMBERS_MAX = 1000  # inferences of one pack
-JSON_FORMAT = 2  # of a marker in a pack
-RECORD_KEYS = ("inference_storage_key", "metadata_storage_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,7 @@ def _next(model: RegisteredModel, after: int) -> list[tuple[int, str, str]]:
     found = rows.order_by("id").values_list(
         "id", "data_storage_key", "answer_storage_key"
     )
-    return list(found[:MEMBERS_MAX])
+    return list(found[: packs.MEMBERS_MAX])
 
 
 def _by_hour(
@@ -184,15 +181,12 @@ def _marker(marker: bytes, data_key: str) -> bytes:
     """Return the marker as it is in a pack: without its answer, and the keys of its record."""
     try:
         value = orjson.loads(marker)
-        event = {k: v for k, v in value["event"].items() if k not in RECORD_KEYS}
+        event = value["event"]
         answer = {k: v for k, v in value["answer"].items() if k != "text"}
+        packed = marker_in_pack(value, event, data_key or event["data_storage_key"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return marker  # it was unreadable before: verify tells of it
-    if data_key:
-        event["data_storage_key"] = data_key
-    return orjson.dumps(
-        {**value, "format": JSON_FORMAT, "event": event, "answer": answer}
-    )
+    return orjson.dumps({**packed, "answer": answer})
 
 
 REPOINT = f"""

@@ -337,7 +337,7 @@ def test_packs_are_of_a_bounded_size(store, settings):
 
 
 def test_batches_go_on_where_the_last_one_ended(store, model, monkeypatch):
-    monkeypatch.setattr(packing_stored, "MEMBERS_MAX", 2)
+    monkeypatch.setattr(packs, "MEMBERS_MAX", 2)
     progress = list(packing_stored.pack_model(model))
     assert [each.packed for each in progress] == [2, 2, 2, 1]
     assert verify() == []

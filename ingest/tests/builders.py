@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import orjson
 
 from inferences.models import RegisteredModel
+from inferences.store.marker_form import marker_in_pack
 from ingest.events import InferenceEvent
 from istore import blobs
+from istore.blobs import packs
 
+ALL = ["answer", "input", "metadata"]  # the kinds of blobs
+PACKED = True  # what ``capture`` makes unless told otherwise
 MOMENT = datetime(2025, 6, 1, 12, 0, 0, 123456, tzinfo=UTC)
 PICTURE = b"\x89PNG picture"
 DETECTED = {
@@ -32,7 +38,42 @@ DETECTED = {
 }
 
 
+class Made(NamedTuple):
+    """One inference that is not put yet, with the keys of objects of its own."""
+
+    event: InferenceEvent
+    picture: bytes
+    answer: bytes
+    marker: dict
+
+
 def capture(
+    model: RegisteredModel,
+    inference_id: str = "a",
+    *,
+    inline: bool = True,
+    packed: bool | None = None,
+    **told: object,
+) -> InferenceEvent:
+    """Put the blobs of one inference; return the event, not yet published.
+
+    They are members of packs of their own, or three objects: then ``inline`` has the marker
+    repeat the answer. What is ``told`` is that of ``make``.
+    """
+    made = make(model, inference_id, **told)
+    if PACKED if packed is None else packed:
+        (event,) = put_packs([made])
+        return event
+    event, stated = made.event, made.marker["answer"]
+    if inline and isinstance(stated, dict):
+        stated["text"] = made.answer.decode()
+    blobs.put(event.data_storage_key, made.picture)
+    blobs.put(event.inference_storage_key, made.answer)
+    blobs.put(event.metadata_storage_key, json.dumps(made.marker).encode())
+    return event
+
+
+def make(
     model: RegisteredModel,
     inference_id: str = "a",
     *,
@@ -41,13 +82,11 @@ def capture(
     published_at: datetime | None = None,
     picture: bytes = PICTURE,
     answer: object = DETECTED,
-    inline: bool = True,
     **marker: object,
-) -> InferenceEvent:
-    """Put the three blobs of one inference; return the event, not yet published.
+) -> Made:
+    """Return one inference. ``answer`` is JSON or the bytes of a body.
 
-    ``answer`` is JSON or the bytes of a body; what is in ``marker`` replaces members of
-    the metadata blob.
+    What is in ``marker`` replaces members of the marker.
     """
     prefix = blobs.prefix_for(
         model.project_id, model.pk, received_at, str(unique or uuid4())
@@ -83,7 +122,7 @@ def capture(
             "datatype": "BYTES",
             "shape": [1],
         },
-        "answer": stated | ({"text": body.decode()} if inline else {}),
+        "answer": stated,
         "metadata": [],
         "latitude": None,
         "longitude": None,
@@ -91,10 +130,87 @@ def capture(
         "request_part": [0, 1],
         "warnings": [],
     } | marker
-    blobs.put(event.data_storage_key, picture)
-    blobs.put(event.inference_storage_key, body)
-    blobs.put(event.metadata_storage_key, json.dumps(value).encode())
-    return event
+    return Made(event, picture, body, value)
+
+
+def put_packs(some: Sequence[Made]) -> list[InferenceEvent]:
+    """Put inferences of one model and hour into two packs; return their events."""
+    folders = [each.event.data_storage_key.rpartition("/")[0] for each in some]
+    hour = folders[0].rpartition("/")[0]
+    names = [UUID(each.rpartition("/")[2]).bytes for each in folders]
+    inputs = packs.build_inputs(
+        packs.new_key(hour, packs.INPUTS),
+        zip(names, [each.picture for each in some], strict=True),
+    )
+    data_keys = [each.content_key(inputs.key) for each in inputs.members]
+    markers = [
+        json.dumps(marker_in_pack(each.marker, each.event.as_dict(), key)).encode()
+        for each, key in zip(some, data_keys, strict=True)
+    ]
+    records = packs.build_records(
+        packs.new_key(hour, packs.RECORDS),
+        zip(names, markers, [each.answer for each in some], strict=True),
+    )
+    for pack in (inputs, records):
+        blobs.put(pack.key, pack.body)
+    return [
+        replace(
+            each.event,
+            data_storage_key=key,
+            inference_storage_key=member.content_key(records.key),
+            metadata_storage_key=member.marker_key(records.key),
+        )
+        for each, key, member in zip(some, data_keys, records.members, strict=True)
+    ]
+
+
+def with_marker(event: InferenceEvent, content: bytes) -> InferenceEvent:
+    """Put other bytes in the place of a marker; return the event that names them."""
+    key = event.metadata_storage_key
+    if not packs.is_member(key):
+        blobs.put(key, content)
+        return event
+    old = packs.pack_of(key)
+    (member,) = packs.read_index(old)
+    answer = blobs.get(event.inference_storage_key)
+    records = packs.build_records(
+        packs.new_key(old.rpartition("/")[0], packs.RECORDS),
+        [(member.unique, content, answer)],
+    )
+    blobs.put(records.key, records.body)
+    blobs.delete([event.inference_storage_key])
+    (member,) = records.members
+    return replace(
+        event,
+        inference_storage_key=member.content_key(records.key),
+        metadata_storage_key=member.marker_key(records.key),
+    )
+
+
+def rewritten(event: InferenceEvent, /, **changes: object) -> InferenceEvent:
+    """Put a marker with these changes; return the event that names it."""
+    value = json.loads(blobs.get(event.metadata_storage_key))
+    return with_marker(event, json.dumps(value | changes).encode())
+
+
+def kinds_left(event: InferenceEvent) -> list[str]:
+    """Return which blobs of an inference can still be read."""
+    return [kind for kind, key in keys_of(event).items() if _is_left(key)]
+
+
+def keys_of(event: InferenceEvent) -> dict[str, str]:
+    """Return the keys of the blobs of an inference, by their kinds."""
+    return {
+        "answer": event.inference_storage_key,
+        "input": event.data_storage_key,
+        "metadata": event.metadata_storage_key,
+    }
+
+
+def _is_left(key: str) -> bool:
+    if packs.is_member(key) and packs.is_released(key):
+        return False
+    return blobs.exists(key)
 
 
 def published_now(event: InferenceEvent) -> InferenceEvent:

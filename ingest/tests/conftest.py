@@ -7,6 +7,7 @@ from django.conf import settings as django_settings
 
 from ingest.listener import Listener
 from ingest.stream import EventStream
+from ingest.tests import builders
 from istore import failpoints
 
 
@@ -62,3 +63,9 @@ def deliver(stream, listener):
 def arm():
     yield failpoints.arm
     failpoints.arm("")
+
+
+@pytest.fixture(params=["packs", "objects"])
+def stored_as(request, monkeypatch):
+    """What ``capture`` makes: members of packs, or objects of their own."""
+    monkeypatch.setattr(builders, "PACKED", request.param == "packs")

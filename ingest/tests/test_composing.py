@@ -13,7 +13,8 @@ from inferences.models import (
     RegisteredModel,
 )
 from ingest.models import DeadLetter
-from ingest.tests.builders import DETECTED, MOMENT, capture
+from ingest.tests.builders import DETECTED, MOMENT, capture, rewritten
+from istore import blobs
 
 pytestmark = pytest.mark.django_db
 
@@ -222,7 +223,8 @@ def test_a_binary_answer_is_kept_as_json(model, stored):
         }
     )
     event = capture(model, answer=header + scores, inline=False)
-    _rewrite_answer(event, header_length=len(header))
+    stated = json.loads(blobs.get(event.metadata_storage_key))["answer"]
+    event = rewritten(event, answer=stated | {"header_length": len(header)})
 
     payload, _ = stored(event, model)
 
@@ -278,11 +280,3 @@ def test_the_same_content_under_the_same_id_is_a_copy_whenever_it_came(
     deliver(capture(model, "a", received_at=later))
 
     assert model.inferences.get().created_at == MOMENT
-
-
-def _rewrite_answer(event, **changes) -> None:
-    from istore import blobs
-
-    value = json.loads(blobs.get(event.metadata_storage_key))
-    value["answer"] |= changes
-    blobs.put(event.metadata_storage_key, json.dumps(value).encode())

@@ -11,7 +11,7 @@ from django.core.management import call_command
 from inferences.models import RegisteredModel
 from ingest.models import DeadLetter
 from ingest.stream import FIELD, STREAM, Lag
-from ingest.tests.builders import MOMENT, capture
+from ingest.tests.builders import MOMENT, capture, rewritten, with_marker
 from istore import blobs
 
 pytestmark = pytest.mark.django_db
@@ -49,11 +49,6 @@ def replayed(settings, server):
 
 def letter() -> DeadLetter:
     return DeadLetter.objects.get()
-
-
-def rewrite(key: str, **changes) -> None:
-    value = json.loads(blobs.get(key)) | changes
-    blobs.put(key, json.dumps(value).encode())
 
 
 @pytest.mark.parametrize(
@@ -112,7 +107,7 @@ def test_keys_of_another_model_are_refused(model, deliver, prefix):
 def test_keys_of_another_inference_are_refused(model, deliver):
     own, other = capture(model, "a"), capture(model, "b")
 
-    deliver(replace(own, data_storage_key=other.data_storage_key))
+    deliver(replace(own, inference_storage_key=other.inference_storage_key))
 
     assert letter().reason == "foreign-key"
 
@@ -149,7 +144,7 @@ def test_an_unknown_model_is_given_up_after_some_deliveries(
 
 @pytest.mark.parametrize("kind", ["data", "inference", "metadata"])
 def test_a_blob_may_yet_come(model, deliver, listener, stream, kind):
-    event = capture(model, inline=False)
+    event = capture(model, inline=False, packed=False)
     key = getattr(event, f"{kind}_storage_key")
     content = blobs.get(key)
     blobs.delete([key])
@@ -190,20 +185,15 @@ def test_a_blob_that_never_comes_is_told(model, deliver, listener, settings):
     ],
 )
 def test_a_marker_of_another_form_is_refused(model, deliver, changes):
-    event = capture(model)
-    rewrite(event.metadata_storage_key, **changes)
-
-    deliver(event)
+    deliver(rewritten(capture(model), **changes))
 
     assert letter().reason == "malformed-metadata"
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"[" * 100_000, b"\xff", b"[]"])
 def test_a_marker_that_is_not_json_is_refused(model, deliver, content):
-    event = capture(model)
-    blobs.put(event.metadata_storage_key, content)
-
-    deliver(event)
+    # In a pack an empty marker is no marker.
+    deliver(with_marker(capture(model, packed=bool(content)), content))
 
     assert letter().reason == "malformed-metadata"
 
@@ -217,19 +207,22 @@ def test_a_marker_of_another_inference_is_refused(model, deliver):
 
 
 def test_an_answer_that_is_not_the_one_hashed_is_refused(model, deliver):
-    inline, beside = capture(model, "a"), capture(model, "b", inline=False)
+    inline = capture(model, "a", packed=False)
+    beside = capture(model, "b", inline=False, packed=False)
+    packed = capture(model, "c")
     stated = json.loads(blobs.get(inline.metadata_storage_key))["answer"]
-    rewrite(inline.metadata_storage_key, answer=stated | {"text": "{}"})
+    rewritten(inline, answer=stated | {"text": "{}"})
     blobs.put(beside.inference_storage_key, b"{}")
+    packed = rewritten(packed, answer=stated | {"sha256": "0" * 64})
 
-    deliver(inline, beside)
+    deliver(inline, beside, packed)
 
     reasons = DeadLetter.objects.values_list("reason", flat=True)
-    assert list(reasons) == ["hash-mismatch"] * 2
+    assert list(reasons) == ["hash-mismatch"] * 3
 
 
 def test_an_input_of_another_length_is_refused(model, deliver):
-    event = capture(model)
+    event = capture(model, packed=False)
     blobs.put(event.data_storage_key, b"short")
 
     deliver(event)
@@ -253,7 +246,7 @@ def test_an_event_is_set_aside_once(model, stream, listener, arm):
 def test_replay_lists_and_publishes_what_was_set_aside(
     model, deliver, listener, replayed
 ):
-    event = capture(model, "a")
+    event = capture(model, "a", packed=False)
     content = blobs.get(event.data_storage_key)
     blobs.put(event.data_storage_key, b"short")
     deliver(event)
@@ -275,7 +268,7 @@ def test_replay_lists_and_publishes_what_was_set_aside(
 def test_a_replay_that_breaks_off_publishes_a_copy_that_is_dropped(
     model, deliver, listener, replayed, arm
 ):
-    event = capture(model, "a")
+    event = capture(model, "a", packed=False)
     content = blobs.get(event.data_storage_key)
     blobs.put(event.data_storage_key, b"short")
     deliver(event)

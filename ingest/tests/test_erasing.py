@@ -5,7 +5,7 @@ import pytest
 from inferences.erasure.matching_records import Carried
 from ingest.erasing import erase_dead_letters
 from ingest.models import DeadLetter
-from ingest.tests.builders import capture
+from ingest.tests.builders import ALL, capture, kinds_left, with_marker
 from istore import blobs
 
 pytestmark = pytest.mark.django_db
@@ -23,9 +23,13 @@ def aside(event):
 
 
 def test_events_set_aside_go_with_their_objects(model, project):
-    aside(capture(model, "a", metadata=PERSON))
-    aside(capture(model, "b", metadata=[{**PERSON[0], "value": "Trillian"}]))
-    aside(capture(model, "c", data_source="Zaphod"))
+    events = {
+        "a": capture(model, "a", metadata=PERSON),
+        "b": capture(model, "b", metadata=[{**PERSON[0], "value": "Trillian"}]),
+        "c": capture(model, "c", data_source="Zaphod"),
+    }
+    for each in events.values():
+        aside(each)
 
     assert erase_dead_letters(project, Carried("person", "string", "Zaphod")) == 1
     assert erase_dead_letters(project, Carried("person", "string", "Zaphod")) == 0
@@ -33,8 +37,8 @@ def test_events_set_aside_go_with_their_objects(model, project):
 
     left = DeadLetter.objects.get()
     assert left.stream_id == "b"
-    folder = left.metadata_storage_key.rpartition("/")[0]
-    assert {each.folder for each in blobs.walk()} == {folder}
+    assert kinds_left(events["b"]) == ALL
+    assert [kinds_left(events[each]) for each in "ac"] == [[], []]
 
 
 def test_a_letter_that_became_a_record_goes_without_the_blobs_of_the_record(
@@ -52,9 +56,7 @@ def test_a_letter_that_became_a_record_goes_without_the_blobs_of_the_record(
 
 
 def test_what_cannot_be_read_is_left_to_people(model, project):
-    event = capture(model, "a", metadata=PERSON)
-    aside(event)
-    blobs.put(event.metadata_storage_key, b"{")
+    aside(with_marker(capture(model, "a", metadata=PERSON), b"{"))
 
     assert erase_dead_letters(project, Carried("person", "string", "Zaphod")) == 0
     assert DeadLetter.objects.exists()

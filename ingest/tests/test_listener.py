@@ -11,10 +11,17 @@ from inferences.models import Detection, InferenceKey, InferencePayload, Registe
 from inferences.store import removal
 from ingest.models import DeadLetter
 from ingest.stream import STREAM, Lag
-from ingest.tests.builders import MOMENT, capture, published_now
+from ingest.tests.builders import (
+    ALL,
+    MOMENT,
+    capture,
+    keys_of,
+    kinds_left,
+    published_now,
+)
 from istore import blobs
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("stored_as")]
 
 
 @pytest.fixture
@@ -26,15 +33,6 @@ def other_model(project):
 
 def ids(model) -> list[str]:
     return sorted(model.inferences.values_list("inference_id", flat=True))
-
-
-def blobs_of(event) -> list[str]:
-    """The kinds of blobs that are there."""
-    prefix = event.metadata_storage_key.rpartition("/")[0]
-    return sorted(blobs.listed(prefix)[1])
-
-
-ALL = ["answer", "input", "metadata"]
 
 
 def test_an_event_becomes_a_record(model, deliver, stream):
@@ -99,7 +97,7 @@ def test_the_same_event_again_changes_nothing(model, deliver):
     deliver(published_now(event))
 
     assert ids(model) == ["a"]
-    assert blobs_of(event) == ALL
+    assert kinds_left(event) == ALL
 
 
 def test_a_copy_leaves_no_blobs_behind(model, deliver):
@@ -109,8 +107,8 @@ def test_a_copy_leaves_no_blobs_behind(model, deliver):
     deliver(copy)
 
     assert ids(model) == ["a"]
-    assert blobs_of(first) == ALL
-    assert blobs_of(copy) == []
+    assert kinds_left(first) == ALL
+    assert kinds_left(copy) == []
 
 
 def test_a_copy_in_one_batch_leaves_no_blobs_behind(model, deliver):
@@ -119,7 +117,7 @@ def test_a_copy_in_one_batch_leaves_no_blobs_behind(model, deliver):
     deliver(first, copy, first, copy)
 
     assert ids(model) == ["a"]
-    assert (blobs_of(first), blobs_of(copy)) == (ALL, [])
+    assert (kinds_left(first), kinds_left(copy)) == (ALL, [])
 
 
 @pytest.mark.parametrize("left", [[], ["metadata"]])
@@ -128,14 +126,13 @@ def test_a_copy_that_was_dropped_and_not_acknowledged_is_over_when_it_comes_agai
 ):
     deliver(capture(model, "a"))
     copy = capture(model, "a")
-    prefix = copy.metadata_storage_key.rpartition("/")[0]
-    blobs.delete([f"{prefix}/{kind}" for kind in ALL if kind not in left])
+    blobs.delete(key for kind, key in keys_of(copy).items() if kind not in left)
 
     deliver(copy)
 
     assert stream.lag() == Lag(0, 0)
     assert not DeadLetter.objects.exists()
-    assert blobs_of(copy) == []
+    assert kinds_left(copy) == []
     assert ids(model) == ["a"]
 
 
@@ -151,7 +148,7 @@ def test_a_capture_that_lost_its_input_alone_waits_though_its_id_is_stored(
     deliver(damaged)
 
     assert stream.lag() == Lag(waiting=0, pending=1)
-    assert blobs_of(damaged) == ["answer", "metadata"]
+    assert kinds_left(damaged) == ["answer", "metadata"]
 
 
 @pytest.mark.usefixtures("blob_directory")
@@ -159,18 +156,18 @@ def test_a_marker_of_another_content_is_kept_though_its_blobs_are_gone(
     model, deliver, stream
 ):
     deliver(capture(model, "a"))
-    damaged = capture(model, "a", picture=b"another")
+    damaged = capture(model, "a", picture=b"another", packed=False)
     blobs.delete([damaged.data_storage_key, damaged.inference_storage_key])
 
     deliver(damaged)
 
     assert stream.lag() == Lag(waiting=0, pending=1)
-    assert blobs_of(damaged) == ["metadata"]
+    assert kinds_left(damaged) == ["metadata"]
 
 
 def test_an_event_without_blobs_whose_id_is_only_reserved_waits(model, deliver, stream):
     lost = capture(model, "a")
-    blobs.delete([f"{lost.metadata_storage_key.rpartition('/')[0]}/{k}" for k in ALL])
+    blobs.delete(keys_of(lost).values())
     InferenceKey.objects.create(
         registered_model=model,
         inference_id="a",
@@ -191,7 +188,7 @@ def test_a_redelivery_keeps_the_blobs_of_a_record_whose_input_went(model, delive
 
     deliver(event)
 
-    assert blobs_of(event) == ["answer", "metadata"]
+    assert kinds_left(event) == ["answer", "metadata"]
     assert not DeadLetter.objects.exists()
 
 
@@ -211,7 +208,7 @@ def test_other_content_under_a_taken_id_gets_an_id_of_its_own(model, deliver):
     assert other == f"{long[:246]}~{bytes(payload.content_hash).hex()[:8]}"
     assert "was taken by other content" in payload.notes["warnings"][-1]
     assert model.inferences.count() == 2
-    assert blobs_of(first) == blobs_of(second) == ALL
+    assert kinds_left(first) == kinds_left(second) == ALL
 
 
 def test_a_late_copy_of_what_was_removed_goes_with_its_blobs(model, deliver):
@@ -223,7 +220,7 @@ def test_a_late_copy_of_what_was_removed_goes_with_its_blobs(model, deliver):
     deliver(event)
 
     assert ids(model) == []
-    assert blobs_of(event) == []
+    assert kinds_left(event) == []
 
 
 def test_an_event_without_blobs_whose_record_was_removed_is_over(

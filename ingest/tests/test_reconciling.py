@@ -10,7 +10,7 @@ from inferences.models import InferenceKey, RegisteredModel
 from ingest.models import DeadLetter
 from ingest.reconciling import reconcile
 from ingest.stream import Lag
-from ingest.tests.builders import capture, published_now
+from ingest.tests.builders import capture, published_now, with_marker
 from istore import blobs
 
 pytestmark = pytest.mark.django_db
@@ -174,7 +174,7 @@ def test_nothing_is_published_while_the_listener_is_behind(model, stream, settin
 
 
 def test_a_marker_that_cannot_be_read_stops_nobody(model, stream):
-    blobs.put(captured(model, "bad").metadata_storage_key, b"nonsense")
+    with_marker(captured(model, "bad"), b"nonsense")
     captured(model, "good")
 
     assert reconcile(stream) == 1

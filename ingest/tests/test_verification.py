@@ -14,7 +14,7 @@ from ingest import heartbeat
 from ingest import verification as ours
 from ingest.models import DeadLetter
 from ingest.stream import GROUP, STREAM, EventStream
-from ingest.tests.builders import capture, published_now
+from ingest.tests.builders import ALL, capture, kinds_left, published_now, with_marker
 from istore import blobs
 from istore.checks import health, verification
 from istore.db.clock import now
@@ -56,18 +56,6 @@ def verify(**scope):
     return found
 
 
-def objects_of(event):
-    return [
-        key
-        for key in (
-            event.data_storage_key,
-            event.inference_storage_key,
-            event.metadata_storage_key,
-        )
-        if key in {each.key for each in blobs.walk()}
-    ]
-
-
 def test_a_lost_event_is_found_and_published_again(model, captured, stream, listener):
     captured()
 
@@ -85,7 +73,7 @@ def test_while_the_stream_holds_anything_nothing_is_lost(captured, stream):
     stream.publish([published_now(event)])
 
     assert verify(repair=True) == []
-    assert len(objects_of(event)) == 3
+    assert kinds_left(event) == ALL
 
 
 def test_an_event_that_was_set_aside_keeps_its_objects(captured, stream):
@@ -98,7 +86,7 @@ def test_an_event_that_was_set_aside_keeps_its_objects(captured, stream):
     )
 
     assert verify(repair=True) == []
-    assert len(objects_of(event)) == 3
+    assert kinds_left(event) == ALL
 
 
 def test_what_is_left_of_a_removed_inference_goes(model, captured, deliver):
@@ -109,7 +97,7 @@ def test_what_is_left_of_a_removed_inference_goes(model, captured, deliver):
 
     found = verify(repair=True)
 
-    assert [(each.kind, each.repaired) for each in found] == [("unnamed", True)]
+    assert {(each.kind, each.repaired) for each in found} == {("unnamed", True)}
     assert not list(blobs.walk())
     assert verify() == []
 
@@ -130,14 +118,13 @@ def test_repair_never_brings_back_what_may_have_been_removed(
 
 
 def test_an_unreadable_marker_is_told_and_left(model, captured, blob_directory):
-    event = captured()
-    blobs.put(event.metadata_storage_key, b"{")
+    event = with_marker(captured(), b"{")
     old(blob_directory)
 
     (found,) = verify(repair=True)
 
     assert (found.kind, found.repaired) == ("marker-unreadable", False)
-    assert len(objects_of(event)) == 3
+    assert kinds_left(event) == ALL
 
 
 def test_dead_consumers_leave_the_group(server, stream, monkeypatch):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import secrets
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 INPUT, ANSWER, METADATA = "input", "answer", "metadata"
@@ -41,14 +42,19 @@ class MemberKey(NamedTuple):
     offset: int
     length: int
 
-    @classmethod
-    def parse(cls, key: str) -> MemberKey | None:
+    @staticmethod
+    def parse(key: str) -> MemberKey | None:
         """Return the parts of a member's key; None for the key of an object."""
-        found = MEMBER.fullmatch(key) if "#" in key else None
-        return cls(found[1], int(found[2]), int(found[3])) if found else None
+        return _take_apart(key) if "#" in key else None
 
     def __str__(self) -> str:
         return f"{self.pack}#{self.offset}-{self.length}"
+
+
+@lru_cache(maxsize=4096)  # an event's keys are looked at many times
+def _take_apart(key: str) -> MemberKey | None:
+    found = MEMBER.fullmatch(key)
+    return MemberKey(found[1], int(found[2]), int(found[3])) if found else None
 
 
 def probe_key() -> str:

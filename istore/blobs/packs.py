@@ -37,6 +37,7 @@ ENTRY = Struct("<16sQIQ")  # capture, offset of the member, lengths of marker, c
 FIELDS = Struct("<QII")  # offset of the index, number of members, version
 SEAL = Struct("<I8s")  # CRC-32 of the index and of the fields, magic
 FOOTER_BYTES = FIELDS.size + SEAL.size
+MEMBERS_MAX = 1000  # of a pack, by those who make one
 TAIL_BYTES = 64 * 1024  # read first: the footer and the index of a thousand members
 
 

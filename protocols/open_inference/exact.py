@@ -18,6 +18,7 @@ READ_MOST = 2 * 2**20  # bytes of a header; in larger ones metadata is kept as v
 NAMES_TOLD = 100  # repeated names that get a warning of their own
 BLANKS = re.compile(r"[ \t\n\r]*")
 DECODER = json.JSONDecoder()
+ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 class Number(str):
@@ -34,8 +35,10 @@ class Members(list[tuple[str, Any]]):
     @property
     def repeated(self) -> list[str]:
         """The names that occur more than once, sorted."""
-        counts = Counter(name for name, _ in self)
-        return sorted(name for name, count in counts.items() if count > 1)
+        names = [name for name, _ in self]
+        if len(set(names)) == len(names):
+            return []
+        return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def keep_metadata_text(document: dict[str, Any], header: bytes) -> list[str]:
@@ -125,7 +128,7 @@ def _read(header: bytes) -> Any:
 
 
 def _quote(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return ENCODER.encode(value)
 
 
 def _after_blanks(text: str, position: int) -> int:

@@ -5,7 +5,8 @@ describes one inference whole, except for the keys of its own record: those are 
 the record has its place in a pack.
 
 A compressed answer is stored decompressed, with its encoding noted beside it as
-``content_encoding``: readers want what the model said, not how it travelled.
+``content_encoding``: readers want what the model said, not how it travelled. One that would be
+larger than ``ISTORE_CAPTURE_MAX_BYTES`` then is stored as it came, with a warning.
 """
 
 from __future__ import annotations
@@ -38,14 +39,11 @@ from protocols.open_inference import (
 )
 from protocols.streams import FACTS, assemble, facts_of
 from proxy import timestamps
-from proxy.http.encodings import decode, decoded_beginning
+from proxy.http.encodings import Take, decode, decoded_beginning, take_any
 from proxy.spool.entries import FORM_JSON, FORM_V2, Facts, SpoolEntry, noted_item
 from services.plain_batches import split_answer, split_inputs
 from services.plain_requests import input_of
 
-FORMAT = (
-    2  # of the marker; in format 1 it lay in an object of its own, beside its answer
-)
 TENSORS_DESCRIBED = 64  # at most, in a marker
 JSON = "application/json"
 COLUMNS = ("latitude", "longitude", "data_source")
@@ -68,7 +66,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """One inference, not uploaded yet. Its event has no storage keys, its marker no event.
+    """One inference, not uploaded yet. Its event has no storage keys, its marker no format and no event.
 
     ``prefix`` is ``<project>/<model>/<yyyy>/<mm>/<dd>/<hh>/<uuid>``: it was chosen when the
     call was spooled.
@@ -80,15 +78,24 @@ class Captured:
     event: InferenceEvent
     marker: dict[str, Any]
 
+    @property
+    def size(self) -> int:
+        """The bytes of its input, its answer, and the text that was read from a stream."""
+        answer = self.answer
+        return len(self.part.data) + len(answer.body) + len(answer.reading or "")
 
-def prepare(entry: SpoolEntry) -> Iterator[Captured]:
-    """Yield the inferences of a call, in the order of its parts."""
+
+def prepare(entry: SpoolEntry, take: Take = take_any) -> Iterator[Captured]:
+    """Yield the inferences of a call, in the order of its parts.
+
+    ``take`` reserves memory for each piece of a body that is decompressed.
+    """
     facts = entry.facts
     parts, warnings = _parts(entry)
     if facts.stream is None:
-        answers, more = _answers(entry, len(parts))
+        answers, more = _answers(entry, len(parts), take)
     else:
-        answer, noted, more = read_stream(entry)
+        answer, noted, more = read_stream(entry, take)
         answers = [answer] * len(parts)
         facts = replace(facts, metadata=[*facts.metadata, *noted])
     warnings = [*facts.warnings, *warnings, *more]
@@ -159,13 +166,15 @@ def _v2_parts(entry: SpoolEntry, count: int, warnings: list[str]) -> list[Part]:
     raise V2Error("it does not come in as many parts as it was answered.")
 
 
-def _answers(entry: SpoolEntry, count: int) -> tuple[list[Answer], list[str]]:
+def _answers(
+    entry: SpoolEntry, count: int, take: Take
+) -> tuple[list[Answer], list[str]]:
     """Return one answer for each part, and warnings."""
     facts = entry.facts
-    limit = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
+    limit = settings.ISTORE_CAPTURE_MAX_BYTES
     warnings: list[str] = []
     try:
-        body = decode(entry.answer, facts.answer_encoding, limit)
+        body = decode(entry.answer, facts.answer_encoding, limit, take)
     except ValueError as error:
         body, warnings = entry.answer, [f"The answer is kept as it came: {error}"]
     whole = Answer(
@@ -174,8 +183,8 @@ def _answers(entry: SpoolEntry, count: int) -> tuple[list[Answer], list[str]]:
         facts.answer_header_length,
         facts.answer_encoding,
     )
-    if count == 1:
-        return [whole], warnings
+    if count == 1 or warnings:
+        return [whole] * count, warnings
     if facts.form == FORM_JSON:
         own = split_answer(entry.request, facts.task_type or "", body, count)
         if own is None:
@@ -196,7 +205,7 @@ def _answers(entry: SpoolEntry, count: int) -> tuple[list[Answer], list[str]]:
 
 
 def read_stream(
-    entry: SpoolEntry,
+    entry: SpoolEntry, take: Take = take_any
 ) -> tuple[Answer, list[dict[str, str]], list[str]]:
     """Return the answer that a stream amounts to, metadata items about it, and warnings.
 
@@ -205,8 +214,9 @@ def read_stream(
     """
     facts, stream = entry.facts, entry.facts.stream or {}
     end = stream.get("end") or ""
-    limit = settings.ISTORE_PROXY_MAX_RESPONSE_BYTES
-    body, problem = decoded_beginning(entry.answer, facts.answer_encoding, limit)
+    body, problem = decoded_beginning(
+        entry.answer, facts.answer_encoding, settings.ISTORE_CAPTURE_MAX_BYTES, take
+    )
     found = assemble(body, facts.answer_content_type, is_whole=not end)
     if found.has_ended:
         # Clients close the connection once they have read the end mark of a stream, often
@@ -270,7 +280,6 @@ def _marker(
     latitude, longitude, data_source, misplaced = reserved(items)
     tensor = part.tensor
     return {
-        "format": FORMAT,
         "model_version": facts.model_version,
         "inference_action": action_of(part.parameters, facts.task_type),
         "input": {

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 import orjson
 from django.conf import settings
 
+from inferences.store.marker_form import marker_in_pack
 from ingest.events import InferenceEvent
 from istore import blobs
 from istore.blobs import packs
 from istore.failpoints import failpoint
 from istore.uuids import uuid7
 from proxy.capture.artifacts import Captured
-
-MEMBERS_MAX = 1000  # inferences of one pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,12 @@ def pack(inferences: Iterable[Captured]) -> Iterator[Packed]:
 
 
 def _groups(inferences: list[Captured]) -> Iterator[list[Captured]]:
-    """Split the inferences at ``MEMBERS_MAX`` and at the bytes of a pack."""
+    """Split the inferences at ``packs.MEMBERS_MAX`` and at the bytes of a pack."""
+    most = settings.ISTORE_PACK_BYTES
     some: list[Captured] = []
     size = 0
     for each in inferences:
-        if some and (len(some) == MEMBERS_MAX or size >= settings.ISTORE_PACK_BYTES):
+        if some and (len(some) == packs.MEMBERS_MAX or size >= most):
             yield some
             some, size = [], 0
         some.append(each)
@@ -124,14 +125,5 @@ def _pack_inputs(hour: str, named: list[tuple[str, Captured]]) -> packs.Pack | N
     return packs.build_inputs(packs.new_key(hour, packs.INPUTS), small)
 
 
-def _marker(captured: Captured, input_key: str) -> dict[str, object]:
-    """Return the marker with its event, without the keys of the record that it is in."""
-    event = captured.event.as_dict()
-    event["data_storage_key"] = input_key
-    for name in RECORD_KEYS:
-        del event[name]
-    return {**captured.marker, "event": event}
-
-
-# A record cannot hold its own place. Whoever reads it knows where it was read.
-RECORD_KEYS = ("inference_storage_key", "metadata_storage_key")
+def _marker(captured: Captured, input_key: str) -> dict[str, Any]:
+    return marker_in_pack(captured.marker, captured.event.as_dict(), input_key)

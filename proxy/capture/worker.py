@@ -25,6 +25,7 @@ whole entry are kept in a ``.damaged`` file, which ``verify`` and readiness repo
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -34,6 +35,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,12 +46,15 @@ from django.core.files.storage import default_storage
 
 from ingest.events import InferenceEvent
 from istore import blobs
+from istore.blobs import packs
 from istore.blobs.durable_files import write_durably
 from istore.failpoints import failpoint
 from istore.uuids import uuid7
 from proxy import waiting
 from proxy.capture.artifacts import Captured, prepare
-from proxy.capture.packing import MEMBERS_MAX, Packed, pack
+from proxy.capture.packing import Packed, pack
+from proxy.capture.portions import Call, Unfolding
+from proxy.http.encodings import Take
 from proxy.publishing import Publisher
 from proxy.spool.entries import SpoolEntry
 from proxy.spool.frames import HEADER
@@ -73,7 +78,7 @@ ALONE_AFTER = 2  # failed uploads of one entry before we ask whether others succ
 OTHERS_SECONDS = 2.0  # for how long an upload of another model, or a probe, is evidence
 WAITING_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # between retries of one model
 UNREADABLE_SECONDS = 30.0  # pause after a segment could not be read
-WINDOW_ENTRIES = MEMBERS_MAX  # of one window
+WINDOW_ENTRIES = packs.MEMBERS_MAX  # of one window
 WINDOWS_AT_ONCE = 4  # in hand, at most: one is put while the next is parsed
 BYTES_AT_ONCE = 128 * 2**20  # their payloads, at most: these are in memory
 STOP_SECONDS = 10  # from the end of the proxy until this process exits in any case
@@ -99,7 +104,6 @@ class Outcome:
 
 
 Work = tuple[Future[Outcome], Window]
-Call = tuple[bytes, list[Captured]]  # the payload of an entry, and its inferences
 
 
 class Stopped(Exception):
@@ -125,7 +129,8 @@ class Capture:
         # Per segment that could not be read: do not read it before this moment.
         self._unreadable: dict[str, float] = {}
         self.storage = StorageWatch(stop)
-        self.retries = WaitingEntries(directory, self.storage, stop)
+        self._unfolding = Unfolding()
+        self.retries = WaitingEntries(directory, self.storage, self._unfolding, stop)
 
     def run(self) -> None:
         """Capture until told to stop."""
@@ -299,29 +304,28 @@ class Capture:
     def _capture(self, window: Window) -> Outcome:
         """Put the inferences of a window, model by model. Raises ``Stopped``."""
         outcome = Outcome()
-        for model, calls in self._by_model(window.payloads).items():
-            inferences = [each for _, call in calls for each in call]
-            events = self._put(model, inferences)
-            if events is None:
-                outcome.apart[model] = [payload for payload, _ in calls]
-            else:
-                outcome.events += events
+        with closing(self._unfolding.portions(window.payloads, self._read)) as portions:
+            for portion in portions:
+                self._put_portion(portion, outcome)
         return outcome
 
-    def _by_model(self, payloads: Iterable[bytes]) -> dict[str, list[Call]]:
-        """Return the calls by model; those that cannot be read are set aside in files."""
-        models: dict[str, list[Call]] = {}
-        for payload in payloads:
-            try:
-                inferences = list(prepare(SpoolEntry.read(payload)))
-            except Exception:  # a retry would fail again; a person has to look at it
-                log.exception("A spool entry cannot be captured, and is set aside")
-                write_durably(self._directory / f"{uuid7()}.set-aside", [payload])
-                continue
-            if inferences:
-                model = waiting.model_of(inferences[0].prefix)
-                models.setdefault(model, []).append((payload, inferences))
-        return models
+    def _put_portion(self, portion: list[Call], outcome: Outcome) -> None:
+        for model, calls in _by_model(portion).items():
+            events = self._put(model, [each for _, call in calls for each in call])
+            if events is None:
+                payloads = [payload for payload, _ in calls]
+                outcome.apart.setdefault(model, []).extend(payloads)
+            else:
+                outcome.events += events
+
+    def _read(self, payload: bytes, take: Take) -> list[Captured]:
+        """Return the inferences of an entry; one that cannot be read is set aside in a file."""
+        try:
+            return list(prepare(SpoolEntry.read(payload), take))
+        except Exception:  # a retry would fail again; a person has to look at it
+            log.exception("A spool entry cannot be captured, and is set aside")
+            write_durably(self._directory / f"{uuid7()}.set-aside", [payload])
+            return []
 
     def _put(
         self, model: str, inferences: list[Captured]
@@ -400,10 +404,15 @@ class WaitingEntries:
     """Retries the entries that were set apart, one after the other, in a thread of its own."""
 
     def __init__(
-        self, directory: Path, storage: StorageWatch, stop: threading.Event
+        self,
+        directory: Path,
+        storage: StorageWatch,
+        unfolding: Unfolding,
+        stop: threading.Event,
     ) -> None:
         self._directory = directory
         self._storage = storage
+        self._unfolding = unfolding
         self._stop = stop
         self._publisher = Publisher(stop)
         self._tries: dict[str, int] = {}
@@ -459,13 +468,8 @@ class WaitingEntries:
         for window in _windows(segment.entries(segment.captured_until())):
             if self._stop.is_set():
                 raise Stopped
-            inferences = [
-                each
-                for payload in window.payloads
-                for each in prepare(SpoolEntry.read(payload))
-            ]
-            events = []
-            for packed in pack(inferences):
+            events: list[InferenceEvent] = []
+            for packed in self._packs(window):
                 try:
                     packed.put()
                 except Exception as error:  # storages differ in what they raise
@@ -484,6 +488,23 @@ class WaitingEntries:
             segment.set_aside(gaps)
         segment.remove()
         return True
+
+    def _packs(self, window: Window) -> Iterator[Packed]:
+        def read(payload: bytes, take: Take) -> list[Captured]:
+            return list(prepare(SpoolEntry.read(payload), take))
+
+        with closing(self._unfolding.portions(window.payloads, read)) as portions:
+            for portion in portions:
+                yield from pack(each for _, call in portion for each in call)
+
+
+def _by_model(calls: Iterable[Call]) -> dict[str, list[Call]]:
+    models: dict[str, list[Call]] = {}
+    for payload, inferences in calls:
+        if inferences:
+            model = waiting.model_of(inferences[0].prefix)
+            models.setdefault(model, []).append((payload, inferences))
+    return models
 
 
 def _windows(entries: Iterable[tuple[bytes, int]]) -> Iterator[Window]:
@@ -512,6 +533,9 @@ def step_back() -> None:
 def main(directory: str, owner: str) -> None:
     """Run the capture process of this owner's segments."""
     django.setup()
+    # A window is thousands of objects that are no garbage before it is put.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())

@@ -26,11 +26,12 @@ class NoRoom(ValueError):
     """No memory is left in the budget for the bytes that came out."""
 
 
-def _take_any(count: int) -> bool:
+def take_any(count: int) -> bool:
+    """Reserve nothing: there is always room."""
     return True
 
 
-def decode(body: bytes, encoding: str, limit: int, take: Take = _take_any) -> bytes:
+def decode(body: bytes, encoding: str, limit: int, take: Take = take_any) -> bytes:
     """Return the body without its encoding. Raises ValueError if it is broken or unknown.
 
     Raises ``TooLarge`` above ``limit`` bytes. ``take`` reserves memory for each piece that comes
@@ -41,19 +42,21 @@ def decode(body: bytes, encoding: str, limit: int, take: Take = _take_any) -> by
     if encoding not in KNOWN:
         raise ValueError(f"The encoding {encoding!r:.40} is not understood.")
     try:
-        return _inflate(body, GZIP_OR_ZLIB, limit, take)
+        return b"".join(_inflate(body, GZIP_OR_ZLIB, limit, take, []))
     except zlib.error as error:
         if encoding != "deflate":
             raise ValueError(f"The body is not valid {encoding}.") from error
     try:
-        return _inflate(body, BARE, limit, take)  # some servers send raw deflate
+        # Some servers send raw deflate.
+        return b"".join(_inflate(body, BARE, limit, take, []))
     except zlib.error as error:
         raise ValueError("The body is not valid deflate.") from error
 
 
-def _inflate(body: bytes, form: int, limit: int, take: Take) -> bytes:
-    """Return all members, one after the other; hold never much more than ``limit`` bytes."""
-    found: list[bytes] = []
+def _inflate(
+    body: bytes, form: int, limit: int, take: Take, found: list[bytes]
+) -> list[bytes]:
+    """Return all members in pieces, put into ``found``, which never holds more than ``limit``."""
     size = 0
     for piece in _pieces(body, form):
         size += len(piece)
@@ -62,7 +65,7 @@ def _inflate(body: bytes, form: int, limit: int, take: Take) -> bytes:
         if not take(len(piece)):
             raise NoRoom("Decompressed, there is no room for the body.")
         found.append(piece)
-    return b"".join(found)
+    return found
 
 
 def _pieces(body: bytes, form: int) -> Iterator[bytes]:
@@ -92,15 +95,18 @@ def _pieces(body: bytes, form: int) -> Iterator[bytes]:
         place -= len(inflater.unused_data)
 
 
-def decoded_beginning(body: bytes, encoding: str, limit: int) -> tuple[bytes, str]:
+def decoded_beginning(
+    body: bytes, encoding: str, limit: int, take: Take = take_any
+) -> tuple[bytes, str]:
     """Return as much of the body as can be decoded, and why that is not all ("" if it is).
 
-    It is for streams: one that was cut off holds what its server said until then.
+    It is for streams: one that was cut off holds what its server said until then. ``limit`` and
+    ``take`` are those of ``decode``.
     """
     if not encoding:
         return body, ""
     try:
-        return decode(body, encoding, limit), ""
+        return decode(body, encoding, limit, take), ""
     except ValueError as error:
         if encoding not in KNOWN or isinstance(error, TooLarge):
             return body, str(error)
@@ -108,8 +114,7 @@ def decoded_beginning(body: bytes, encoding: str, limit: int) -> tuple[bytes, st
     for form in (GZIP_OR_ZLIB, BARE) if encoding == "deflate" else (GZIP_OR_ZLIB,):
         found: list[bytes] = []
         with suppress(zlib.error, ValueError):
-            for piece in _pieces(body, form):
-                found.append(piece)
+            _inflate(body, form, limit, take, found)
         if any(found):
-            return b"".join(found)[:limit], problem
+            return b"".join(found), problem
     return body, problem

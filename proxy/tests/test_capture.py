@@ -22,7 +22,7 @@ def test_as_many_are_stored_as_were_promised():
 
 
 def test_an_answer_that_unfolds_too_far_is_kept_as_it_came(settings):
-    settings.ISTORE_PROXY_MAX_RESPONSE_BYTES = 100
+    settings.ISTORE_CAPTURE_MAX_BYTES = 100
     folded = gzip.compress(bytes(1000))
     (captured,) = prepare(make_entry(answer=folded, answer_encoding="gzip"))
     assert captured.answer.body == folded

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.markers import read_event_of
 from istore import blobs
 from istore.blobs import packs
 from proxy.capture.artifacts import Answer, Captured, prepare
-from proxy.capture.packing import MEMBERS_MAX, pack
+from proxy.capture.packing import pack
 from proxy.tests.builders import make_entry, prefix_of
 
 
@@ -76,9 +76,10 @@ def test_inferences_of_two_hours_are_in_two_packs():
 def test_a_pack_has_a_thousand_inferences_at_most():
     inferences = [replace(captured("a"), prefix=prefix_of(str(n))) for n in range(1001)]
     counts = [len(each.events) for each in pack(inferences)]
-    assert counts == [MEMBERS_MAX, 1]
+    assert counts == [packs.MEMBERS_MAX, 1]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.binary(max_size=50), st.binary(max_size=50)), min_size=1),
     st.integers(1, 200),

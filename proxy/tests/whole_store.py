@@ -121,11 +121,11 @@ class WholeStore:
         found = find_inference(model, inference_id)
         if found is None:
             return None
-        payload, blobs = found.payload, self.home / "blobs"
+        payload, blob = found.payload, self.proxies[0].blob
         return Found(
             inference_id,
-            (blobs / payload.data_storage_key).read_bytes(),
-            (blobs / payload.answer_storage_key).read_bytes(),
+            blob(payload.data_storage_key),
+            blob(payload.answer_storage_key),
             (payload.notes or {}).get("warnings", []),
             payload.notes or {},
         )

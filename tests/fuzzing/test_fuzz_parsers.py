@@ -119,6 +119,8 @@ MARKER = {
     "answer": {"sha256": "0" * 64, "size": 3, "text": "{}"},
     "metadata": [],
 }
+PACKED = {**MARKER, "format": 2}
+MARKER_KEYS = ["1/1/2026/01/01/00/x/metadata", "1/1/2026/01/01/00/x.records#4-9"]
 FACTS = Facts(
     model_id="m",
     task_type="Object Detection",
@@ -216,12 +218,13 @@ def test_entries_of_the_spool_are_prepared(request, answer, length, other, count
 
 
 @fuzzed
-@given(mutated([orjson.dumps(EVENT), orjson.dumps(MARKER)]))
+@given(mutated([orjson.dumps(each) for each in (EVENT, MARKER, PACKED)]))
 def test_events_and_markers(content):
     bounded(lambda: InferenceEvent.from_json(content), ValueError)
     marker = bounded(lambda: read_marker(content), Rejected)
     if marker is not None:
-        bounded(lambda: read_event_of(marker), Rejected)
+        for key in MARKER_KEYS:
+            bounded(lambda key=key: read_event_of(marker, key), Rejected)
 
 
 @pytest.mark.parametrize("form", TRUTHS)
