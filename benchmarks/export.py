@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import query_data  # noqa: E402
+from benchmarks.figures import note  # noqa: E402
 from benchmarks.ingest import servers  # noqa: E402
 
 if TYPE_CHECKING:
@@ -159,6 +160,10 @@ def run(given: argparse.Namespace) -> None:
         taken = statistics.median(seconds for seconds, _ in runs)
         most = max(memory for _, memory in runs)
         share = bare / taken
+        least = SHARE_LEAST if format_ == "parquet" else None
+        note(f"{format_}", rows / taken, "rows/s", limit=rows / bare, target=least)
+        most_mb, name = MEMORY_MOST / 2**20, f"{format_}, memory"
+        note(name, most / 2**20, "MB", target=most_mb, fewer=True)
         missed = " missed" if share < SHARE_LEAST or most > MEMORY_MOST else ""
         told = missed if format_ == "parquet" else ""
         print(
