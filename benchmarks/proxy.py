@@ -312,13 +312,18 @@ def start(target: str, port: int, log: Path) -> subprocess.Popen:
         )
 
 
-def wait_for(port: int) -> None:
+def wait_for(
+    port: int, seconds: int = 30, process: subprocess.Popen | None = None
+) -> None:
+    """Wait until something listens; end the program if nothing does, or the process ends."""
     import socket
 
-    for _ in range(600):
+    for _ in range(20 * seconds):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
+        if process and process.poll() is not None:
+            break
         time.sleep(0.05)
     raise SystemExit(f"Nothing listens on {port}.")
 
