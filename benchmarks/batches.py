@@ -22,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.figures import note  # noqa: E402
 from benchmarks.ingest import Bare, Traffic, servers, set_up  # noqa: E402
 from benchmarks.query import PORT, web  # noqa: E402
 
@@ -105,10 +106,12 @@ def run(given: argparse.Namespace) -> None:
                 rates.append(stored / (time.perf_counter() - begun))
                 slowest.append(max(map(max, took)))
                 shares.append(2 * rates[-1] / (before + bare.rate()))
-            rate = statistics.median(rates)
+            rate, share = statistics.median(rates), statistics.median(shares)
+            name, limit = f"NDJSON batches, {clients} clients", rate / share
+            note(name, rate, "inferences/s", limit=limit)
             print(
                 f"{clients} clients: {rate:,.0f} inferences/s, "
-                f"{statistics.median(shares):.3f} of COPY, slowest batch "
+                f"{share:.3f} of COPY, slowest batch "
                 f"{max(slowest):.2f} s {'' if rate >= TARGET else 'missed'}"
             )
     print(f"load {os.getloadavg()[0]:.1f}")

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import query_data  # noqa: E402
+from benchmarks.figures import note  # noqa: E402
 from benchmarks.ingest import servers  # noqa: E402
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class WithoutPandas:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def export(format_: str) -> None:
+def export(format_: str, model_id: str) -> None:
     """Carry out one export task in this process; print its seconds and its peak of memory."""
     sys.meta_path.insert(0, WithoutPandas())
     from exports.archive_writer import carry_out
@@ -108,7 +109,7 @@ def export(format_: str) -> None:
     from inferences.models import RegisteredModel
 
     task = ExportTask.objects.create(
-        model=RegisteredModel.objects.get(model_id=MODEL),
+        model=RegisteredModel.objects.get(model_id=model_id),
         created_by="benchmark",
         format=f"open_inference_{format_}",
         selection={},
@@ -131,8 +132,9 @@ def peak() -> int:
     return 1024 * int(most)
 
 
-def exported(format_: str) -> tuple[float, int]:
-    argv = [sys.executable, __file__, "--carry-out", format_]
+def exported(format_: str, model_id: str = MODEL) -> tuple[float, int]:
+    """Return the seconds and the peak of memory of an export task, in a process of its own."""
+    argv = [sys.executable, __file__, "--carry-out", format_, "--model", model_id]
     environment = os.environ | {"ISTORE_EXPORT_MAX": "1000000000"}
     ended = subprocess.run(argv, env=environment, capture_output=True, text=True)
     if ended.returncode:
@@ -159,6 +161,10 @@ def run(given: argparse.Namespace) -> None:
         taken = statistics.median(seconds for seconds, _ in runs)
         most = max(memory for _, memory in runs)
         share = bare / taken
+        least = SHARE_LEAST if format_ == "parquet" else None
+        note(f"{format_}", rows / taken, "rows/s", limit=rows / bare, target=least)
+        most_mb, name = MEMORY_MOST / 2**20, f"{format_}, memory"
+        note(name, most / 2**20, "MB", target=most_mb, fewer=True)
         missed = " missed" if share < SHARE_LEAST or most > MEMORY_MOST else ""
         told = missed if format_ == "parquet" else ""
         print(
@@ -182,10 +188,11 @@ def main() -> None:
     parser.add_argument("--formats", default="parquet", help=",".join(FORMATS))
     parser.add_argument("--directory", help="on whose disk; a temporary one by default")
     parser.add_argument("--carry-out", help=argparse.SUPPRESS)
+    parser.add_argument("--model", default=MODEL, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.carry_out:
         start_django()
-        export(given.carry_out)
+        export(given.carry_out, given.model)
         return
     with servers(given.directory):
         run(given)

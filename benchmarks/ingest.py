@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.figures import note  # noqa: E402
+
 ROUNDS = 3
 IN_A_PACK = 200  # as many as come in a fifth of a second
 SENT_TABLES = (
@@ -383,6 +385,7 @@ def run(given: argparse.Namespace) -> None:
     print(f"{min(bare.rates):,.0f} to {max(bare.rates):,.0f}")
     report(found, given.rows)
     print(f"The listener used {used * 1e6:,.0f} us of CPU for each event.")
+    note("listener", used * 1e6, "µs an event", target=250, fewer=True)
 
 
 def report(found: dict[str, Figure], rows: int) -> None:
@@ -393,6 +396,7 @@ def report(found: dict[str, Figure], rows: int) -> None:
             target = TARGET_OF_A_MILLION
         wanted = f"{target:8.3f}" if target else f"{'':>8}"
         is_cost = name in ("bytes on disk", "WAL")
+        note(name, share, "of the limit", target=target, fewer=is_cost)
         missed = target and (share > target if is_cost else share < target)
         print(
             f"{name:20} {figure.shown:>18} {share:8.3f} {wanted} {'missed' if missed else ''}"

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import query, query_data  # noqa: E402
+from benchmarks.figures import note  # noqa: E402
 from benchmarks.ingest import servers  # noqa: E402
 from benchmarks.query import PORT, Bare, Figure  # noqa: E402
 
@@ -237,6 +238,8 @@ def report(rows: dict[str, Row], before: dict[str, Row]) -> None:
             grew = f"{growth:.1f}"
             if growth > GROWTH_MOST and not shown.grows:
                 missed.append("grows")
+        note(f"{shown.name}, processor", row.cpu, "ms", fewer=True)
+        note(f"{shown.name}, p95", row.page.p95, "ms", fewer=True)
         sql = f"{row.sql.p50:8.2f} {row.sql.p95:7.2f}" if row.sql else f"{'':16}"
         beside = f"{row.beside.p95:7.1f}" if row.beside else f"{'':7}"
         print(

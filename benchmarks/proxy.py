@@ -40,6 +40,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.figures import note  # noqa: E402
+
 GRANIAN = Path(sys.executable).with_name("granian")
 CONNECTIONS, BODY_BYTES = 16, 10_000
 ANSWER = b'{"model_name":"instant","outputs":[{"name":"score","datatype":"FP32","shape":[1],"data":[0.5]}]}'
@@ -310,13 +312,18 @@ def start(target: str, port: int, log: Path) -> subprocess.Popen:
         )
 
 
-def wait_for(port: int) -> None:
+def wait_for(
+    port: int, seconds: int = 30, process: subprocess.Popen | None = None
+) -> None:
+    """Wait until something listens; end the program if nothing does, or the process ends."""
     import socket
 
-    for _ in range(600):
+    for _ in range(20 * seconds):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
+        if process and process.poll() is not None:
+            break
         time.sleep(0.05)
     raise SystemExit(f"Nothing listens on {port}.")
 
@@ -367,7 +374,8 @@ def report(bench: Bench, rounds: int, seconds: float) -> None:
             f"{kind} client, {connections} connections, {rounds} x {seconds:g} s, "
             f"load before {load:.1f}"
         )
-        print_pair(measured[False], measured[True])
+        title = f"{kind} client, {connections} connections"
+        print_pair(title, measured[False], measured[True])
     bench.drain()
     stored = sum(1 for _ in (bench.home / "blobs").rglob("*.records"))
     print(
@@ -375,7 +383,7 @@ def report(bench: Bench, rounds: int, seconds: float) -> None:
     )
 
 
-def print_pair(direct: list[dict], proxied: list[dict]) -> None:
+def print_pair(title: str, direct: list[dict], proxied: list[dict]) -> None:
     def middle(rounds: list[dict], name: str) -> float:
         return statistics.median(each[name] for each in rounds)
 
@@ -391,7 +399,11 @@ def print_pair(direct: list[dict], proxied: list[dict]) -> None:
         print(f"           µs of processor time a call: {spent}")
     added = middle(proxied, "median_ms") - middle(direct, "median_ms")
     added_p95 = middle(proxied, "p95_ms") - middle(direct, "p95_ms")
-    share = middle(proxied, "per_second") / middle(direct, "per_second")
+    bare, rate = middle(direct, "per_second"), middle(proxied, "per_second")
+    share = rate / bare
+    note(title, rate, "calls/s", limit=bare, target=TARGET_SHARE)
+    note(f"{title}, p95 added", added_p95, "ms", target=TARGET_MS, fewer=True)
+    note(f"{title}, processor", middle(proxied, "proxy_us"), "µs a call", fewer=True)
     kept = statistics.mean(each["recorded"] for each in proxied)
     print(
         f"  added    median {added:.2f} ms (target {TARGET_MS:g}), p95 {added_p95:.2f} ms"

@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import query_data  # noqa: E402
+from benchmarks.figures import note  # noqa: E402
 from benchmarks.ingest import servers  # noqa: E402
 
 if TYPE_CHECKING:
@@ -438,6 +439,8 @@ def report(shapes: list[Shape], rows: dict[str, Row], before: dict[str, Row]) ->
             grew = f"{growth:.1f}"
             if growth > GROWTH_MOST and shape.most:
                 missed.append("grows")
+        note(f"{shape.name}, SQL p50", row.sql.p50, "ms", fewer=True)
+        note(f"{shape.name}, API p95", row.api.p95, "ms", fewer=True)
         print(
             f"{shape.name:34} {row.sql.p50:8.2f} {row.sql.p95:7.2f} {row.pages:6.1f} "
             f"{row.api.p50:8.2f} {row.api.p95:7.2f} {row.cpu:5.1f} {grew:>5} {', '.join(missed)}"
@@ -490,6 +493,9 @@ def search(token: str, model: RegisteredModel, queries: int = 30) -> None:
         ]
         figure, recall = Figure.of(times), statistics.mean(shares)
         missed = "missed" if recall < RECALL_LEAST else ""
+        note(f"recall, {', '.join(kind)}", recall, "", target=RECALL_LEAST)
+        slow = statistics.median(exact[kind][0])
+        note(f"vectors, {', '.join(kind)}", figure.p50, "ms", limit=slow, fewer=True)
         print(
             f"{', '.join(kind):34} {statistics.median(exact[kind][0]):8.2f} "
             f"{figure.p50:8.2f} {figure.p95:7.2f} {recall:7.3f} {way} {missed}"

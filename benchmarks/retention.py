@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import query_data  # noqa: E402
+from benchmarks.figures import note  # noqa: E402
 from benchmarks.ingest import servers, set_up  # noqa: E402
 from benchmarks.query import BARE_PAGE, Bare  # noqa: E402
 
@@ -243,6 +244,10 @@ def run(given: argparse.Namespace) -> None:
         f"share of the limit {share:.2f} {_missed(share < RATE_LEAST)}, "
         f"of its SQL alone {rate / statements:.2f}"
     )
+    note("hard delete", rate, "rows/s", limit=most, target=RATE_LEAST)
+    note("beside its SQL alone", rate, "rows/s", limit=statements, target=0.6)
+    note("memory over idle", used, "MB", target=MEMORY_MOST, fewer=True)
+    note("page p95, times", slower, "times", target=PAGE_MOST, fewer=True)
     each = 1e6 / gone
     print(
         f"processor time {least * each:.0f} us a row bare, {spent * each:.0f} us by retention"
