@@ -29,6 +29,7 @@ from inferences.models.erasure import ErasedInference, ErasureTask, forget_value
 from inferences.store import pack_rewriting, removal
 from inferences.store.pack_rewriting import Rewritten
 from istore import blobs
+from istore.blobs.keys import prefixes_of_project
 from istore.blobs.packs import is_member
 from istore.failpoints import failpoint
 from istore.models import AuditEntry, Project
@@ -95,9 +96,11 @@ def _erase(task: ErasureTask) -> None:
                 task.advance(report=_with(task.report, "traces", {name: count}))
         failpoint("erasure.traces_removed")
         with LeaseKeeper(task).in_background():
-            packs = pack_rewriting.rewrite_until_done(f"{task.project_id}/")
+            rewritten = Rewritten()
+            for prefix in prefixes_of_project(task.project_id):
+                rewritten += pack_rewriting.rewrite_until_done(prefix)
             left = count_carriers(task.project, carried)
-        task.advance(report=_with_packs(task.report, packs))
+        task.advance(report=_with_packs(task.report, rewritten))
         if not left["records"]:
             break
     task.record(report={**task.report, "left": left})
