@@ -181,8 +181,8 @@ def remove_one(
     row_ids = [row_id for row_id in ids_of_key if row_id is not None]
     with transaction.atomic():
         chosen = model.inferences.live_among(row_ids)
-        ids, _, keys = _intend(model, chosen)
-        gone_by = _bytes_gone_by(keys)
+        ids, _, storage_keys = _intend(model, chosen)
+        gone_by = _bytes_gone_by(storage_keys)
         if ids:
             details = _said_of(gone_by)
             AuditEntry.write(
