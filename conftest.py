@@ -7,8 +7,10 @@ import os
 from datetime import UTC, datetime
 from importlib import import_module
 from itertools import count
+from urllib.request import urlopen
 
 import pytest
+from django.conf import settings as settings_of_django
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
@@ -67,6 +69,21 @@ def s3_prefix(s3_endpoint, blob_store, settings):
     storage = s3_server.storage_at(s3_endpoint, location=prefix)
     settings.STORAGES = {**settings.STORAGES, "default": storage}
     return prefix
+
+
+@pytest.fixture
+def open_link(client):
+    """``open_link(url)``: headers and bytes behind a signed link, of the store or of a bucket."""
+
+    def get(url: str):
+        if url.startswith(settings_of_django.ISTORE_URL):
+            answer = client.get(url.removeprefix(settings_of_django.ISTORE_URL))
+            assert answer.status_code == 200
+            return answer.headers, answer.getvalue()
+        with urlopen(url, timeout=30) as answer:
+            return answer.headers, answer.read()
+
+    return get
 
 
 class Queue(list):

@@ -7,12 +7,14 @@ class DatasetsConfig(AppConfig):
     name = "datasets"
 
     def ready(self) -> None:
-        from datasets import erasing, membership, verifying
+        from datasets import erasing, membership, shared_blobs, verifying
         from inferences.erasure import TraceHolder, trace_holders
         from inferences.search.filters import in_dataset
+        from inferences.store import pack_rewriting
         from istore.checks.verification import Check, checks
 
         in_dataset.lookups.register("datasets", membership.rows_in)
+        pack_rewriting.repoints.register("datasets", shared_blobs.repoint)
         trace_holders.register(
             "dataset entries",
             TraceHolder(of_records=erasing.of_records, of_value=erasing.of_value),

@@ -1,17 +1,20 @@
 """Inputs of entries: uploaded before their rows, and shared while an entry needs them.
 
-A storage key is ``datasets/<project key>/<uuid7>``. (1) Objects that the project does not
-have are uploaded. (2) One transaction locks the rows of shared inputs, and writes the new
-rows and the entries that need them. A crash between (1) and (2) leaves an object without a
-row, which ``manage.py verify`` finds. Removal first marks the row under the same lock, so
-that no entry takes an input that is being removed; then it deletes the object, then the row.
+(1) What the project does not have is uploaded: small inputs of a batch together, as packs, and
+each larger one as an object of its own (``istore/blobs/keys.py`` has the keys). (2) One
+transaction locks the rows of shared inputs, and writes the new rows and the entries that need
+them. A crash between (1) and (2) leaves a pack or an object without a row, which the collector
+deletes. Removal first marks the row under the same lock, so that no entry takes an input that
+is being removed; then it deletes the object, or releases the member of a pack, then the row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from uuid import UUID
 
+from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 from django.db import transaction
@@ -22,21 +25,17 @@ from datasets.models import DatasetBlob, DatasetEntry
 from exports.members import Member, Skip
 from inferences.previews import pictures
 from istore import blobs
+from istore.blobs import packs
+from istore.blobs.keys import prefix_of_datasets
 from istore.failpoints import failpoint
 from istore.models import Project
 from istore.uuids import uuid7
 
-ROOT = "datasets/"
 AT_ONCE = 500
 
 
 class Gone(Exception):
     """An input was removed between its lookup and the transaction: repeat the batch."""
-
-
-def prefix_of(project: Project) -> str:
-    """Return the prefix of the storage keys of a project's inputs."""
-    return f"{ROOT}{project.pk}/"
 
 
 def put(project: Project, members: Iterable[Member]) -> dict[str, DatasetBlob]:
@@ -45,30 +44,60 @@ def put(project: Project, members: Iterable[Member]) -> dict[str, DatasetBlob]:
     The rows of uploaded inputs are not saved yet. Members whose input is missing or cannot be
     opened are left out.
     """
-    found: dict[str, DatasetBlob] = {}
+    wanted: dict[str, Member] = {}
     for member in members:
-        try:
-            content = member.content
-        except Skip:
-            continue
-        sha256 = content.sha256.hex()
-        if sha256 in found:
-            continue
-        known = DatasetBlob.objects.filter(
-            project=project, sha256=sha256, removal_at=None
-        ).first()
-        if known is None:
-            known = DatasetBlob(
+        with suppress(Skip):
+            wanted.setdefault(member.content.sha256.hex(), member)
+    rows = DatasetBlob.objects.filter(
+        project=project, sha256__in=list(wanted), removal_at=None
+    )
+    found = {row.sha256: row for row in rows}
+    lacking = [
+        (
+            DatasetBlob(
                 project=project,
                 sha256=sha256,
-                size=content.size,
-                storage_key=f"{prefix_of(project)}{uuid7()}",
+                size=member.content.size,
                 content_type=member.content_type,
-            )
-            default_storage.save(known.storage_key, File(content.open()))
+            ),
+            member,
+        )
+        for sha256, member in wanted.items()
+        if sha256 not in found
+    ]
+    _upload(prefix_of_datasets(project.pk), lacking)
+    return found | {blob.sha256: blob for blob, _ in lacking}
+
+
+def _upload(prefix: str, lacking: list[tuple[DatasetBlob, Member]]) -> None:
+    """Put the inputs, and set the storage keys of their rows."""
+    window: list[tuple[DatasetBlob, Member]] = []
+    size = 0
+    for blob, member in lacking:
+        if blob.size > settings.ISTORE_PACK_MEMBER_BYTES:
+            blob.storage_key = f"{prefix}{uuid7()}"
+            default_storage.save(blob.storage_key, File(member.content.open()))
             failpoint("datasets.input_put")
-        found[sha256] = known
-    return found
+            continue
+        window.append((blob, member))
+        size += blob.size
+        if size >= settings.ISTORE_PACK_BYTES:
+            _put_pack(prefix, window)
+            window, size = [], 0
+    if window:
+        _put_pack(prefix, window)
+
+
+def _put_pack(prefix: str, window: list[tuple[DatasetBlob, Member]]) -> None:
+    contents = [
+        (UUID(uuid7()).bytes, member.content.open().read()) for _, member in window
+    ]
+    key = packs.new_key(prefix.removesuffix("/"), packs.INPUTS)
+    pack = packs.build_inputs(key, contents)
+    blobs.put(pack.key, pack.body)
+    failpoint("datasets.input_put")
+    for (blob, _), placed in zip(window, pack.members, strict=True):
+        blob.storage_key = placed.content_key(pack.key)
 
 
 def save(project: Project, found: dict[str, DatasetBlob]) -> list[str]:
@@ -130,15 +159,15 @@ def _mark(project: Project | None) -> list[DatasetBlob]:
     return list(rows.exclude(removal_at=None)[:AT_ONCE])
 
 
-def unnamed(prefix: str) -> Iterator[blobs.Stored]:
-    """Yield objects below the prefix that have no row."""
-    for each in blobs.walk(prefix):
-        if not DatasetBlob.objects.filter(storage_key=each.key).exists():
-            yield each
+def repoint(pack: str, moved: Mapping[str, str]) -> set[str]:
+    """Point rows at the new keys of members of a rewritten pack; return the old keys found.
 
-
-def is_there(blob: DatasetBlob) -> bool:
-    """Return whether the object exists with the size of its row."""
-    with suppress(FileNotFoundError):
-        return blobs.size(blob.storage_key) == blob.size
-    return False
+    A row that is being removed is left out, as its old key may have been read already.
+    """
+    rows = DatasetBlob.objects.filter(storage_key__in=list(moved), removal_at=None)
+    found: set[str] = set()
+    for row in rows.select_for_update().order_by("sha256"):  # as save() locks them
+        found.add(row.storage_key)
+        row.storage_key = moved[row.storage_key]
+        row.save(update_fields=["storage_key"])
+    return found

@@ -1,55 +1,125 @@
-"""Checks of ``manage.py verify``: every input of a dataset exists, and no other object."""
+"""Checks of ``manage.py verify``: every input of a dataset exists, and nothing else is kept."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import lru_cache
 
-from datasets import shared_blobs
 from datasets.models import DatasetBlob
 from istore import blobs
+from istore.blobs import pack_notes, packs
+from istore.blobs.keys import DATASETS, prefix_of_datasets
 from istore.checks.verification import Finding, Scope
 
-
-def inputs_there(scope: Scope) -> Iterator[DatasetBlob]:
-    """Yield the inputs that must exist: of all projects, or of the one in scope."""
-    rows = DatasetBlob.objects.filter(removal_at=None)
-    if scope.project:
-        rows = rows.filter(project=scope.project)
-    return rows.order_by("pk").iterator(1000)
-
-
-def inputs_found(blob: DatasetBlob, *, deep: bool) -> str:
-    """Return what is wrong with an input, or ""; ``deep`` compares its SHA-256 too."""
-    if not shared_blobs.is_there(blob):
-        return "It is not there, or not of its size."
-    if deep:
-        digest = hashlib.sha256()
-        with blobs.open_blob(blob.storage_key) as file:
-            while chunk := file.read(1024**2):
-                digest.update(chunk)
-        if digest.hexdigest() != blob.sha256:
-            return "It has not the content it was added with."
-    return ""
+PACKS_KEPT = (
+    16  # whose indexes are remembered: rows are read in the order they were packed
+)
+CHUNK = 1024**2
 
 
 def check_inputs(scope: Scope) -> Iterator[Finding]:
-    """Yield inputs that are missing or changed. They are reported only: nothing restores them."""
-    for blob in inputs_there(scope):
-        if why := inputs_found(blob, deep=scope.deep):
+    """Yield inputs that are missing or changed. They are reported only: nothing restores them.
+
+    Of a pack the index is read once, whatever the number of its inputs.
+    """
+    rows = DatasetBlob.objects.filter(removal_at=None)
+    if scope.project:
+        rows = rows.filter(project=scope.project)
+    sizes = lru_cache(PACKS_KEPT)(_sizes)
+    for blob in rows.order_by("pk").iterator(1000):
+        why = _trouble(blob, sizes, deep=scope.deep)
+        # It may have been removed, or moved into another pack, since it was read.
+        same = rows.filter(pk=blob.pk, storage_key=blob.storage_key)
+        if why and same.exists():
             yield Finding("dataset-input", blob.storage_key, why)
 
 
+def _trouble(
+    blob: DatasetBlob, sizes: Callable[[str], dict[str, int]], *, deep: bool
+) -> str:
+    """Return what is wrong with an input, or ""; ``deep`` compares its SHA-256 too."""
+    key = blob.storage_key
+    try:
+        if sizes(packs.pack_of(key)).get(key) != blob.size:
+            return "It is not there, or not of its size."
+        if deep and _sha256(key) != blob.sha256:
+            return "It has not the content it was added with."
+    except FileNotFoundError:
+        return "It is not there, or not of its size."
+    except packs.PackDamaged as damage:
+        return str(damage)[:200]
+    return ""
+
+
+def _sizes(key: str) -> dict[str, int]:
+    """Return the sizes of what an object holds, by key: of a pack those of its live members.
+
+    Raises ``FileNotFoundError`` and ``PackDamaged``.
+    """
+    if not packs.is_pack(key):
+        return {key: blobs.size(key)}
+    members = {each.content_key(key): each for each in packs.live_members(key)}
+    are_noted = pack_notes.are_kept()  # else each member tells by itself
+    return {
+        name: member.length
+        for name, member in members.items()
+        if are_noted or not packs.is_released(name)
+    }
+
+
+def _sha256(key: str) -> str:
+    digest = hashlib.sha256()
+    with blobs.open_blob(key) as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 def leftovers(scope: Scope) -> Iterator[Finding]:
-    """Yield objects that were uploaded but whose entries were never written.
+    """Yield what was uploaded but whose entries were never written.
 
     Young objects are left alone, as their transaction may still commit.
     """
-    prefix = (
-        shared_blobs.prefix_of(scope.project) if scope.project else shared_blobs.ROOT
-    )
-    for each in shared_blobs.unnamed(prefix):
+    prefix = prefix_of_datasets(scope.project.pk) if scope.project else DATASETS
+    for each in blobs.walk(prefix):
         if each.modified_at < scope.young_from:
-            if scope.repair:
-                blobs.delete([each.key])
-            yield Finding("orphan", each.key, "Of no dataset.", scope.repair)
+            left = yield from _unnamed(each.key, deep=scope.deep)
+            if left and scope.repair:
+                blobs.delete(left)
+            for key in left:
+                yield Finding("orphan", key, "Of no dataset.", scope.repair)
+
+
+def _unnamed(key: str, *, deep: bool) -> Generator[Finding, None, list[str]]:
+    """Return what no row names of an object: its key, or those of some members of a pack.
+
+    A pack that cannot be read is a finding. With ``deep`` so are members whose release on disk
+    was killed before all of their bytes went.
+    """
+    if not packs.is_pack(key):
+        return [] if _named([key]) else [key]
+    try:
+        members = {each.content_key(key): each for each in packs.live_members(key)}
+    except FileNotFoundError:
+        return []  # it went with its last member meanwhile
+    except packs.PackDamaged as damage:
+        yield Finding("pack-damaged", key, str(damage)[:200])
+        return []
+    named = _named(list(members))
+    if members and not named:
+        return [key]
+    return [
+        name
+        for name, member in members.items()
+        if name not in named
+        and (
+            not packs.is_released(name)
+            or (deep and packs.is_half_released(key, member))
+        )
+    ]
+
+
+def _named(keys: list[str]) -> set[str]:
+    rows = DatasetBlob.objects.filter(storage_key__in=keys)
+    return set(rows.values_list("storage_key", flat=True))

@@ -65,8 +65,12 @@ def give_up_pending_truths() -> None:
 
 @shared_task
 def rewrite_packs() -> None:
-    """Rewrite packs of an object store of which a member was released long enough ago."""
-    patience = timedelta(minutes=settings.ISTORE_PACK_COMPACT_MINUTES)
+    """Rewrite packs of an object store of which a member was released long enough ago.
+
+    All is to be done within ``ISTORE_PACK_COMPACT_MINUTES`` of a release. One half of them is for
+    other releases to come together in one rewrite, the other for the work itself.
+    """
+    patience = timedelta(minutes=settings.ISTORE_PACK_COMPACT_MINUTES) / 2
     pack_rewriting.rewrite_all(before=now() - patience)
     moves.forget_old(now())
 

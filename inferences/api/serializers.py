@@ -292,6 +292,10 @@ class CountSerializer(serializers.Serializer[Any]):
 
 class DeletedSerializer(serializers.Serializer[Any]):
     inference_id = serializers.CharField()
+    bytes_gone_by = serializers.DateTimeField(
+        required=False,
+        help_text="Of a member of a pack on an object store. Absent: the bytes are gone.",
+    )
 
 
 ACTION_LABELS = dict(InferenceAction.choices)

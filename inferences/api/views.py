@@ -208,9 +208,13 @@ class InferenceView(StoreView):
     ) -> Response:
         model = self.registered_model(model_id)
         named = inference_id or self.inference_id
-        if not removal.remove_one(self.caller, model, named):
+        removed = removal.remove_one(self.caller, model, named)
+        if removed is None:
             raise Http404
-        return Response({"inference_id": named})
+        answer: dict[str, object] = {"inference_id": named}
+        if removed.bytes_gone_by:
+            answer["bytes_gone_by"] = removed.bytes_gone_by
+        return Response(DeletedSerializer(answer).data)
 
 
 class FilterInferencesView(InferenceView):

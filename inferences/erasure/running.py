@@ -30,6 +30,7 @@ from inferences.store import pack_rewriting, removal
 from inferences.store.pack_rewriting import Rewritten
 from istore import blobs
 from istore.blobs import pack_notes
+from istore.blobs.keys import prefixes_of_project
 from istore.blobs.packs import is_member, pack_of
 from istore.db.clock import now
 from istore.failpoints import failpoint
@@ -98,11 +99,15 @@ def _erase(task: ErasureTask) -> None:
                 task.advance(report=_with(task.report, "traces", {name: count}))
         failpoint("erasure.traces_removed")
         with LeaseKeeper(task).in_background():
-            packs = pack_rewriting.rewrite_until_done(
-                pack_notes.packs_with_notes(f"{task.project_id}/", since=began)
+            rewritten = pack_rewriting.rewrite_until_done(
+                [
+                    pack
+                    for prefix in prefixes_of_project(task.project_id)
+                    for pack in pack_notes.packs_with_notes(prefix, since=began)
+                ]
             )
             left = count_carriers(task.project, carried)
-        task.advance(report=_with_packs(task.report, packs))
+        task.advance(report=_with_packs(task.report, rewritten))
         if not left["records"]:
             break
     task.record(report={**task.report, "left": left})

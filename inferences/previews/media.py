@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from hashlib import sha256
 from http import HTTPStatus
-from typing import IO
+from typing import IO, TypeVar
 
 from django.core import signing
 from django.http import (
@@ -30,6 +31,7 @@ from istore.web.filenames import file_stem
 
 CHUNK = 256 * 1024
 RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
+Response = TypeVar("Response", bound=HttpResponseBase)
 SANDBOX = "sandbox; default-src 'none'"
 
 
@@ -70,23 +72,28 @@ def serve_preview(request: HttpRequest, key: str) -> HttpResponse:
         response = HttpResponse(status=304)
     else:
         response = HttpResponse(made, content_type="image/webp")
-    response["ETag"] = tag
-    # Access can change, so the browser must revalidate; it gets a 304 if nothing did.
-    response["Cache-Control"] = "private, no-cache"
-    return response
+    return _for_revalidation(response, tag)
 
 
 def serve(
     request: HttpRequest, key: str, content_type: str, filename: str
 ) -> HttpResponseBase:
-    """Return the bytes under a key, all of them or the one requested range."""
+    """Return the bytes under a key, all of them or the one requested range.
+
+    A blob never changes, so its ETag is made of its key. A range of another blob, as ``If-Range``
+    tells, is answered with the whole of this one.
+    """
+    tag = f'"{sha256(key.encode()).hexdigest()[:32]}"'
+    if tag in request.headers.get("If-None-Match", "") and blobs.exists(key):
+        return _for_revalidation(HttpResponse(status=304), tag)
     try:
         size = blobs.size(key)
         file = blobs.open_blob(key)
     except FileNotFoundError:
         raise Http404 from None
     first, last = 0, size - 1
-    wanted = _range(request.META.get("HTTP_RANGE", ""), size)
+    is_of_this = request.headers.get("If-Range", tag) == tag
+    wanted = _range(request.headers.get("Range", "") if is_of_this else "", size)
     if wanted == ():
         refused = HttpResponse(status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
         refused["Content-Range"] = f"bytes */{size}"
@@ -104,7 +111,12 @@ def serve(
     response["Accept-Ranges"] = "bytes"
     response["Content-Disposition"] = content_disposition_header(True, filename) or ""
     response["Content-Security-Policy"] = SANDBOX
-    # A blob never changes, but access to it may, so the browser must revalidate.
+    return _for_revalidation(response, tag)
+
+
+def _for_revalidation(response: Response, tag: str) -> Response:
+    """Let the browser ask each time, as access can change; it gets a 304 if nothing did."""
+    response["ETag"] = tag
     response["Cache-Control"] = "private, no-cache"
     return response
 

@@ -28,7 +28,7 @@ from inferences.models.row_ids import LOWEST, first_id_at
 from inferences.previews import pictures
 from istore import blobs
 from istore.blobs import moves, pack_notes, packs
-from istore.blobs.keys import MemberKey
+from istore.blobs.keys import DATASETS, MemberKey
 from istore.blobs.packs import Member, Pack
 from istore.blobs.storage_failures import STORAGE_FAILURES
 from istore.failpoints import failpoint
@@ -187,7 +187,7 @@ def _repoint(pack: str, live: list[Member], released: set[int], new: Pack) -> bo
         for old, copy in zip(live, new.members, strict=True)
         if copy.marker_length
     }
-    found = _repoint_rows(pack, moved)
+    found = set() if pack.startswith(DATASETS) else _repoint_rows(pack, moved)
     for repoint in repoints.values():
         found |= repoint(pack, moved | markers)
     left = moved.keys() - found

@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.conf import settings
@@ -28,7 +29,8 @@ from inferences.models.row_ids import LOWEST
 from inferences.previews import pictures
 from inferences.store import removal_sql
 from istore import blobs
-from istore.blobs import packs
+from istore.blobs import pack_notes, packs
+from istore.db.clock import now
 from istore.failpoints import failpoint
 from istore.models import AuditEntry
 
@@ -182,20 +184,38 @@ RECORDS, INPUTS = RecordRemoval(), InputRemoval()
 KINDS: dict[str, Removal] = {kind.name: kind for kind in (RECORDS, INPUTS)}
 
 
-def remove_one(actor: object, model: RegisteredModel, inference_id: str) -> bool:
-    """Remove an inference with everything that belongs to it. Returns False if there is none."""
+@dataclass(frozen=True, slots=True)
+class RemovedInference:
+    """An inference that was removed. It is hidden, and nothing brings it back.
+
+    ``bytes_gone_by`` is None where its bytes are gone as well. On an object store those of a
+    member of a pack go with the next rewrite of the pack, by then.
+    """
+
+    bytes_gone_by: datetime | None
+
+
+def remove_one(
+    actor: object, model: RegisteredModel, inference_id: str
+) -> RemovedInference | None:
+    """Remove an inference with everything that belongs to it. Returns None if there is none."""
     keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
     ids_of_key = keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
     row_ids = [row_id for row_id in ids_of_key if row_id is not None]
     with transaction.atomic():
         chosen = model.inferences.live_among(row_ids)
-        ids, _ = _intend(model, chosen)
+        ids, _, storage_keys = _intend(model, chosen)
+        gone_by = _bytes_gone_by(storage_keys)
         if ids:
-            AuditEntry.write(actor, "inference.delete", inference_id, model.project)
+            details = _said_of(gone_by)
+            AuditEntry.write(
+                actor, "inference.delete", inference_id, model.project, **details
+            )
     failpoint("removal.records_intended")
-    if ids:
-        RECORDS.finish(model, ids)
-    return bool(ids)
+    if not ids:
+        return None
+    RECORDS.finish(model, ids)
+    return RemovedInference(gone_by)
 
 
 def intend_all(
@@ -215,7 +235,7 @@ def intend_all(
             # Without this bound each batch would scan the non-matching rows again.
             if above is not None:
                 batch = batch.filter(id__gt=above)
-            ids, names = _intend(model, batch)
+            ids, names, keys = _intend(model, batch)
             if not ids:
                 return
             above = ids[-1]
@@ -225,9 +245,22 @@ def intend_all(
                 model.model_id,
                 model.project,
                 count=len(ids),
+                **_said_of(_bytes_gone_by(keys)),
             )
         failpoint("removal.records_intended")
         yield names
+
+
+def _bytes_gone_by(keys: Iterable[str]) -> datetime | None:
+    """Return until when the blobs of these keys are gone; None where they go with the removal."""
+    if not pack_notes.are_kept() or not any(map(packs.is_member, keys)):
+        return None
+    return now() + timedelta(minutes=settings.ISTORE_PACK_COMPACT_MINUTES)
+
+
+def _said_of(bytes_gone_by: datetime | None) -> dict[str, str]:
+    """Return the details of an audit entry that tell until when the bytes are gone."""
+    return {"bytes_gone_by": bytes_gone_by.isoformat()} if bytes_gone_by else {}
 
 
 def hide_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
@@ -277,12 +310,16 @@ def _delete_blobs(keys: Iterable[str]) -> None:
 
 def _intend(
     model: RegisteredModel, chosen: InferenceQuerySet
-) -> tuple[list[int], list[str]]:
-    """Lock one batch, hide it and set the intents. Call it in a transaction."""
+) -> tuple[list[int], list[str], list[str]]:
+    """Lock one batch, hide it and set the intents; return row ids, inference ids and keys.
+
+    Call it in a transaction.
+    """
     rows = _lock(chosen, skip_locked=False)
     ids = [row_id for row_id, _, _ in rows]
-    removal_sql.run(removal_sql.INTEND, model, ids)
-    return ids, [name for _, name, _ in rows]
+    found = removal_sql.run(removal_sql.INTEND, model, ids)
+    keys = [key for _, *two, _ in found for key in two if key]
+    return ids, [name for _, name, _ in rows], keys
 
 
 def _lock(chosen: InferenceQuerySet, skip_locked: bool) -> list[tuple[int, str, int]]:

@@ -4,6 +4,8 @@
   ``<project key>/<model key>/<yyyy>/<mm>/<dd>/<hh>/<uuid7>/<kind>``.
 - A pack, which holds many: ``<project key>/<model key>/<yyyy>/<mm>/<dd>/<hh>/<uuid7>.inputs`` or
   ``.records``.
+- A copy that datasets keep of an input: ``datasets/<project key>/<uuid7>``, or a member of the pack
+  ``datasets/<project key>/<uuid7>.inputs``.
 - A member of a pack: ``<pack key>#<offset>-<length>``, the range of the pack that is its content.
 
 A key is written once. To the rest of the store each of them is a string like any other; only
@@ -21,6 +23,7 @@ from typing import NamedTuple
 INPUT, ANSWER, METADATA = "input", "answer", "metadata"
 INPUTS, RECORDS = "inputs", "records"
 PROBES = "probes"
+DATASETS = "datasets/"
 # One text for each range: no leading zeros, and numbers that fit 64 bits.
 MEMBER = re.compile(
     rf"([^#]+\.(?:{INPUTS}|{RECORDS}))#(0|[1-9][0-9]{{0,17}})-(0|[1-9][0-9]{{0,17}})"
@@ -33,6 +36,16 @@ def prefix_for(
     """Return the key prefix of one inference's blobs; ``unique`` is a UUIDv7 made for it."""
     hour = received_at.astimezone(UTC).strftime("%Y/%m/%d/%H")
     return f"{project_key}/{model_key}/{hour}/{unique}"
+
+
+def prefix_of_datasets(project_key: int) -> str:
+    """Return the key prefix of the copies of inputs that a project's datasets keep."""
+    return f"{DATASETS}{project_key}/"
+
+
+def prefixes_of_project(project_key: int) -> tuple[str, str]:
+    """Return the key prefixes of all packs of a project: of its models, and of its datasets."""
+    return f"{project_key}/", prefix_of_datasets(project_key)
 
 
 class MemberKey(NamedTuple):
