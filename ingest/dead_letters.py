@@ -32,13 +32,13 @@ def repoint(pack: str, moved: Mapping[str, str]) -> set[str]:
     """Point dead letters at the new keys of members of a pack; return the old keys found.
 
     ``moved`` has the keys of contents and of markers. Call it in the transaction of the move.
+    A letter that is locked is not found. One that was replayed is pointed there as well, so that
+    an erasure still finds it, but it does not wait any more: a row names its blobs, or nobody.
     """
     hour = f"{pack.rpartition('/')[0]}/"
-    rows = DeadLetter.objects.filter(
-        metadata_storage_key__startswith=hour, replayed_at=None
-    )
+    rows = DeadLetter.objects.filter(metadata_storage_key__startswith=hour)
     found: set[str] = set()
-    for row in rows.select_for_update():
+    for row in rows.select_for_update(skip_locked=True):
         event = _read(bytes(row.payload))
         named = {
             name: moved[key]
@@ -46,7 +46,8 @@ def repoint(pack: str, moved: Mapping[str, str]) -> set[str]:
             if isinstance(key := event.get(name), str) and key in moved
         }
         if named:
-            found |= {event[name] for name in named}
+            if row.replayed_at is None:
+                found |= {event[name] for name in named}
             row.payload = orjson.dumps(event | named)
             row.metadata_storage_key = named.get(
                 "metadata_storage_key", row.metadata_storage_key
