@@ -2,8 +2,9 @@
 
 A pack of records was acknowledged whole with its put. So a member of it that no row names is
 released only once its inference is known to be removed, or recorded from another copy
-(``orphan_blobs.know_fates``); the input of a member that still waits stays as well. Packs are
-listed, and of each the index is read: no request is made for an inference.
+(``orphan_blobs.fates``); the input of a member that still waits stays as well. Packs are
+listed, and of each the index is read: no request is made for an inference. A pack in the making
+is left to whoever makes it (``inferences/store/pack_making.py``).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from inferences.maintenance.orphan_blobs import (
     named_among,
 )
 from inferences.models import RegisteredModel
+from inferences.store import pack_making
 from istore import blobs
 from istore.blobs import packs
 from istore.blobs.packs import Member
@@ -32,6 +34,9 @@ from istore.failpoints import failpoint
 def unnamed_members(scope: Scope) -> Iterator[Finding]:
     """Find members that no record names, and packs that cannot be read."""
     for model in models_of(scope):
+        if scope.repair:
+            with pack_making.making(model.pk):
+                pass  # what a killed process left is gone
         for start in hours_of(model, scope.since):
             yield from _of_hour(model, start, scope)
 
@@ -47,12 +52,10 @@ def _waiting_captures(
     """Return the captures of an hour whose records wait to be recorded."""
     prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
     unsettled: set[bytes] = set()
-    for each in blobs.files_in(prefix):
-        if packs.has_records(each.key):
-            for _ in _records(
-                model, each.key, start, replace(scope, repair=False), unsettled
-            ):
-                pass
+    names = [e.key for e in blobs.files_in(prefix) if packs.has_records(e.key)]
+    for name in pack_making.acknowledged(names, prefix):
+        for _ in _records(model, name, start, replace(scope, repair=False), unsettled):
+            pass
     return unsettled
 
 
@@ -63,7 +66,8 @@ def release_copies(model: RegisteredModel, start: datetime) -> int:
     Returns how many were released.
     """
     prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
-    names = [each.key for each in blobs.files_in(prefix) if packs.is_pack(each.key)]
+    listed = [each.key for each in blobs.files_in(prefix) if packs.is_pack(each.key)]
+    names = pack_making.acknowledged(listed, prefix)
     scope = Scope(now(), model.project)
     captures: set[bytes] = set()
     keys: list[str] = []
@@ -100,11 +104,12 @@ def _of_hour(
     model: RegisteredModel, start: datetime, scope: Scope
 ) -> Iterator[Finding]:
     prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
-    names = sorted(
+    listed = [
         each.key
         for each in blobs.files_in(prefix)
         if packs.is_pack(each.key) and each.modified_at < scope.young_from
-    )
+    ]
+    names = sorted(pack_making.acknowledged(listed, prefix))
     unsettled: set[bytes] = set()  # captures whose record waits to be recorded
     for name in filter(packs.has_records, names):
         yield from _records(model, name, start, scope, unsettled)
@@ -130,7 +135,7 @@ def _records(
     }
     fates = fates_of(model, list(markers), scope) if markers else {}
     for marker, key in markers.items():
-        if fates[marker].removed:
+        if fates[marker].is_left_over:
             gone.append(key)
         else:
             unsettled.add(left[key].unique)
