@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from inferences.models.metadata_values import UNSTORABLE
 from ingest.errors import Rejected
+from ingest.events import InferenceEvent
 from ingest.models import DeadLetter
 from ingest.stream import Entry
 
@@ -54,6 +56,31 @@ def repoint(pack: str, moved: Mapping[str, str]) -> set[str]:
             )
             row.save(update_fields=["payload", "metadata_storage_key"])
     return found
+
+
+def with_inputs_of_letters(events: list[InferenceEvent]) -> list[InferenceEvent]:
+    """Return the events that markers say, with the inputs of the letters of these markers.
+
+    Only a letter knows where an input went whose pack was rewritten before it had a record.
+    """
+    letters = DeadLetter.objects.filter(
+        metadata_storage_key__in=[each.metadata_storage_key for each in events]
+    )
+    inputs: dict[str, str] = {}
+    for row in letters.order_by("pk"):
+        if isinstance(key := _read(bytes(row.payload)).get("data_storage_key"), str):
+            inputs[row.metadata_storage_key] = key
+    return [
+        replace(each, data_storage_key=key)
+        if (key := inputs.get(each.metadata_storage_key))
+        and _hour(key) == _hour(each.data_storage_key)
+        else each
+        for each in events
+    ]
+
+
+def _hour(key: str) -> list[str]:
+    return key.split("/")[:6]
 
 
 KEYS = ("data_storage_key", "inference_storage_key", "metadata_storage_key")

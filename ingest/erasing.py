@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from django.db import transaction
 
 from inferences.erasure.matching_records import Carried
 from inferences.maintenance.orphan_blobs import named_among
 from inferences.models import InferenceKey, RegisteredModel
+from ingest.dead_letters import with_inputs_of_letters
 from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
@@ -79,19 +79,8 @@ def _delete_blobs(row: DeadLetter) -> None:
 
 
 def _event_of(row: DeadLetter) -> InferenceEvent:
-    """Return the event as it was set aside, or as its marker has it where that says another.
-
-    Only the letter knows where an input went whose pack was rewritten.
-    """
     key = row.metadata_storage_key
-    written = read_event_of(read_marker(blobs.get(key)), key)
-    try:
-        event = InferenceEvent.from_json(bytes(row.payload))
-    except ValueError:
-        return written
-    moved = replace(written, data_storage_key=event.data_storage_key)
-    hour = written.data_storage_key.split("/")[:6]
-    return moved if event.data_storage_key.split("/")[:6] == hour else written
+    return with_inputs_of_letters([read_event_of(read_marker(blobs.get(key)), key)])[0]
 
 
 def _model_key(row: DeadLetter) -> int:

@@ -28,6 +28,7 @@ from django.core.cache import cache
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.row_ids import first_id_at
 from inferences.store import pack_making
+from ingest.dead_letters import with_inputs_of_letters
 from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
@@ -210,7 +211,8 @@ def _lost(hour: Hour, markers: list[str]) -> tuple[list[InferenceEvent], bool]:
     copies = {_copy(each): each.inference_id for each in events}
     done = already_processed(hour.model, copies)
     lost = [each for each in events if _copy(each) not in done]
-    return [each for each in lost if not was_moved(each)], clean
+    lost = [each for each in lost if not was_moved(each)]
+    return with_inputs_of_letters(lost), clean
 
 
 def _event_at(model: RegisteredModel, key: str) -> InferenceEvent | None:

@@ -20,6 +20,7 @@ from django.conf import settings
 from inferences.maintenance.orphan_blobs import Fate
 from inferences.models import RegisteredModel
 from inferences.store.lookup import keys_of
+from ingest.dead_letters import with_inputs_of_letters
 from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
@@ -101,7 +102,8 @@ def _lost(events: dict[str, InferenceEvent], scope: Scope) -> dict[str, Fate]:
         for marker, event in events.items():
             may_return = event.event_published_at > oldest
             if scope.repair and may_return:
-                stream.publish([replace(event, event_published_at=now())])
+                (moved,) = with_inputs_of_letters([event])
+                stream.publish([replace(moved, event_published_at=now())])
             said = "Acknowledged, and not in the store."
             if not may_return:
                 said += " Too old to tell whether it was removed."
