@@ -328,13 +328,12 @@ class Packs(RuleBasedStateMachine):
                 data_storage_key=f"{folder}/{blobs.INPUT}",
                 inference_storage_key=f"{folder}/{blobs.ANSWER}",
                 metadata_storage_key=f"{folder}/{blobs.METADATA}",
-                event_published_at=clock.now(),
             )
             marker = {**each.marker, "format": 1, "event": event.as_dict()}
             blobs.put(event.data_storage_key, each.part.data)
             blobs.put(event.inference_storage_key, each.answer.body)
             blobs.put(event.metadata_storage_key, orjson.dumps(marker))
-            self.stream.publish([event])
+            self.stream.publish([replace(event, event_published_at=clock.now())])
         self.spool.clear()
 
     @precondition(lambda self: self.spool)
