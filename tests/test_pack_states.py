@@ -101,7 +101,7 @@ REMOVAL_STEPS = [
     "retention.removed",
     "packs.released",
 ]
-MAKING_STEPS = ["making.previews_forgotten", "making.obsolete_deleted"]
+MAKING_STEPS = ["making.obsolete_deleted", "making.previews_forgotten"]
 REWRITING_STEPS = [
     "rewriting.copied",
     "rewriting.repointed",

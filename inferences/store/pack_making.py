@@ -107,11 +107,11 @@ def _tidy_up(note: PackInMaking) -> None:
     """Delete what a note says, or else the pack, and the note last; a repeat does no harm."""
     _decide(note, [note.pack_key], ())
     note.refresh_from_db()
+    blobs.delete(note.obsolete["objects"])
+    failpoint("making.obsolete_deleted")
     # A preview is found by the key of its input: a removal would not find these any more.
     pictures.forget(note.obsolete["inputs"])
     failpoint("making.previews_forgotten")
-    blobs.delete(note.obsolete["objects"])
-    failpoint("making.obsolete_deleted")
     note.delete()
 
 

@@ -30,8 +30,8 @@ NOT_OF_BLOBS = ("consumers", "spool files")
 KILLS = [
     "rewriting.copied",
     "rewriting.repointed",
-    "making.previews_forgotten",
     "making.obsolete_deleted",
+    "making.previews_forgotten",
     "rewriting.deleted",
 ]
 
