@@ -29,5 +29,9 @@ class IngestConfig(AppConfig):
         )
         checks.register("consumers", Check(verification.dead_consumers, collects=True))
         trace_holders.register(
-            "events set aside", TraceHolder(of_value=erasing.erase_dead_letters)
+            "events set aside",
+            TraceHolder(
+                of_records=erasing.erase_letters_of,
+                of_value=erasing.erase_dead_letters,
+            ),
         )

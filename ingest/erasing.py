@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+
+from django.db import transaction
 
 from inferences.erasure.matching_records import Carried
 from inferences.maintenance.orphan_blobs import named_among
-from inferences.models import RegisteredModel
+from inferences.models import InferenceKey, RegisteredModel
+from ingest.dead_letters import with_inputs_of_letters
 from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
@@ -14,6 +17,8 @@ from ingest.models import DeadLetter
 from ingest.reconciliation_state import is_stored
 from istore import blobs
 from istore.models import Project
+
+OTHER_ID = re.compile("~[0-9a-f]{8}$")  # as ``reconciliation_state.id_of_other`` adds
 
 
 def erase_dead_letters(project: Project, carried: Carried) -> int:
@@ -23,17 +28,40 @@ def erase_dead_letters(project: Project, carried: Carried) -> int:
     carries the value no more, and only the letter goes. Returns how many were removed.
     """
     rows = DeadLetter.objects.filter(metadata_storage_key__startswith=f"{project.pk}/")
-    went = 0
-    for row in rows.order_by("pk").iterator(500):
-        if not _carries(row.metadata_storage_key, carried):
-            continue
-        try:
-            _delete_blobs(row)
-        except Rejected:  # its event cannot be read: it is left to people
-            continue
-        row.delete()
-        went += 1
-    return went
+    keys = rows.order_by("pk").values_list("pk", flat=True)
+    return sum(_erase(key, carried) for key in keys.iterator(500))
+
+
+def erase_letters_of(model: RegisteredModel, row_ids: list[int]) -> int:
+    """Remove the letters that were replayed and became these records; return how many.
+
+    Their blobs are those of the records, and tell nothing of them any more once these are gone.
+    """
+    keys = InferenceKey.objects.filter(registered_model=model, row_id__in=row_ids)
+    names = set(keys.values_list("inference_id", flat=True))
+    names |= {OTHER_ID.sub("", name) for name in names}
+    replayed = DeadLetter.objects.exclude(replayed_at=None).filter(
+        metadata_storage_key__startswith=f"{model.project_id}/{model.pk}/",
+        inference_id__in=names,
+    )
+    return replayed.delete()[0]
+
+
+@transaction.atomic
+def _erase(key: int, carried: Carried) -> int:
+    """Remove one letter, and those of the same marker, if it carries the value.
+
+    Its lock holds off whoever would point it at another pack meanwhile.
+    """
+    row = DeadLetter.objects.select_for_update().filter(pk=key).first()
+    if row is None or not _carries(row.metadata_storage_key, carried):
+        return 0
+    try:
+        _delete_blobs(row)
+    except Rejected:  # its event cannot be read: it is left to people
+        return 0
+    same = DeadLetter.objects.filter(metadata_storage_key=row.metadata_storage_key)
+    return same.delete()[0]
 
 
 def _delete_blobs(row: DeadLetter) -> None:
@@ -51,19 +79,8 @@ def _delete_blobs(row: DeadLetter) -> None:
 
 
 def _event_of(row: DeadLetter) -> InferenceEvent:
-    """Return the event as it was set aside, or as its marker has it where that says another.
-
-    Only the letter knows where an input went whose pack was rewritten.
-    """
     key = row.metadata_storage_key
-    written = read_event_of(read_marker(blobs.get(key)), key)
-    try:
-        event = InferenceEvent.from_json(bytes(row.payload))
-    except ValueError:
-        return written
-    moved = replace(written, data_storage_key=event.data_storage_key)
-    hour = written.data_storage_key.split("/")[:6]
-    return moved if event.data_storage_key.split("/")[:6] == hour else written
+    return with_inputs_of_letters([read_event_of(read_marker(blobs.get(key)), key)])[0]
 
 
 def _model_key(row: DeadLetter) -> int:

@@ -12,10 +12,11 @@ from django.db.models import Q
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel
 from inferences.store.lookup import keys_of
 from ingest.errors import Rejected
+from ingest.events import InferenceEvent
 from ingest.markers import read_marker
 from ingest.record_builder import content_hash_of
 from istore import blobs
-from istore.blobs import packs
+from istore.blobs import moves, packs
 
 AT_ONCE = 1000  # ids in one statement
 # With "~" and eight digits such an id has 255 characters, as many as the column takes.
@@ -84,6 +85,19 @@ def is_stored(model: RegisteredModel, copy: str, inference_id: str) -> bool:
     """Return whether a record of this id, or one that had to take another, names the copy."""
     stored = copies_of(model, [inference_id]).get(inference_id, set())
     return copy in stored or copy in copies_beside(model, inference_id)
+
+
+def was_moved(event: InferenceEvent) -> bool:
+    """Return whether the record of an event left its place meanwhile, for another or for none.
+
+    A marker is read where it is now. So its row may name the new place, though no row was found
+    to name the old one. Ask this after rows were looked for: if the record is still in its
+    place, it was there then.
+    """
+    answer = event.inference_storage_key
+    if packs.is_member(answer):
+        return packs.is_released(answer)
+    return moves.new_key_of(event.metadata_storage_key) is not None
 
 
 def dropped_copies(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:

@@ -27,11 +27,13 @@ from django.core.cache import cache
 
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.row_ids import first_id_at
+from inferences.store import pack_making
+from ingest.dead_letters import with_inputs_of_letters
 from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
 from ingest.models import DeadLetter
-from ingest.reconciliation_state import already_processed
+from ingest.reconciliation_state import already_processed, was_moved
 from ingest.stream import EventStream
 from istore import blobs
 from istore.blobs import packs
@@ -153,12 +155,11 @@ def _markers_without_record(hour: Hour) -> Iterator[str]:
                 left.discard(own.rsplit("/", 2)[1])
     for unique in sorted(left):
         yield f"{hour.prefix}{unique}/{blobs.METADATA}"
-    of_records = sorted(name for name in files if packs.has_records(name))
+    listed = (f"{hour.prefix}{name}" for name in files if packs.has_records(name))
+    of_records = sorted(pack_making.acknowledged(listed, hour.prefix))
     for start in range(0, len(of_records), PACKS_AT_ONCE):
         some = of_records[start : start + PACKS_AT_ONCE]
-        yield from _members_without_record(
-            hour, [f"{hour.prefix}{name}" for name in some], recorded
-        )
+        yield from _members_without_record(hour, some, recorded)
 
 
 def _members_without_record(
@@ -211,7 +212,9 @@ def _lost(hour: Hour, markers: list[str]) -> tuple[list[InferenceEvent], bool]:
             events.append(event)
     copies = {_copy(each): each.inference_id for each in events}
     done = already_processed(hour.model, copies)
-    return [each for each in events if _copy(each) not in done], clean
+    lost = [each for each in events if _copy(each) not in done]
+    lost = [each for each in lost if not was_moved(each)]
+    return with_inputs_of_letters(lost), clean
 
 
 def _event_at(model: RegisteredModel, key: str) -> InferenceEvent | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -31,21 +32,31 @@ def replay(waiting: QuerySet[DeadLetter], stream: EventStream) -> Replayed:
     """Publish the events again, oldest first. Those that cannot be parsed stay.
 
     They are marked after they were published: after a crash in between they are published again,
-    as duplicates.
+    as duplicates. They are locked meanwhile, so that no rewriting of a pack changes their keys.
     """
-    published = unreadable = 0
-    for rows in _batches(waiting.filter(replayed_at=None)):
-        events = {}
-        for row in rows:
-            try:
-                events[row.pk] = _as_published_now(row)
-            except ValueError:
-                unreadable += 1
-        stream.publish(events.values())
-        failpoint("replay.published")
-        DeadLetter.objects.filter(pk__in=events).update(replayed_at=Now())
-        published += len(events)
-    return Replayed(published, unreadable)
+    total, last = Replayed(), 0
+    while True:
+        with transaction.atomic():
+            rows = waiting.filter(replayed_at=None, pk__gt=last).order_by("pk")
+            locked = list(rows.select_for_update()[:AT_ONCE])
+            if not locked:
+                return total
+            done = _publish(locked, stream)
+        total = Replayed(
+            total.published + done.published, total.unreadable + done.unreadable
+        )
+        last = locked[-1].pk
+
+
+def _publish(rows: list[DeadLetter], stream: EventStream) -> Replayed:
+    events = {}
+    for row in rows:
+        with suppress(ValueError):
+            events[row.pk] = _as_published_now(row)
+    stream.publish(events.values())
+    failpoint("replay.published")
+    DeadLetter.objects.filter(pk__in=events).update(replayed_at=Now())
+    return Replayed(len(events), len(rows) - len(events))
 
 
 def _as_published_now(row: DeadLetter) -> InferenceEvent:
@@ -60,10 +71,3 @@ def _as_published_now(row: DeadLetter) -> InferenceEvent:
     if abs(distance).total_seconds() <= settings.ISTORE_CLOCK_SKEW_MAX_SECONDS:
         distance = timedelta()
     return replace(event, event_published_at=now() + distance)
-
-
-def _batches(waiting: QuerySet[DeadLetter]) -> Iterator[list[DeadLetter]]:
-    last = 0
-    while rows := list(waiting.filter(pk__gt=last).order_by("pk")[:AT_ONCE]):
-        yield rows
-        last = rows[-1].pk

@@ -13,17 +13,26 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 
 from inferences.maintenance.orphan_blobs import Fate
 from inferences.models import RegisteredModel
 from inferences.store.lookup import keys_of
+from ingest.dead_letters import with_inputs_of_letters
 from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
 from ingest.models import DeadLetter
-from ingest.reconciliation_state import already_processed, is_copy_of
+from ingest.reconciliation_state import (
+    already_processed,
+    id_of_other,
+    is_copy_of,
+    is_stored,
+    was_moved,
+)
+from ingest.record_builder import content_hash_of
 from ingest.stream import EventStream
 from istore import blobs
 from istore.checks.verification import Finding, Scope
@@ -42,10 +51,13 @@ def fates(model: RegisteredModel, markers: list[str], scope: Scope) -> dict[str,
     for key in aside.values_list("metadata_storage_key", flat=True):
         told[key] = WAITING
     events: dict[str, InferenceEvent] = {}
+    ids: dict[str, set[str]] = {}  # of the record that each has, or would have had
     for marker in markers:
         if marker not in told:
             try:
-                events[marker] = read_event_of(read_marker(blobs.get(marker)), marker)
+                value = read_marker(blobs.get(marker))
+                events[marker] = event = read_event_of(value, marker)
+                ids[marker] = {event.inference_id, _other_id(event, value)}
             except FileNotFoundError:
                 told[marker] = WAITING  # it was removed meanwhile
             except Rejected as refused:
@@ -54,19 +66,25 @@ def fates(model: RegisteredModel, markers: list[str], scope: Scope) -> dict[str,
     copies = {blobs.copy_name(e.inference_storage_key): m for m, e in events.items()}
     named = {copy: events[marker].inference_id for copy, marker in copies.items()}
     done = already_processed(model, named)
-    keys = keys_of(model, named.values())
+    keys = keys_of(model, set().union(*ids.values()))
     removed = {name for name, key in keys.items() if key.removed_at}
-    # These were stored meanwhile, or under another id, so a record names them after all.
-    told |= {copies[each]: Fate(removed=named[each] in removed) for each in done}
-    # A copy is left over where it was dropped, or its pack rewritten, and the process killed.
     told |= {
         marker: Fate(removed=True)
+        for copy, marker in copies.items()
+        if ids[marker] & removed and not is_stored(model, copy, named[copy])
+    }
+    # These were stored meanwhile, or under another id, so a record names them after all.
+    told |= {copies[each]: WAITING for each in done if copies[each] not in told}
+    # A copy is left over where it was dropped, and the process killed.
+    told |= {
+        marker: Fate(is_copy=True)
         for marker, event in events.items()
         if marker not in told
         and (held := keys.get(event.inference_id)) is not None
         and held.row_id is not None
         and is_copy_of(marker, model, held.row_id)
     }
+    told |= {m: WAITING for m, e in events.items() if m not in told and was_moved(e)}
     lost = {marker: each for marker, each in events.items() if marker not in told}
     return told | _lost(lost, scope)
 
@@ -84,7 +102,8 @@ def _lost(events: dict[str, InferenceEvent], scope: Scope) -> dict[str, Fate]:
         for marker, event in events.items():
             may_return = event.event_published_at > oldest
             if scope.repair and may_return:
-                stream.publish([replace(event, event_published_at=now())])
+                (moved,) = with_inputs_of_letters([event])
+                stream.publish([replace(moved, event_published_at=now())])
             said = "Acknowledged, and not in the store."
             if not may_return:
                 said += " Too old to tell whether it was removed."
@@ -92,6 +111,14 @@ def _lost(events: dict[str, InferenceEvent], scope: Scope) -> dict[str, Fate]:
             found = Finding("unrecorded", _name(marker), said, mended)
             told[marker] = Fate(finding=found)
         return told
+
+
+def _other_id(event: InferenceEvent, marker: dict[str, Any]) -> str:
+    """Return the id of the record if its own was taken by other content."""
+    try:
+        return id_of_other(event.inference_id, content_hash_of(marker))
+    except Rejected:
+        return event.inference_id
 
 
 def _name(marker: str) -> str:

@@ -269,3 +269,17 @@ class MovedBlob(models.Model):
 
     def __str__(self) -> str:
         return f"{self.old_key} to {self.new_key}"
+
+
+class PackInMaking(models.Model):
+    """A pack that is being made of blobs which are stored already.
+
+    ``obsolete`` says what is to be deleted: what the pack replaced, once rows name it, or the
+    pack itself, once it was given up. It is null until one or the other is decided.
+    """
+
+    pack_key = models.TextField(primary_key=True)
+    obsolete = models.JSONField(null=True)
+
+    def __str__(self) -> str:
+        return self.pack_key

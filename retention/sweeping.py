@@ -123,11 +123,12 @@ class Trail:
     def rewrite_packs(self) -> None:
         """Rewrite the packs on an object store: only then is what was removed gone."""
         task = self.task
+        below = f"{task.model.project_id}/{task.model_id}/"
         if task.attempt > 1:
-            below, since = f"{task.model.project_id}/{task.model_id}/", task.created_at
+            since = task.created_at
             self.packs.update(pack_notes.packs_with_notes(below, since=since))
         with LeaseKeeper(task).in_background():
-            done = pack_rewriting.rewrite_until_done(self.packs)
+            done = pack_rewriting.rewrite_until_done(self.packs, below)
         self.packs.clear()
         task.record(
             deleted_pack_count=task.deleted_pack_count + done.deleted,

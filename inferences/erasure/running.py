@@ -104,7 +104,8 @@ def _erase(task: ErasureTask) -> None:
                     pack
                     for prefix in prefixes_of_project(task.project_id)
                     for pack in pack_notes.packs_with_notes(prefix, since=began)
-                ]
+                ],
+                f"{task.project_id}/",
             )
             left = count_carriers(task.project, carried)
         task.advance(report=_with_packs(task.report, rewritten))
@@ -218,7 +219,8 @@ def _carry_out(task: ErasureTask) -> None:
         for start in hours:  # where copies were released
             hour = blobs.prefix_for(model.project_id, model.pk, start, "")
             touched |= set(pack_notes.packs_with_notes(hour, since=began))
-        packs = pack_rewriting.rewrite_until_done(touched)
+        below = f"{model.project_id}/{model.pk}/"
+        packs = pack_rewriting.rewrite_until_done(touched, below)
         failpoint("erasure.batch_removed")
         left = _rows_left(model, ids) + _objects_left(batch["objects"])
     proof = {"looked_for": len(ids) + len(batch["objects"]), "left": left}

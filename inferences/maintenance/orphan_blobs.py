@@ -7,7 +7,7 @@ measured from the time of the put and not from the hour in the key. The rows tha
 are searched twice: among the rows of its hour, where nearly all are found, and then among all
 rows of its model. A folder with a commit marker was acknowledged. The app that reads markers
 says what became of its inference (``fates``), and nothing of the folder is deleted
-unless it says that the inference was removed.
+unless it says that the inference was removed, or recorded from another copy.
 """
 
 from __future__ import annotations
@@ -46,12 +46,19 @@ Item = TypeVar("Item")
 class Fate:
     """What is known of a marker whose inference no record names.
 
-    ``removed`` says that its inference was removed, so the rest may be deleted. ``finding``
-    is what to report. With neither, it is still being processed.
+    ``removed`` says that its inference was removed, and ``is_copy`` that a record of the same
+    content names another place. ``finding`` is what to report. With none of them, it is still
+    being processed.
     """
 
     removed: bool = False
+    is_copy: bool = False
     finding: Finding | None = None
+
+    @property
+    def is_left_over(self) -> bool:
+        """Whether the marker and what belongs to it may be deleted."""
+        return self.removed or self.is_copy
 
 
 Fates = Callable[[RegisteredModel, list[str], Scope], dict[str, Fate]]
@@ -246,7 +253,7 @@ def _named_nowhere(
         fate = found.get(folder.marker, Fate(removed=True))
         if fate.finding:
             yield fate.finding
-        elif fate.removed:
+        elif fate.is_left_over:
             yield _collect("unnamed", folder, scope)
 
 

@@ -2,7 +2,8 @@
 
 A pack of records was acknowledged whole with its put. So a member of it that no row names is
 released only once its inference is known to be removed, or recorded from another copy
-(``orphan_blobs.know_fates``); the input of a member that still waits stays as well.
+(``orphan_blobs.fates``); the input of a member that still waits stays as well. A
+pack in the making is left to whoever makes it (``inferences/store/pack_making.py``).
 
 The packs of an hour are listed, and the records of the hour counted by pack, in one statement.
 Where count and last byte add up to the size of the pack, every member has its record. On an
@@ -30,6 +31,7 @@ from inferences.maintenance.orphan_blobs import (
 )
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.row_ids import first_id_at
+from inferences.store import pack_making
 from istore import blobs
 from istore.blobs import Stored, pack_notes, packs
 from istore.blobs.packs import Member
@@ -43,6 +45,9 @@ INDEX_READ_FOR = timedelta(days=2)  # by every run, from when a pack is no longe
 def unnamed_members(scope: Scope) -> Iterator[Finding]:
     """Find members that no record names, and packs that cannot be read."""
     for model in models_of(scope):
+        if scope.repair:
+            with pack_making.making(model.pk):
+                pass  # what a killed process left is gone
         for start in hours_of(model, scope.since):
             yield from _of_hour(model, start, scope)
 
@@ -58,13 +63,14 @@ def _waiting_captures(
     """Return the captures of an hour whose records wait to be recorded."""
     prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
     unsettled: set[bytes] = set()
+    listed = [e for e in blobs.files_in(prefix) if packs.has_records(e.key)]
+    found = _acknowledged(listed, prefix)
     named = _count_named(model, start)
-    for each in blobs.files_in(prefix):
-        if packs.has_records(each.key):
-            for _ in _records(
-                model, each, start, replace(scope, repair=False), unsettled, named
-            ):
-                pass
+    for each in found:
+        for _ in _records(
+            model, each, start, replace(scope, repair=False), unsettled, named
+        ):
+            pass
     return unsettled
 
 
@@ -75,7 +81,8 @@ def release_copies(model: RegisteredModel, start: datetime) -> int:
     Returns how many were released.
     """
     prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
-    names = [each.key for each in blobs.files_in(prefix) if packs.is_pack(each.key)]
+    listed = [each.key for each in blobs.files_in(prefix) if packs.is_pack(each.key)]
+    names = pack_making.acknowledged(listed, prefix)
     scope = Scope(now(), model.project)
     captures: set[bytes] = set()
     keys: list[str] = []
@@ -112,11 +119,12 @@ def _of_hour(
     model: RegisteredModel, start: datetime, scope: Scope
 ) -> Iterator[Finding]:
     prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
-    found = [
+    listed = [
         each
         for each in blobs.files_in(prefix)
         if packs.is_pack(each.key) and each.modified_at < scope.young_from
     ]
+    found = _acknowledged(listed, prefix)
     if not found:
         return
     # Records before inputs, each in the order of their names.
@@ -126,6 +134,12 @@ def _of_hour(
     for each in found:
         look = _inputs if packs.has_inputs(each.key) else _records
         yield from look(model, each, start, scope, unsettled, named)
+
+
+def _acknowledged(listed: list[Stored], below: str) -> list[Stored]:
+    """Return those of the listed packs that are not in the making."""
+    names = set(pack_making.acknowledged([each.key for each in listed], below))
+    return [each for each in listed if each.key in names]
 
 
 Counted = dict[str, tuple[int, int]]  # members with a record, and the end of the last
@@ -167,7 +181,7 @@ def _records(
     markers = {each.marker_key(pack): key for key, each in left.items()}
     fates = fates_of(model, list(markers), scope) if markers else {}
     for marker, key in markers.items():
-        if fates[marker].removed:
+        if fates[marker].is_left_over:
             gone.append(key)
         else:
             unsettled.add(left[key].unique)

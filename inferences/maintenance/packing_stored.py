@@ -1,14 +1,14 @@
 """Pack what is stored as objects of its own, so that a store of an earlier release gets small.
 
 Records are taken oldest first, those of one hour together. Each batch is copied into packs,
-which are put; then the rows are pointed at them, in one transaction; then the old objects are
-deleted. A kill between two steps leaves a pack, or objects, that no row names: both are copies
-of what is stored, and the collector deletes them. So the work may be stopped at any moment and
-begun again, and every batch is whole or undone.
+which are put (``inferences/store/pack_making.py``); then the rows are pointed at them, in one
+transaction; then the old objects are deleted. The work may be stopped at any moment and begun
+again, and every batch is whole or undone.
 
 A row with an intent is left alone: whoever removes it has read its keys. So is one whose marker
-was read here and is being erased. What changes a row meanwhile finds it by its id, and reads its
-keys anew.
+was read here and is being erased, and one that is locked, so that this waits for nobody. When
+such a row was copied already, the rest of its batch is copied anew, without it. What changes a
+row meanwhile finds it by its id, and reads its keys anew.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from django.db import connection, transaction
 
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.row_ids import LOWEST
-from inferences.previews import pictures
-from inferences.store import removal
+from inferences.store import pack_making, removal
 from inferences.store.marker_form import marker_in_pack
 from istore import blobs
 from istore.blobs import moves, packs
+from istore.blobs.packs import Pack
 from istore.failpoints import failpoint
+
+WAIT = 1.0  # seconds, again and again, until no other packs of the model are being made
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,16 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """The packs of a batch that are not put yet, and the new keys by row id."""
+
+    packs: list[Pack]
+    data_keys: dict[int, str]
+    answer_keys: dict[int, str]
+    marker_keys: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """What one batch did: records packed, and the row id up to which all were looked at."""
 
@@ -70,12 +82,19 @@ class Progress:
 def pack_model(model: RegisteredModel) -> Iterator[Progress]:
     """Pack the records of a model whose answers are objects of their own, batch by batch."""
     after = LOWEST
-    while rows := _next(model, after):
+    while True:
+        with pack_making.making(model.pk, WAIT) as is_ours:
+            if not is_ours:
+                continue
+            rows = _next(model, after)
+            if not rows:
+                return
+            packed = sum(
+                _pack(model, hour, some)
+                for hour, group in _by_hour(rows).items()
+                for some in _read(group)
+            )
         after = rows[-1][0]
-        packed = 0
-        for hour, group in _by_hour(rows).items():
-            for some in _read(group):
-                packed += _pack(model, hour, some)
         yield Progress(packed, after)
 
 
@@ -133,48 +152,47 @@ def _stored(row_id: int, data_key: str, answer_key: str) -> Stored:
 
 
 def _pack(model: RegisteredModel, hour: str, stored: list[Stored]) -> int:
-    """Move these records into packs; return how many."""
-    data_keys = {each.row_id: each.data_key for each in stored}
+    """Move these records into packs; return how many, without those that changed meanwhile."""
+    while stored:
+        made = _make(hour, stored)
+        pack_making.put(made.packs)
+        failpoint("packing.put")
+        moved = _repoint(model, stored, made)
+        failpoint("packing.repointed")
+        pack_making.finish(made.packs)
+        if len(moved) == len(stored):
+            break
+        stored = [each for each in stored if each.row_id in moved]
+    return len(stored)
+
+
+def _make(hour: str, stored: list[Stored]) -> Made:
+    made = Made([], {each.row_id: each.data_key for each in stored}, {}, {})
     with_data = [each for each in stored if each.data is not None]
     if with_data:
         inputs = packs.build_inputs(
             packs.new_key(hour, packs.INPUTS),
             [(each.unique, each.data or b"") for each in with_data],
         )
-        blobs.put(inputs.key, inputs.body)
+        made.packs.append(inputs)
         for each, member in zip(with_data, inputs.members, strict=True):
-            data_keys[each.row_id] = member.content_key(inputs.key)
+            made.data_keys[each.row_id] = member.content_key(inputs.key)
     records = packs.build_records(
         packs.new_key(hour, packs.RECORDS),
-        [(e.unique, _marker(e.marker, data_keys[e.row_id]), e.answer) for e in stored],
+        [
+            (
+                each.unique,
+                _marker(each.marker, made.data_keys[each.row_id]),
+                each.answer,
+            )
+            for each in stored
+        ],
     )
-    blobs.put(records.key, records.body)
-    failpoint("packing.put")
-    pairs = list(zip(stored, records.members, strict=True))
-    answer_keys = {e.row_id: member.content_key(records.key) for e, member in pairs}
-    marker_keys = {e.row_id: member.marker_key(records.key) for e, member in pairs}
-    moved = _repoint(model, stored, data_keys, answer_keys, marker_keys)
-    failpoint("packing.repointed")
-    old = [each for each in stored if each.row_id in moved]
-    unused = [each for each in stored if each.row_id not in moved]
-    pictures.forget([each.data_key for each in old if each.data is not None])
-    blobs.delete(
-        key
-        for each in old
-        for key in removal.blob_keys(
-            each.data_key if each.data is not None else "", each.answer_key
-        )
-    )
-    # Rows that were removed, or changed, meanwhile: their copies are taken back.
-    blobs.delete(
-        key
-        for each in unused
-        for key in (
-            data_keys[each.row_id] if each.data is not None else "",
-            answer_keys[each.row_id],
-        )
-    )
-    return len(old)
+    made.packs.append(records)
+    for each, member in zip(stored, records.members, strict=True):
+        made.answer_keys[each.row_id] = member.content_key(records.key)
+        made.marker_keys[each.row_id] = member.marker_key(records.key)
+    return made
 
 
 def _marker(marker: bytes, data_key: str) -> bytes:
@@ -190,29 +208,37 @@ def _marker(marker: bytes, data_key: str) -> bytes:
 
 
 REPOINT = f"""
+WITH moved AS (
+    SELECT * FROM unnest(
+        %(ids)s::bigint[], %(old_data)s::text[], %(old_answers)s::text[],
+        %(new_data)s::text[], %(new_answers)s::text[], %(marked)s::boolean[]
+    ) AS m (id, old_data, old_answer, new_data, new_answer, is_marked)
+), free AS (
+    SELECT moved.* FROM {InferencePayload._meta.db_table} AS payload
+    JOIN moved ON payload.id = moved.id
+    WHERE payload.model_key = %(model)s
+      AND payload.id BETWEEN %(lowest)s AND %(highest)s
+      AND payload.data_storage_key = moved.old_data
+      AND payload.answer_storage_key = moved.old_answer
+      AND removal_at IS NULL AND input_removal_at IS NULL
+      AND NOT (is_marked AND coalesce(notes ? 'marker_erased', false))
+    FOR UPDATE OF payload SKIP LOCKED
+)
 UPDATE {InferencePayload._meta.db_table} AS payload
-SET data_storage_key = moved.new_data, answer_storage_key = moved.new_answer
-FROM unnest(%(ids)s::bigint[], %(old_data)s::text[], %(old_answers)s::text[],
-            %(new_data)s::text[], %(new_answers)s::text[], %(marked)s::boolean[])
-     AS moved (id, old_data, old_answer, new_data, new_answer, is_marked)
-WHERE payload.model_key = %(model)s AND payload.id = moved.id
+SET data_storage_key = free.new_data, answer_storage_key = free.new_answer
+FROM free
+WHERE payload.model_key = %(model)s AND payload.id = free.id
   AND payload.id BETWEEN %(lowest)s AND %(highest)s
-  AND payload.data_storage_key = moved.old_data
-  AND payload.answer_storage_key = moved.old_answer
-  AND removal_at IS NULL AND input_removal_at IS NULL
-  AND NOT (is_marked AND coalesce(notes ? 'marker_erased', false))
 RETURNING payload.id
 """
 
 
-def _repoint(
-    model: RegisteredModel,
-    stored: list[Stored],
-    data_keys: dict[int, str],
-    answer_keys: dict[int, str],
-    marker_keys: dict[int, str],
-) -> set[int]:
-    """Point the rows at their members, in one statement; return those that were as read."""
+@transaction.atomic
+def _repoint(model: RegisteredModel, stored: list[Stored], made: Made) -> set[int]:
+    """Point the rows at their members; return those that are as read.
+
+    If these are not all, nothing is changed.
+    """
     ids = [each.row_id for each in stored]
     values: dict[str, Any] = {
         "model": model.pk,
@@ -221,16 +247,20 @@ def _repoint(
         "highest": max(ids),
         "old_data": [each.data_key for each in stored],
         "old_answers": [each.answer_key for each in stored],
-        "new_data": [data_keys[each] for each in ids],
-        "new_answers": [answer_keys[each] for each in ids],
+        "new_data": [made.data_keys[each] for each in ids],
+        "new_answers": [made.answer_keys[each] for each in ids],
         "marked": [each.marker != b"" for each in stored],
     }
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(REPOINT, values)
-            moved = {row_id for (row_id,) in cursor}
-        kept = [each for each in stored if each.row_id in moved]
-        moves.note({each.data_key: data_keys[each.row_id] for each in kept})
-        moves.note({each.answer_key: answer_keys[each.row_id] for each in kept})
-        moves.note({e.marker_key: marker_keys[e.row_id] for e in kept if e.marker})
+    with connection.cursor() as cursor:
+        cursor.execute(REPOINT, values)
+        moved = {row_id for (row_id,) in cursor}
+    inputs = [each.data_key for each in stored if each.data is not None]
+    own = [key for e in stored for key in removal.blob_keys("", e.answer_key)]
+    is_whole = len(moved) == len(stored)
+    if not is_whole or not pack_making.take_over(made.packs, inputs + own, inputs):
+        transaction.set_rollback(True)
+        return moved if not is_whole else set()
+    moves.note({each.data_key: made.data_keys[each.row_id] for each in stored})
+    moves.note({each.answer_key: made.answer_keys[each.row_id] for each in stored})
+    moves.note({e.marker_key: made.marker_keys[e.row_id] for e in stored if e.marker})
     return moved

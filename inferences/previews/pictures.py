@@ -20,6 +20,7 @@ from django.conf import settings
 
 from inferences.previews.picture_pool import Busy, Unreadable, pool
 from istore import blobs
+from istore.blobs import packs
 
 __all__ = ["SIZES", "Busy", "Measure", "Unreadable", "forget", "measure", "preview"]
 
@@ -151,13 +152,19 @@ def _read(key: str, kind: str) -> bytes | None:
 
 
 def _keep(key: str, kind: str, content: bytes) -> None:
-    """Write a cached file. A disk failure is ignored: a lost file only costs time."""
+    """Write a cached file. A disk failure is ignored: a lost file only costs time.
+
+    Whoever deletes or moves an input calls ``forget`` afterwards. So a file that was not there
+    by then is seen here to have no input any more.
+    """
     global _written
     path = _path(key, kind)
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     with suppress(OSError):
         partial.write_bytes(content)
         os.replace(partial, path)
+    if packs.is_released(key) if packs.is_member(key) else not blobs.exists(key):
+        forget([key])
     _written += 1
     if _written % SWEEP_EVERY == 0:
         sweep()

@@ -2,7 +2,7 @@
 
 The steps, each of which may be repeated after a kill at any of them:
 
-1. the live members are copied into a new pack, which is put;
+1. the live members are copied into a new pack, which is put (``pack_making.py``);
 2. in one transaction, under the locks of their rows, the rows are pointed at the new pack, and
    the rest of the old pack is noted as released;
 3. the old pack, of which every member is released now, is deleted, and then its notes.
@@ -10,7 +10,8 @@ The steps, each of which may be repeated after a kill at any of them:
 A removal that commits its intent before step 2 changes the row, so that the rows do not add up
 to the copied members any more: then the new pack is deleted, and the pack waits for the next
 try, which knows of the release. The same holds while a member has no row yet, because its event
-is on its way. A new pack that a kill leaves behind is named by nobody, and is collected.
+is on its way, and while a row is locked: step 2 waits for nobody, so it is in no deadlock. A
+pack that would have to wait is not copied.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connection, transaction
 
-from inferences.models import InferencePayload
+from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.row_ids import LOWEST, first_id_at
-from inferences.previews import pictures
+from inferences.store import pack_making
 from istore import blobs
 from istore.blobs import moves, pack_notes, packs
 from istore.blobs.keys import DATASETS, MemberKey
@@ -74,32 +75,46 @@ def rewrite_all(below: str = "", before: datetime | None = None) -> Rewritten:
     """Rewrite the packs below a prefix that have released members; return what was done.
 
     With ``before`` only those with a release from before that moment. Where members are
-    released on disk there is nothing to rewrite.
+    released on disk there is nothing to rewrite. Copies that somebody else is making wait, or
+    go if a kill has left them.
     """
+    total = Rewritten()
+    for model_key in pack_making.models_with_notes(below):
+        with pack_making.making(model_key) as is_ours:
+            total += Rewritten(waiting=not is_ours)
     if not pack_notes.are_kept():
-        return Rewritten()
+        return total
     done, _ = _rewrite_each(pack_notes.packs_with_notes(below, before))
-    return done
+    return total + done
 
 
-def rewrite_until_done(touched: Iterable[str]) -> Rewritten:
+def rewrite_until_done(touched: Iterable[str], below: str) -> Rewritten:
     """Rewrite these packs until no release in them is left to carry out.
 
-    What other packs wait for does not matter. Raises ``TimeoutError`` if some of them have to
-    wait for longer than ``PATIENCE`` seconds.
+    Nor is any copy left that was begun before, of a model below ``<project>/`` or
+    ``<project>/<model>/``. What other packs wait for does not matter. Raises ``TimeoutError`` if
+    something has to wait for longer than ``PATIENCE`` seconds.
     """
-    if not pack_notes.are_kept():
-        return Rewritten()
-    done, waiting = _rewrite_each(pack_notes.those_with_notes(touched))
+    done, waiting = Rewritten(), dict.fromkeys(pack_notes.those_with_notes(touched), "")
+    copying = _models_below(below)
     until = time.monotonic() + PATIENCE
-    while waiting:
-        if time.monotonic() > until:
-            first, why = min(waiting.items())
-            raise TimeoutError(f"{len(waiting)} packs wait: {first}: {why}")
-        time.sleep(PAUSE)
+    while True:
+        copying = {each for each in copying if not _has_tidied_up(each)}
         more, waiting = _rewrite_each(waiting)
-        done = replace(done, waiting=0) + more
-    return done
+        done += replace(more, waiting=0)
+        if not waiting and not copying:
+            return done
+        if time.monotonic() > until:
+            told = [f"{pack}: {why}" for pack, why in sorted(waiting.items())[:1]]
+            told += [f"Packs of {len(copying)} models are being made."] * bool(copying)
+            raise TimeoutError(f"{len(waiting)} packs wait. {' '.join(told)}")
+        time.sleep(PAUSE)
+
+
+def _has_tidied_up(model_key: int) -> bool:
+    """Return whether no pack of the model is in the making that was begun before this call."""
+    with pack_making.making(model_key, PAUSE) as is_ours:
+        return is_ours
 
 
 def _rewrite_each(some: Iterable[str]) -> tuple[Rewritten, dict[str, str]]:
@@ -119,11 +134,25 @@ def _rewrite_each(some: Iterable[str]) -> tuple[Rewritten, dict[str, str]]:
     return total, waiting
 
 
+def _models_below(below: str) -> set[int]:
+    """Return the numbers of the models below ``<project>/`` or ``<project>/<model>/``."""
+    project, model, *_ = below.split("/")
+    models = RegisteredModel.objects.filter(project=int(project))
+    if model:
+        models = models.filter(pk=int(model))
+    return set(models.values_list("pk", flat=True))
+
+
 def rewrite(pack: str) -> Rewritten:
     """Rewrite one pack without its released members, or delete it if none is left.
 
-    Raises what the storage raises.
+    It waits while another pack of its model is being made. Raises what the storage raises.
     """
+    with pack_making.making(pack_making.model_key_of(pack)) as is_ours:
+        return _rewrite(pack) if is_ours else Rewritten(waiting=1)
+
+
+def _rewrite(pack: str) -> Rewritten:
     try:
         members = packs.read_index(pack)
     except FileNotFoundError:
@@ -133,21 +162,23 @@ def rewrite(pack: str) -> Rewritten:
     live = [each for each in members if each.offset not in released]
     gone = sum(e.end - e.start for e in members if e.offset in released)
     if not live:
-        _delete(pack)
+        blobs.delete([pack])
+        _forget(pack)
         return Rewritten(deleted=1, bytes=gone)
+    if not _is_all_named(pack, live):
+        return Rewritten(waiting=1)
     try:
         new = _copy(pack, live, released)
     except FileNotFoundError:  # another process has rewritten it meanwhile
         return Rewritten()
-    blobs.put(new.key, new.body)
+    pack_making.put([new])
     failpoint("rewriting.copied")
-    if not _repoint(pack, live, released, new):
-        blobs.delete([new.key])
-        return Rewritten(waiting=1)
+    is_done = _repoint(pack, live, released, new)
     failpoint("rewriting.repointed")
-    # A preview is found by the key of its input: a removal would not find these any more.
-    pictures.forget([each.content_key(pack) for each in live])
-    _delete(pack)
+    pack_making.finish([new])
+    if not is_done:
+        return Rewritten(waiting=1)
+    _forget(pack)
     return Rewritten(rewritten=1, bytes=gone)
 
 
@@ -187,11 +218,16 @@ def _repoint(pack: str, live: list[Member], released: set[int], new: Pack) -> bo
         for old, copy in zip(live, new.members, strict=True)
         if copy.marker_length
     }
-    found = set() if pack.startswith(DATASETS) else _repoint_rows(pack, moved)
+    found = _run(REPOINT, pack, moved)
     for repoint in repoints.values():
         found |= repoint(pack, moved | markers)
+    inputs = moved if packs.has_inputs(pack) else ()
     left = moved.keys() - found
-    if left or pack_notes.released_in(pack) != released:
+    if (
+        left
+        or pack_notes.released_in(pack) != released
+        or not pack_making.take_over([new], [pack], inputs)
+    ):
         transaction.set_rollback(True)
         logger.info("%s waits: %d members without a row", pack, len(left))
         return False
@@ -200,37 +236,57 @@ def _repoint(pack: str, live: list[Member], released: set[int], new: Pack) -> bo
     return True
 
 
-def _repoint_rows(pack: str, moved: Mapping[str, str]) -> set[str]:
-    """Point the payloads at the new keys, and return the old keys that were found.
+def _is_all_named(pack: str, live: list[Member]) -> bool:
+    """Return whether ``_repoint`` would find each of the members now; nothing is changed."""
+    keys = {each.content_key(pack) for each in live}
+    left = keys - _run(NAMED, pack, {key: key for key in keys})
+    if left:
+        with transaction.atomic():
+            for repoint in repoints.values():
+                left -= repoint(pack, {key: key for key in left})
+            transaction.set_rollback(True)
+    return not left
 
-    A row with an intent is left out: whoever removes it has read the old key.
-    """
+
+# A row with an intent is left out: whoever removes it has read the old key.
+NAMED = f"""
+SELECT payload.id, moved.old, moved.new FROM {InferencePayload._meta.db_table} AS payload
+JOIN unnest(%(old)s::text[], %(new)s::text[]) AS moved (old, new)
+  ON payload.{{column}} = moved.old
+WHERE model_key = %(model)s AND payload.id BETWEEN %(lowest)s AND %(highest)s
+  AND {{intents}}
+"""
+REPOINT = f"""
+WITH free AS ({NAMED} FOR UPDATE OF payload SKIP LOCKED)
+UPDATE {InferencePayload._meta.db_table} AS payload SET {{column}} = free.new
+FROM free
+WHERE payload.model_key = %(model)s AND payload.id = free.id
+  AND payload.id BETWEEN %(lowest)s AND %(highest)s
+RETURNING payload.id, free.old
+"""
+
+
+def _run(statement: str, pack: str, moved: Mapping[str, str]) -> set[str]:
+    """Run a statement for the payloads that name the old keys; return those that were found."""
     column, intents = "answer_storage_key", "removal_at IS NULL"
     if packs.has_inputs(pack):
         column, intents = "data_storage_key", f"{intents} AND input_removal_at IS NULL"
-    model_key = int(pack.split("/")[1])
-    statement = f"""
-        WITH moved AS (SELECT * FROM unnest(%(old)s::text[], %(new)s::text[]) AS m (o, n))
-        UPDATE {InferencePayload._meta.db_table} SET {column} = moved.n
-        FROM moved
-        WHERE model_key = %(model)s AND {column} = moved.o AND {intents}
-          AND id BETWEEN %(lowest)s AND %(highest)s
-        RETURNING moved.o
-    """
     found: set[str] = set()
+    if pack.startswith(DATASETS):
+        return found  # no inference names it
     for lowest, highest in _ranges_around(pack):
         with connection.cursor() as cursor:
             cursor.execute(
-                statement,
+                statement.format(column=column, intents=intents),
                 {
                     "old": [key for key in moved if key not in found],
                     "new": [new for key, new in moved.items() if key not in found],
-                    "model": model_key,
+                    "model": pack_making.model_key_of(pack),
                     "lowest": lowest,
                     "highest": highest,
                 },
             )
-            found |= {old for (old,) in cursor}
+            found |= {old for _, old, *_ in cursor}
         if len(found) == len(moved):
             break
     return found
@@ -244,7 +300,7 @@ def _ranges_around(pack: str) -> Iterator[tuple[int, int]]:
     yield LOWEST, 2**63 - 1
 
 
-def _delete(pack: str) -> None:
-    blobs.delete([pack])
+def _forget(pack: str) -> None:
+    """Delete the notes of a pack that was deleted."""
     failpoint("rewriting.deleted")
     pack_notes.forget(pack)

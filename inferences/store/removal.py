@@ -304,8 +304,8 @@ def _payloads(
 def _delete_blobs(keys: Iterable[str]) -> None:
     """Delete the objects and the previews that were made of them."""
     wanted = list(keys)
-    pictures.forget(wanted)
     blobs.delete(wanted)
+    pictures.forget(wanted)
 
 
 def _intend(

@@ -167,6 +167,10 @@ def make_model(model):
     return make
 
 
+def below_of(model) -> str:
+    return f"{model.project_id}/{model.pk}/"
+
+
 def test_a_removal_waits_for_the_packs_that_it_touched_alone(
     s3_prefix, made, make_inference, make_model, monkeypatch
 ):
@@ -177,10 +181,12 @@ def test_a_removal_waits_for_the_packs_that_it_touched_alone(
     with_intents(other.model, other.model.inferences.filter(inference_id="i2"))
     made.remove("i1")
 
-    done = pack_rewriting.rewrite_until_done({made.records.key, made.inputs.key})
+    done = pack_rewriting.rewrite_until_done(
+        {made.records.key, made.inputs.key}, below_of(made.model)
+    )
     assert (done.rewritten, done.waiting) == (2, 0)
     with pytest.raises(TimeoutError, match=other.inputs.key):
-        pack_rewriting.rewrite_until_done({other.inputs.key})
+        pack_rewriting.rewrite_until_done({other.inputs.key}, below_of(other.model))
 
 
 def test_a_pack_that_the_object_store_refuses_stops_no_other(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from uuid import UUID
@@ -13,16 +14,17 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from inferences.maintenance import orphan_blobs, packing_stored
+from inferences.maintenance import orphan_blobs, orphan_members, packing_stored
 from inferences.maintenance.orphan_blobs import Fate
 from inferences.models import InferenceKey, InferencePayload
-from inferences.store import protection, removal
+from inferences.previews import pictures
+from inferences.store import pack_making, pack_rewriting, protection, removal
 from istore import blobs, failpoints
 from istore.blobs import packs
 from istore.checks import verification
 from istore.db.clock import now
 from istore.hooks import Hook
-from istore.models import MovedBlob
+from istore.models import MovedBlob, PackInMaking
 
 pytestmark = pytest.mark.django_db
 
@@ -362,3 +364,122 @@ def test_whoever_holds_an_old_key_of_a_marker_finds_it(store):
     there = json.loads(blobs.get(f"{store.folders['small-0']}/metadata"))
     assert there == store.marker("small-0")
     assert MovedBlob.objects.exists()
+
+
+def at(monkeypatch, place, act):
+    """Do something once, at a failpoint, as if another process did it."""
+
+    def reached(name):
+        if name == place:
+            monkeypatch.setattr(packing_stored, "failpoint", failpoints.failpoint)
+            act()
+
+    monkeypatch.setattr(packing_stored, "failpoint", reached)
+
+
+@pytest.mark.parametrize("told", [Fate(is_copy=True), Fate(removed=True)])
+def test_nobody_takes_a_pack_in_the_making_for_one_that_is_left(
+    store, model, monkeypatch, told
+):
+    def fates(model, markers, scope):
+        return dict.fromkeys(markers, told)
+
+    def others():
+        monkeypatch.setattr(orphan_blobs, "fates", Hook(ingest=fates))
+        assert orphan_members.release_copies(model, MOMENT) == 0
+        assert verify() == []
+
+    at(monkeypatch, "packing.put", others)
+    pack()
+    for name in store.folders:
+        store.reads_the_same(name)
+        assert store.is_packed(name)
+    assert verify() == []
+
+
+def test_a_pack_of_which_a_member_was_released_is_given_up(store, monkeypatch):
+    def release():
+        for key in pack_making.in_making(""):
+            blobs.delete([packs.read_index(key)[0].content_key(key)])
+
+    at(monkeypatch, "packing.put", release)
+    assert pack().endswith("1 records were packed.\n")
+    pack()
+    for name in store.folders:
+        store.reads_the_same(name)
+    assert verify() == []
+
+
+@pytest.mark.parametrize("place", ["packing.put", "packing.repointed"])
+def test_a_removal_is_complete_without_what_a_killed_run_left(
+    store, model, armed, place, monkeypatch
+):
+    """Neither a copy is left, nor what was copied, nor a preview of it."""
+    forgotten: list[str] = []
+    monkeypatch.setattr(pictures, "forget", forgotten.extend)
+    monkeypatch.setattr(pack_rewriting, "PATIENCE", 0.0)
+    armed(f"{place}=raise")
+    with pytest.raises(failpoints.Failure):
+        pack()
+    armed("")
+
+    assert removal.remove_one("someone", model, "small-1")
+    pack_rewriting.rewrite_until_done((), f"{model.project_id}/{model.pk}/")
+
+    for content in (store.data["small-1"], store.answers["small-1"]):
+        for key in keys():
+            assert content not in blobs.get(key)
+    assert f"{store.folders['small-1']}/input" in forgotten
+    assert not PackInMaking.objects.exists()
+    assert verify() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_is_locked_waits_for_the_next_run(store, monkeypatch):
+    """No run waits for a row, so that none is part of a deadlock."""
+    row_id = store.row_id("small-1")
+
+    def pack_elsewhere() -> str:
+        try:
+            return pack()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            rows = InferencePayload.objects.filter(id=row_id)
+            assert list(rows.select_for_update())
+            assert (
+                pool.submit(pack_elsewhere)
+                .result(60)
+                .endswith("6 records were packed.\n")
+            )
+        assert not store.is_packed("small-1")
+        assert (
+            pool.submit(pack_elsewhere).result(60).endswith("1 records were packed.\n")
+        )
+    assert verify() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_removals_and_other_runs_wait_for_packs_in_the_making(
+    store, model, monkeypatch
+):
+    monkeypatch.setattr(pack_rewriting, "PATIENCE", 0.0)
+    monkeypatch.setattr(pack_rewriting, "PAUSE", 0.1)
+    below = f"{model.project_id}/{model.pk}/"
+
+    def others():
+        try:
+            with pack_making.making(model.pk) as is_ours:
+                assert not is_ours
+            with pytest.raises(TimeoutError):
+                pack_rewriting.rewrite_until_done((), below)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        at(monkeypatch, "packing.put", lambda: pool.submit(others).result(60))
+        assert pack().endswith("7 records were packed.\n")
+    pack_rewriting.rewrite_until_done((), below)
+    assert verify() == []

@@ -12,22 +12,29 @@ from django.db import transaction
 
 from inferences.maintenance import orphan_blobs
 from inferences.maintenance.orphan_blobs import Fate
-from inferences.maintenance.orphan_members import unnamed_members
+from inferences.maintenance.orphan_members import release_copies, unnamed_members
 from inferences.models import InferenceKey, InferencePayload
-from inferences.store import pack_rewriting, removal
+from inferences.previews import pictures
+from inferences.store import pack_making, pack_rewriting, removal
 from inferences.store.pack_rewriting import Rewritten, rewrite, rewrite_all
 from istore import blobs, failpoints
 from istore.blobs import moves, packs, request_counts
 from istore.checks.verification import Finding, Scope, report
 from istore.db.clock import now
 from istore.hooks import Hook
-from istore.models import MovedBlob, ReleasedMember
+from istore.models import MovedBlob, PackInMaking, ReleasedMember
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("s3_prefix")]
 
 MOMENT = datetime(2025, 6, 1, tzinfo=UTC)
 NOT_OF_BLOBS = ("consumers", "spool files")
-KILLS = ["rewriting.copied", "rewriting.repointed", "rewriting.deleted"]
+KILLS = [
+    "rewriting.copied",
+    "rewriting.repointed",
+    "making.obsolete_deleted",
+    "making.previews_forgotten",
+    "rewriting.deleted",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -178,6 +185,7 @@ def in_order(store: Store, live: list[str]) -> None:
     assert rewrite_all() == Rewritten()
     assert collect(repair=False) == []
     assert not ReleasedMember.objects.exists()
+    assert not PackInMaking.objects.exists()
     for name in live:
         store.is_live(name)
     for name in store.texts.keys() - set(live):
@@ -422,16 +430,104 @@ def test_a_kill_leaves_nothing_that_another_run_does_not_mend(
     in_order(made, live)
 
 
-@pytest.mark.parametrize("place", KILLS[:1])
-def test_a_kill_before_a_pack_waits(store, armed, place, model):
-    """The copy of a member that waits is not collected as one that was removed."""
+def test_a_pack_that_has_to_wait_is_not_copied(store, monkeypatch):
     made = store(4, recorded=["i0", "i1", "i2"])
     made.remove("i0")
-    armed(f"{place}=raise")
+    put = []
+    monkeypatch.setattr(blobs, "put", lambda key, *_: put.append(key))
+    assert rewrite_all() == Rewritten(waiting=2)
+    assert put == []
+
+
+def at(monkeypatch, module, place, act):
+    """Do something once, at a failpoint of a module, as if another process did it."""
+
+    def reached(name):
+        if name == place:
+            monkeypatch.setattr(module, "failpoint", failpoints.failpoint)
+            act()
+
+    monkeypatch.setattr(module, "failpoint", reached)
+
+
+def told_by_ingest(monkeypatch, told):
+    """Let every marker that no row names have this fate."""
+
+    def fates(model, markers, scope):
+        return dict.fromkeys(markers, told)
+
+    monkeypatch.setattr(orphan_blobs, "fates", Hook(ingest=fates))
+
+
+@pytest.mark.parametrize("told", [Fate(is_copy=True), Fate(removed=True)])
+def test_nobody_takes_a_pack_in_the_making_for_one_that_is_left(
+    store, monkeypatch, model, told
+):
+    """Neither the copies that an erasure releases, nor the collector."""
+    made = store()
+    made.remove("i1")
+    told_by_ingest(monkeypatch, told)
+
+    def others():
+        assert release_copies(model, MOMENT) == 0
+        assert collect(repair=False) == []
+
+    at(monkeypatch, pack_rewriting, "rewriting.copied", others)
+    assert rewrite(made.records.key).rewritten == 1
+    in_order(made, ["i0", "i2", "i3", "i4", "i5"])
+
+
+def test_a_copy_of_what_lives_is_not_released_by_an_erasure(store, monkeypatch, model):
+    made = store(2)
+    blobs.put(f"{made.records.key[:-9]}c.records", made.records.body)
+    told_by_ingest(monkeypatch, Fate(is_copy=True))
+    assert release_copies(model, MOMENT) == 0
+    assert len(collect()) == 1
+    in_order(made, ["i0", "i1"])
+
+
+def test_a_pack_in_the_making_of_which_a_member_was_released_is_given_up(
+    store, monkeypatch
+):
+    made = store()
+    made.remove("i1")
+
+    def release():
+        (new,) = pack_making.in_making("")
+        blobs.delete([packs.read_index(new)[0].content_key(new)])
+
+    at(monkeypatch, pack_rewriting, "rewriting.copied", release)
+    assert rewrite(made.records.key) == Rewritten(waiting=1)
+    for name in ("i0", "i2"):
+        made.is_live(name)
+    in_order(made, ["i0", "i2", "i3", "i4", "i5"])
+
+
+def test_a_pack_that_was_given_up_meanwhile_is_not_named(store, monkeypatch, model):
+    """As where the connection broke, and with it the lock."""
+    made = store()
+    made.remove("i1")
+
+    def give_up():
+        with pack_making.making(model.pk) as is_ours:
+            assert is_ours
+
+    at(monkeypatch, pack_rewriting, "rewriting.copied", give_up)
+    assert rewrite(made.records.key) == Rewritten(waiting=1)
+    in_order(made, ["i0", "i2", "i3", "i4", "i5"])
+
+
+def test_a_picture_that_a_kill_left_a_preview_of(store, armed, monkeypatch):
+    made = store()
+    made.remove("i1")
+    forgotten: list[str] = []
+    monkeypatch.setattr(pictures, "forget", forgotten.extend)
+    armed("rewriting.repointed=raise")
     with pytest.raises(failpoints.Failure):
-        rewrite_all()
+        rewrite(made.inputs.key)
     armed("")
-    collect()
-    assert blobs.get(made.keys["i3"][2]) == made.texts["i3"][2]
-    assert blobs.get(made.keys["i3"][0]) == made.texts["i3"][0]
-    made.is_live("i1")
+    made.remove("i2")
+    assert made.keys["i2"][0] not in forgotten
+    rewrite_all()
+    assert made.keys["i2"][0] in forgotten
+    assert not PackInMaking.objects.exists()

@@ -167,6 +167,21 @@ def test_a_preview_does_not_outlive_its_input(viewer, make_inference, stored):
     assert b"Input expired" in page.content
 
 
+def test_a_preview_of_an_input_that_went_meanwhile_is_not_kept(stored, monkeypatch):
+    key = stored(picture())
+    ask = pictures.pool.ask
+
+    def removed_meanwhile(*given):
+        made = ask(*given)
+        blobs.delete([key])
+        pictures.forget([key])
+        return made
+
+    monkeypatch.setattr(pictures.pool, "ask", removed_meanwhile)
+    assert pictures.preview(key, 320)
+    assert pictures._read(key, "320") is None
+
+
 @pytest.mark.parametrize("size", ["0", "321", "x", "1e3", ""])
 def test_previews_come_in_few_sizes(viewer, make_inference, stored, size):
     inference = make_inference(data_storage_key=stored(picture()))

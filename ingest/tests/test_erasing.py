@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from inferences.erasure.matching_records import Carried
-from ingest.erasing import erase_dead_letters
+from ingest import dead_letters
+from ingest.erasing import erase_dead_letters, erase_letters_of
 from ingest.models import DeadLetter
 from ingest.tests.builders import ALL, capture, kinds_left, with_marker
 from istore import blobs
+from istore.db.clock import now
 
 pytestmark = pytest.mark.django_db
 PERSON = [{"key": "person", "type": "string", "value": "Zaphod"}]
@@ -60,3 +64,45 @@ def test_what_cannot_be_read_is_left_to_people(model, project):
 
     assert erase_dead_letters(project, Carried("person", "string", "Zaphod")) == 0
     assert DeadLetter.objects.exists()
+
+
+def test_all_letters_of_a_marker_go(model, project):
+    event = capture(model, "a", metadata=PERSON)
+    aside(event)
+    aside(replace(event, inference_id="again"))
+
+    assert erase_dead_letters(project, Carried("person", "string", "Zaphod")) == 2
+    assert not DeadLetter.objects.exists()
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_letters_that_became_a_record_go_with_it(model, deliver, taken):
+    if taken:
+        deliver(capture(model, "a", picture=b"another"))
+    event = capture(model, "a")
+    aside(event)
+    DeadLetter.objects.update(replayed_at=now())
+    aside(capture(model, "b"))
+    deliver(event)
+    rows = model.inferences.exclude(inference_id="a") if taken else model.inferences
+    (row_id,) = rows.values_list("id", flat=True)
+
+    assert erase_letters_of(model, [row_id]) == 1
+    assert DeadLetter.objects.get().inference_id == "b"
+
+
+@pytest.mark.parametrize("is_replayed", [False, True])
+def test_a_letter_is_pointed_at_another_pack(model, is_replayed):
+    event = capture(model, "a")
+    aside(event)
+    if is_replayed:
+        DeadLetter.objects.update(replayed_at=now())
+    pack = f"{event.metadata_storage_key.rsplit('/', 2)[0]}/a.records"
+    moved = {event.metadata_storage_key: "there", event.data_storage_key: "here"}
+
+    found = dead_letters.repoint(pack, moved)
+
+    assert found == (set() if is_replayed else moved.keys())
+    letter = DeadLetter.objects.get()
+    assert letter.metadata_storage_key == "there"
+    assert b'"here"' in bytes(letter.payload)

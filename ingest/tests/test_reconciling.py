@@ -6,7 +6,9 @@ import pytest
 from django.core.cache import cache
 from django.db.models.functions import Now
 
+from inferences.maintenance import packing_stored
 from inferences.models import InferenceKey, RegisteredModel
+from ingest import reconciling
 from ingest.models import DeadLetter
 from ingest.reconciling import reconcile
 from ingest.stream import Lag
@@ -191,3 +193,37 @@ def test_models_are_reconciled_one_by_one(project, model, stream, listen):
     listen()
 
     assert ids(model) == ids(other) == ["a"]
+
+
+def test_packs_in_the_making_hold_nothing_that_was_lost(
+    model, stream, listen, monkeypatch
+):
+    stream.publish([published_now(captured(model, str(n))) for n in range(3)])
+    listen()
+    met = []
+
+    def look(name):
+        met.append((name, reconcile(stream)))
+        cache.clear()
+
+    monkeypatch.setattr(packing_stored, "failpoint", look)
+    assert [each.packed for each in packing_stored.pack_model(model)] == [3]
+    assert met == [("packing.put", 0), ("packing.repointed", 0)]
+    assert reconcile(stream) == 0
+
+
+def test_what_moves_while_rows_are_looked_for_was_not_lost(
+    model, stream, listen, monkeypatch
+):
+    stream.publish([published_now(captured(model, str(n))) for n in range(3)])
+    listen()
+    answer_keys = reconciling._answer_keys
+
+    def move_first(hour):
+        monkeypatch.setattr(reconciling, "_answer_keys", answer_keys)
+        assert [each.packed for each in packing_stored.pack_model(model)] == [3]
+        return answer_keys(hour)
+
+    monkeypatch.setattr(reconciling, "_answer_keys", move_first)
+    assert reconcile(stream) == 0
+    assert reconcile(stream) == 0

@@ -172,3 +172,24 @@ def test_readiness_tells_that_the_listener_is_silent(settings, tmp_path):
     before = time.time() - 90
     os.utime(settings.ISTORE_HOME.run / "listener.alive", (before, before))
     assert "90 s ago" in health.watched["listener"]()
+
+
+def fate_of(event, model):
+    marker = event.metadata_storage_key
+    return ours.fates(model, [marker], verification.Scope(now()))[marker]
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_copy_of_what_lives_is_told_from_what_was_removed(model, deliver, taken):
+    if taken:  # so the record has another id than its event
+        deliver(capture(model, "a", picture=b"another"))
+    deliver(capture(model, "a"))
+    copy = capture(model, "a")
+    if not taken:
+        assert fate_of(copy, model).is_copy
+        assert not fate_of(copy, model).removed
+
+    rows = model.inferences.order_by("-inference_id")
+    assert removal.remove_one("someone", model, rows[0].inference_id)
+
+    assert fate_of(copy, model).removed

@@ -73,6 +73,8 @@ def packs_with_notes(
 
 def those_with_notes(packs: Iterable[str]) -> list[str]:
     """Return those of the packs that have a release."""
+    if not are_kept():
+        return []
     rows = _rows().filter(pack_key__in=list(packs))
     return sorted(rows.values_list("pack_key", flat=True).distinct())
 

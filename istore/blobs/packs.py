@@ -342,6 +342,16 @@ def unreleased(content_keys: Iterable[str]) -> set[str]:
     return kept
 
 
+def has_released(pack: Pack) -> bool:
+    """Return whether any member of a pack that was just put is released, or the pack is gone."""
+    if pack_notes.are_kept():
+        return bool(pack_notes.released_in(pack.key))
+    try:
+        return not all(read_leads(pack.key, [each.offset for each in pack.members]))
+    except FileNotFoundError:
+        return True
+
+
 def is_half_released(pack: str, member: Member) -> bool:
     """Return whether a member on disk is released for readers, and bytes of it are left."""
     if not storage.can_release or not is_released(member.content_key(pack)):

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from django.db import connection
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import LockNotAvailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,26 @@ class AdvisoryLock:
         """
         return self._call("pg_try_advisory_lock")
 
+    def wait_at_most(self, seconds: float) -> bool:
+        """Take the lock as ``wait`` does. Return False if it is not free in time."""
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                limit = f"{int(seconds * 1000)}ms"
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [limit])
+                self._call("pg_advisory_lock")
+        except OperationalError as error:
+            if isinstance(error.__cause__, LockNotAvailable):
+                return False
+            raise
+        return True
+
     @contextmanager
-    def try_hold(self) -> Iterator[bool]:
-        """Hold the lock in the block; yield False, and hold nothing, if it is not free."""
-        is_ours = self.try_take()
+    def try_hold(self, seconds: float = 0.0) -> Iterator[bool]:
+        """Hold the lock in the block; yield False, and hold nothing, if it is not free.
+
+        Whoever gives it some ``seconds`` to get free stands in a queue meanwhile.
+        """
+        is_ours = self.wait_at_most(seconds) if seconds else self.try_take()
         try:
             yield is_ours
         finally:

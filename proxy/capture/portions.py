@@ -9,7 +9,7 @@ thread has such a body in hand.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 
 from django.conf import settings
 
@@ -26,10 +26,13 @@ class Unfolding:
     def __init__(self) -> None:
         self._turn = threading.Lock()
 
-    def portions(self, payloads: Iterable[bytes], read: Read) -> Iterator[list[Call]]:
+    def portions(
+        self, payloads: Iterable[bytes], read: Read
+    ) -> Generator[list[Call]]:
         """Yield the entries with their inferences; close it to let the next thread go on.
 
-        Each list is cleared when the next one is asked for. ``read`` returns the inferences of an entry, and takes memory for what it decompresses.
+        Each list is cleared when the next one is asked for. ``read`` returns the inferences of
+        an entry, and takes memory for what it decompresses.
         """
         calls: list[Call] = []
         size = 0

@@ -59,3 +59,14 @@ def test_a_lock_ends_with_its_connection(elsewhere):
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '10s'")
     lock.wait()  # the server needs a moment to notice the end
+
+
+def test_a_lock_is_waited_for_some_time(elsewhere):
+    lock = AdvisoryLock("a", 7)
+    assert elsewhere(lock.try_take)
+    with lock.try_hold(seconds=0.05) as is_ours:
+        assert not is_ours
+    with AdvisoryLock("a", 8).try_hold(seconds=0.05) as is_ours:
+        assert is_ours
+        assert not elsewhere(AdvisoryLock("a", 8).try_take)
+    assert elsewhere(AdvisoryLock("a", 8).try_take)
