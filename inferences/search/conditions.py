@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from inferences.models import Inference, RegisteredModel
+from inferences.models.row_ids import LOWEST
 from inferences.search.access_paths import (
     FALSE,
     NO_ROWS,
@@ -33,6 +34,7 @@ class Conditions:
     lowest: int | None = None
     highest: int | None = None
     paths: Sequence[AccessPath] = ()
+    tallies: Sequence[Sql | None] = ()  # of each test (``zone_maps.counts``)
     others: int = 0  # how many tests no index decides alone
 
     @property
@@ -70,6 +72,13 @@ class Conditions:
     def has_window(self) -> bool:
         return self.lowest is not None or self.highest is not None
 
+    @property
+    def ends(self) -> tuple[Sql, Sql]:
+        """Return the first and the last id of the window as SQL."""
+        low = LOWEST + 1 if self.lowest is None else self.lowest
+        high = -LOWEST - 1 if self.highest is None else self.highest
+        return Sql("%s", (low,)), Sql("%s", (high,))
+
     def within(self, lowest: int | None, highest: int | None) -> Conditions:
         """Return the same conditions with the window narrowed to these ids, both included."""
         lows = [each for each in (self.lowest, lowest) if each is not None]
@@ -80,7 +89,10 @@ class Conditions:
 
     def and_test(self, test: Sql) -> Conditions:
         """Return the same conditions with one more, which no index decides."""
-        return replace(self, rest=self.rest & test, others=self.others + 1)
+        tallies = (*self.tallies, None)
+        return replace(
+            self, rest=self.rest & test, others=self.others + 1, tallies=tallies
+        )
 
     def window(self, table: str = TABLE) -> Sql:
         """Return the range of ids as SQL that starts with AND, to append to another test."""
@@ -113,6 +125,7 @@ def conditions_of(model: RegisteredModel, filters: Filter) -> Conditions | None:
         conditions = replace(
             conditions,
             rest=conditions.rest & test,
+            tallies=(*conditions.tallies, part.tally(model)),
             others=conditions.others + (not any(path.is_exact for path in found)),
         )
     return replace(conditions, paths=merge(paths))
