@@ -217,6 +217,41 @@ COUNTS = [
         address="count",
     ),
     Shape(
+        "count, a window of a day",
+        lambda c: page(time_window_filter=window(c, 1)),
+        address="count",
+    ),
+    Shape(
+        "count, = 60 % in ten days",
+        lambda c: page(SITE[60], time_window_filter=window(c, 10)),
+        address="count",
+    ),
+    Shape(
+        "count, counter above an edge",
+        lambda c: page(compared("frame", ">=", c.randrange(SECONDS))),
+        address="count",
+    ),
+    Shape(
+        "count, number above an edge",
+        lambda c: page(compared("speed", ">=", c.randrange(1_000_000))),
+        address="count",
+    ),
+    Shape(
+        "count, source",
+        lambda c: page(data_source_filter="quay-3"),
+        address="count",
+    ),
+    Shape(
+        "count, = 20 %, label ship",
+        lambda c: page(SITE[20], deconstructed_inference_filter=LABEL["ship"]),
+        address="count",
+    ),
+    Shape(
+        "count, = 60 %, half of a counter",
+        lambda c: page(SITE[60], *between(c, "frame", SECONDS, 0.5)),
+        address="count",
+    ),
+    Shape(
         "count, three filters",
         lambda c: page(SITE[20], *between(c, "speed", 1_000_000, 0.1), operator(c)),
         address="count",
@@ -421,6 +456,30 @@ def measure(
     return Row(Figure.of(sql), Figure.of(through), pages, used)
 
 
+def without_summaries(bare: Bare, model: RegisteredModel) -> None:
+    """Compare the statements of counts with those without summaries, in turns."""
+    from unittest.mock import patch
+
+    from inferences.search.zone_maps import counts
+
+    print(f"{'SQL p50 / p95 in ms':34} {'rows read':>18} {'summaries':>18} {'share':>6}")
+    for shape in COUNTS:
+        chance = random.Random(shape.name)
+        bodies = [shape.body(chance) for _ in range(VARIANTS)]
+        with patch.object(counts, "is_summarised", lambda model: False):
+            before = [statements_of(model, shape, body) for body in bodies]
+        after = [statements_of(model, shape, body) for body in bodies]
+        took: tuple[list[float], list[float]] = ([], [])
+        for _ in range(ROUNDS // 2):
+            for statements in zip(before, after, strict=True):
+                for kept, each in zip(took, statements, strict=True):
+                    kept.append(bare.run(each))
+        figures = [Figure.of(each) for each in took]
+        shown = " ".join(f"{each.p50:9.2f} {each.p95:8.2f}" for each in figures)
+        share = figures[1].p50 / figures[0].p50
+        print(f"{shape.name:34} {shown} {share:6.2f}")
+
+
 def report(shapes: list[Shape], rows: dict[str, Row], before: dict[str, Row]) -> None:
     print(
         f"{'':34} {'SQL p50':>8} {'p95':>7} {'pages':>6} {'API p50':>8} {'p95':>7} {'CPU':>5} {'grew':>5}"
@@ -527,6 +586,10 @@ def run(given: argparse.Namespace) -> None:
         query_data.fill(model, stage - stored, stored)
         query_data.settle()
         stored = stage
+        if given.counts:
+            print(f"\n{stage:,} rows; load {os.getloadavg()[0]:.1f}")
+            without_summaries(Bare(), model)
+            continue
         print(
             f"\n{stage:,} rows, filled in {time.perf_counter() - begun:.0f} s; load "
             f"{os.getloadavg()[0]:.1f}"
@@ -542,7 +605,7 @@ def run(given: argparse.Namespace) -> None:
             f"load {os.getloadavg()[0]:.1f}"
         )
         before = rows
-    if given.vectors:
+    if given.vectors and not given.counts:
         faces = query_data.register("faces", query_data.DIMENSIONS)
         query_data.fill(faces, given.vectors)
         query_data.fill_vectors(faces)
@@ -556,6 +619,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000, help="of the large model")
     parser.add_argument(
         "--first", type=int, default=0, help="measured before, for growth"
+    )
+    parser.add_argument(
+        "--counts", action="store_true", help="only counts, with and without summaries"
     )
     parser.add_argument("--vectors", type=int, default=50_000, help="0: none")
     parser.add_argument("--only", default="", help="shapes whose name holds this")
