@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from inferences.models import Inference, RegisteredModel
-from inferences.models.row_ids import LOWEST
 from inferences.search.access_paths import (
     FALSE,
     NO_ROWS,
@@ -22,6 +21,7 @@ from inferences.search.access_paths import (
 )
 from inferences.search.filters import Filter, TimeWindow
 from inferences.search.filters.tree import conjuncts
+from inferences.search.zone_maps.counts import Summed
 from inferences.search.zone_maps.pruning import Range
 
 
@@ -73,11 +73,24 @@ class Conditions:
         return self.lowest is not None or self.highest is not None
 
     @property
-    def ends(self) -> tuple[Sql, Sql]:
-        """Return the first and the last id of the window as SQL."""
-        low = LOWEST + 1 if self.lowest is None else self.lowest
-        high = -LOWEST - 1 if self.highest is None else self.highest
-        return Sql("%s", (low,)), Sql("%s", (high,))
+    def summed(self) -> Summed:
+        """Return what the summaries of segments are to count."""
+        return Summed(self.model, self.tallies, self.lowest, self.highest)
+
+    def rows(self, window: Sql, part: Sql | None = None, beside: str = "") -> Sql:
+        """Return the count of the matching rows in a window, or the counts by a part of them.
+
+        ``beside`` is SQL behind the table, which the part may name.
+        """
+        where = self.live & self.rest
+        tests = f"FROM {TABLE}{beside} WHERE {where.sql}{window.sql}"
+        values = where.values + window.values
+        if part is None:
+            return Sql(f"SELECT count(*) {tests}", values)
+        sql = (
+            f"SELECT {part.sql}, count(*) {tests} AND {part.sql} IS NOT NULL GROUP BY 1"
+        )
+        return Sql(sql, part.values + values + part.values)
 
     def within(self, lowest: int | None, highest: int | None) -> Conditions:
         """Return the same conditions with the window narrowed to these ids, both included."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from django.db import connection
@@ -14,7 +16,7 @@ from inferences.search.filters import DetectionFilter, Filter, InferenceFilter
 from inferences.search.orders import detections_of
 from inferences.search.query import InferenceQuery
 from inferences.search.rare_label_scan import all_matching
-from inferences.search.zone_maps import counts
+from inferences.search.zone_maps.counts import GAP
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +48,55 @@ def count_matching(
     # While rows still hold distributions as labels, the label index counts too many.
     if model.awaits_classes:
         wanted = None
-    if _is_told_by_segments(asked):
-        gap = (Sql("gap.low"), Sql("gap.high"))
-        rows = _by_detections(asked, wanted, *gap) if wanted else _by_rows(asked, *gap)
-        window = asked.lowest, asked.highest
-        return Count(counts.count(model, asked.tallies, window, rows))
+    if asked.summed.tells:
+        rows = _by_detections(asked, wanted, GAP, GAP) if wanted else asked.rows(GAP)
+        return Count(asked.summed.count(rows))
     if wanted is None:
         return Count(all_matching(model, filters).count())
+    found = _by_detections(asked, wanted, asked.window(DETECTIONS), asked.window())
     with connection.cursor() as cursor:
-        found = _by_detections(asked, wanted, *asked.ends)
         cursor.execute(found.sql, found.values)
         ((number,),) = cursor.fetchall()
     return Count(number)
 
 
-def _is_told_by_segments(asked: Conditions) -> bool:
-    """Return whether summaries of segments tell of a condition, or there is none."""
-    told = any(asked.tallies) or not asked.tallies
-    return told and counts.is_summarised(asked.model)
+def volume(
+    model: RegisteredModel, filters: Filter, limits: Sequence[int]
+) -> list[int] | None:
+    """Return the number of matches from each row id to before the next one.
+
+    None if segments do not tell it. Matches outside of the limits are left out.
+    """
+    asked = conditions_of(model, filters)
+    if asked is None:
+        return [0] * (len(limits) - 1)
+    asked = asked.within(limits[0], limits[-1] - 1)
+    if not asked.summed.tells:
+        return None
+    edges = Sql("%s::bigint[]", (list(limits),))
+    part = Sql(f"width_bucket({TABLE}.id, {edges.sql})", edges.values)
+    return asked.summed.over_time(limits, asked.rows(GAP, part))
 
 
-def _by_rows(asked: Conditions, low: Sql, high: Sql) -> Sql:
-    """Return the count of the matching rows with these ids, both included."""
-    within = Sql(
-        f"{TABLE}.id BETWEEN {low.sql} AND {high.sql}", low.values + high.values
-    )
-    where = asked.live & asked.rest & within
-    return Sql(f"SELECT count(*) FROM {TABLE} WHERE {where.sql}", where.values)
+def values_of(
+    model: RegisteredModel, filters: Filter, column: str
+) -> Counter[str] | None:
+    """Return how many matches have each value of a column of ``COUNTED``, as text.
+
+    Labels are numbers. None if segments do not tell it, as for conditions that only some
+    rows of each segment pass.
+    """
+    asked = conditions_of(model, filters)
+    if asked is None:
+        return Counter()
+    if asked.tallies or model.awaits_classes or not asked.summed.tells_of(column):
+        return None
+    value, beside = f"{TABLE}.{column}", ""
+    if column == "labels":  # each label once a row
+        value = "label"
+        beside = ", LATERAL (SELECT DISTINCT label FROM unnest(labels) AS label)"
+    part = Sql(f"{value}::text")
+    return asked.summed.by_value(column, asked.rows(GAP, part, beside))
 
 
 def _detections_alone(filters: Filter) -> DetectionFilter | None:
@@ -87,7 +111,7 @@ def _detections_alone(filters: Filter) -> DetectionFilter | None:
 
 
 def _by_detections(
-    asked: Conditions, wanted: DetectionFilter, low: Sql, high: Sql
+    asked: Conditions, wanted: DetectionFilter, window: Sql, deleted_window: Sql
 ) -> Sql:
     """Return a count of the label index, minus soft-deleted inferences that are not yet gone.
 
@@ -97,13 +121,12 @@ def _by_detections(
     tests = Sql("model_key = %s AND label_id = ANY(%s)", (asked.key, numbers))
     for _, sign, bound in wanted.bounds():
         tests &= Sql(f"score {sign} %s", (as_real(bound),))
-    within = Sql(f"id BETWEEN {low.sql} AND {high.sql}", low.values + high.values)
-    tests &= within
     # The index inference_deleted serves this.
     deleted = Sql(f"{TABLE}.model_key = %s AND {TABLE}.deleted", (asked.key,))
-    deleted &= asked.rest & within
+    deleted &= asked.rest
     return Sql(
-        f"SELECT (SELECT count(DISTINCT id) FROM {DETECTIONS} WHERE {tests.sql}) - "
-        f"(SELECT count(*) FROM {TABLE} WHERE {deleted.sql})",
-        tests.values + deleted.values,
+        f"SELECT (SELECT count(DISTINCT id) FROM {DETECTIONS} "
+        f"WHERE {tests.sql}{window.sql}) - "
+        f"(SELECT count(*) FROM {TABLE} WHERE {deleted.sql}{deleted_window.sql})",
+        tests.values + window.values + deleted.values + deleted_window.values,
     )

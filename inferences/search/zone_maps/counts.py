@@ -8,7 +8,9 @@ rows at the edges of a window and the newest ones, which are in no segment yet.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connection
@@ -40,70 +42,149 @@ NONE = {
     "gte": "{0}_highest < %s",
 }
 
-COUNT = """
+# Adds up ``added``, the segments that tell their ``number``, and reads the rows between them.
+PARTS = """
 WITH touched AS MATERIALIZED (
     SELECT DISTINCT lowest_id, highest_id FROM {touch}
     WHERE model_key = %s AND lowest_id <= %s AND highest_id >= %s
 ), whole AS MATERIALIZED (
-    SELECT lowest_id, highest_id, {number} AS number
+    SELECT {segment}.*, {number} AS number
     FROM {segment} CROSS JOIN LATERAL (SELECT {tallies}) AS told
     WHERE model_key = %s AND lowest_id >= %s AND highest_id <= %s
     AND built_at IS NOT NULL AND live IS NOT NULL
     AND NOT EXISTS (
         SELECT FROM touched WHERE touched.lowest_id <= {segment}.highest_id
         AND touched.highest_id >= {segment}.lowest_id)
-), added AS (
-    SELECT * FROM whole WHERE number IS NOT NULL
+), added AS MATERIALIZED (
+    SELECT lowest_id, highest_id, number, {value} AS value
+    FROM whole WHERE number IS NOT NULL AND {usable}
 ), gap AS (
-    SELECT coalesce(lag(highest_id) OVER (ORDER BY highest_id) + 1, %s) AS low,
-           lowest_id - 1 AS high
-    FROM added
-    UNION ALL SELECT coalesce(max(highest_id) + 1, %s), %s FROM added
+    SELECT low, high FROM (
+        SELECT coalesce(lag(highest_id) OVER (ORDER BY highest_id) + 1, %s),
+               lowest_id - 1
+        FROM added
+        UNION ALL SELECT coalesce(max(highest_id) + 1, %s), %s FROM added
+    ) AS between (low, high) WHERE low <= high
 )
-SELECT coalesce((SELECT sum(number) FROM added), 0) + coalesce((
-    SELECT sum(rows.number) FROM gap CROSS JOIN LATERAL ({rows}) AS rows (number)
-    WHERE gap.low <= gap.high), 0)
 """
+COUNT = """
+SELECT coalesce((SELECT sum(number) FROM added), 0) + coalesce((
+    SELECT sum(rows.number) FROM gap CROSS JOIN LATERAL ({rows}) AS rows (number)), 0)
+"""
+OVER_TIME = """
+SELECT value, sum(number) FROM added GROUP BY 1
+UNION ALL SELECT rows.part, sum(rows.number)
+FROM gap CROSS JOIN LATERAL ({rows}) AS rows (part, number) GROUP BY 1
+"""
+BY_VALUE = """
+SELECT each.key, sum(each.value::integer)
+FROM added CROSS JOIN jsonb_each_text(added.value) AS each WHERE number > 0 GROUP BY 1
+UNION ALL SELECT rows.value, sum(rows.number)
+FROM gap CROSS JOIN LATERAL ({rows}) AS rows (value, number) GROUP BY 1
+"""
+TELLING = """
+SELECT count(*), count({number})
+FROM {segment} CROSS JOIN LATERAL (SELECT {tallies}) AS told
+WHERE model_key = %s AND lowest_id >= %s AND highest_id <= %s
+AND built_at IS NOT NULL AND live IS NOT NULL
+"""
+SEGMENTS_LEAST = 8  # with fewer in a window, its rows are read as fast
+ENDS = ("lowest_id", "highest_id")
+GAP = Sql(" AND id BETWEEN gap.low AND gap.high")  # the ids to read, as a window
 
 
-def is_summarised(model: RegisteredModel) -> bool:
-    """Return whether any segment of the model has a summary."""
-    segments = Segment.objects.filter(registered_model=model, built_at__isnull=False)
-    return segments.filter(live__isnull=False).exists()
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """What is counted: the live rows of a model within a window that pass all conditions.
 
-
-def count(
-    model: RegisteredModel,
-    tallies: Sequence[Sql | None],
-    window: tuple[int | None, int | None],
-    rows: Sql,
-) -> int:
-    """Return how many live rows in the window match.
-
-    There is one tally for each condition, all of which must hold. ``rows`` is the SELECT of
-    the number of matching rows with ids from ``gap.low`` to ``gap.high``.
+    There is one tally for each condition, None where summaries do not tell.
     """
-    low = LOWEST + 1 if window[0] is None else window[0]
-    high = -LOWEST - 1 if window[1] is None else window[1]
-    if low > high:
-        return 0
-    told = [tally or UNKNOWN for tally in tallies[:TALLIES_MOST]] or [LIVE]
-    told += [UNKNOWN] * (len(tallies) > TALLIES_MOST)
-    statement = COUNT.format(
-        touch=TOUCH,
-        segment=SEGMENT,
-        number=_of_all(len(told)),
-        tallies=", ".join(f"({each.sql}) AS told_{n}" for n, each in enumerate(told)),
-        rows=rows.sql,
-    )
-    key = model.pk
-    values: list[Any] = [key, high, low]
-    values += [value for each in told for value in each.values]
-    values += [key, low, high, low, low, high, *rows.values]
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        ((number,),) = cursor.fetchall()
-    return int(number)
+
+    model: RegisteredModel
+    tallies: Sequence[Sql | None]
+    lowest: int | None
+    highest: int | None
+
+    @property
+    def tells(self) -> bool:
+        """Return whether at least half of the segments tell, so that adding up pays.
+
+        Where they do not, the statements for all rows have better plans. The answer decides
+        nothing but the way.
+        """
+        if self.tallies and not any(self.tallies):
+            return False
+        ((segments, telling),) = self._run(TELLING) or [(0, 0)]
+        return segments >= SEGMENTS_LEAST and 2 * telling >= segments
+
+    def tells_of(self, column: str) -> bool:
+        """Return whether at least half of the segments count the values of the column."""
+        number = f"CASE WHEN {column}_counts IS NOT NULL THEN live END"
+        return replace(self, tallies=[Sql(number)]).tells
+
+    def count(self, rows: Sql) -> int:
+        """Return how many rows match. ``rows`` is the SELECT of their number in a ``GAP``."""
+        ((number,),) = self._add_up(COUNT, rows) or [(0,)]
+        return int(number)
+
+    def over_time(self, limits: Sequence[int], rows: Sql) -> list[int]:
+        """Return how many rows match from each id to before the next one.
+
+        ``rows`` is the SELECT of the numbers by ``width_bucket(id, limits)``.
+        """
+        edges = f"'{{{','.join(map(str, limits))}}}'::bigint[]"
+        low, high = (f"width_bucket({each}, {edges})" for each in ENDS)
+        found: Counter[int] = Counter()
+        for part, number in self._add_up(OVER_TIME, rows, low, f"{low} = {high}"):
+            found[part] += int(number)
+        return [found[part] for part in range(1, len(limits))]
+
+    def by_value(self, column: str, rows: Sql) -> Counter[str]:
+        """Return how many rows have each value of a column that segments count, as text."""
+        value, found = f"{column}_counts", Counter[str]()
+        # Of a segment in which only some rows match, the values of those are not told.
+        usable = f"(number = 0 OR (number = live AND {value} IS NOT NULL))"
+        for name, number in self._add_up(BY_VALUE, rows, value, usable):
+            found[name] += int(number)
+        return found
+
+    def _add_up(
+        self, result: str, rows: Sql, value: str = "NULL", usable: str = "true"
+    ) -> list[tuple[Any, ...]]:
+        low, high = self._window
+        gaps = (low, low, high, *rows.values)
+        touched = (self.model.pk, high, low)
+        statement = PARTS.replace("{value}", value).replace("{usable}", usable)
+        return self._run(statement + result.replace("{rows}", rows.sql), touched, gaps)
+
+    @property
+    def _window(self) -> tuple[int, int]:
+        low = LOWEST + 1 if self.lowest is None else self.lowest
+        return low, -LOWEST - 1 if self.highest is None else self.highest
+
+    def _run(
+        self, statement: str, before: Sequence[Any] = (), after: Sequence[Any] = ()
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement over the segments within the window."""
+        low, high = self._window
+        if low > high:
+            return []
+        told = [tally or UNKNOWN for tally in self.tallies[:TALLIES_MOST]] or [LIVE]
+        told += [UNKNOWN] * (len(self.tallies) > TALLIES_MOST)
+        tallies = ", ".join(f"({each.sql}) AS told_{n}" for n, each in enumerate(told))
+        for name, sql in {
+            "touch": TOUCH,
+            "segment": SEGMENT,
+            "number": _of_all(len(told)),
+            "tallies": tallies,
+        }.items():
+            statement = statement.replace(f"{{{name}}}", sql)
+        values = [value for each in told for value in each.values]
+        values += [self.model.pk, low, high]
+        with connection.cursor() as cursor:
+            cursor.execute(statement, [*before, *values, *after])
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
 
 
 def _of_all(conditions: int) -> str:

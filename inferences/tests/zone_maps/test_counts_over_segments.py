@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -13,9 +15,10 @@ from django.db import connections
 from inferences.maintenance import zone_map_checks
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.models.metadata_values import MetadataValue
-from inferences.models.zone_maps import Segment, SegmentTouch
+from inferences.models.row_ids import first_id_at
+from inferences.models.zone_maps import COUNTED, Segment, SegmentTouch
 from inferences.search import text
-from inferences.search.counting import count_matching
+from inferences.search.counting import count_matching, values_of, volume
 from inferences.search.filters import matching
 from inferences.search.zone_maps import build
 from inferences.store import metadata_edits, removal, soft_deletion
@@ -61,9 +64,13 @@ QUESTIONS = [
 ]
 
 
-def questions(chance: Random) -> list:
+def window_of(chance: Random) -> str:
     low, high = sorted(chance.uniform(-5, 130) for _ in range(2))
-    window = f"since:{at(low):%Y-%m-%dT%H:%M:%SZ} until:{at(high):%Y-%m-%dT%H:%M:%SZ}"
+    return f"since:{at(low):%Y-%m-%dT%H:%M:%SZ} until:{at(high):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def questions(chance: Random) -> list:
+    window = window_of(chance)
     return [text.parse(each.format(window=window)) for each in QUESTIONS]
 
 
@@ -88,6 +95,34 @@ def check(model: RegisteredModel, chance: Random) -> None:
     for filters in questions(chance):
         expected = matching(model, filters).count()
         assert count_matching(model, filters).number == expected, str(filters)
+        check_volume(model, filters, chance)
+    for filters in (text.parse("*"), text.parse(window_of(chance))):
+        for column in COUNTED:
+            check_values(model, filters, column)
+
+
+def check_volume(model: RegisteredModel, filters, chance: Random) -> None:
+    moments = sorted({at(chance.uniform(-10, 140)) for _ in range(6)})
+    limits = [first_id_at(each) for each in moments]
+    found = volume(model, filters, limits)
+    rows = list(matching(model, filters).values_list("id", flat=True))
+    expected = [
+        sum(low <= row_id < high for row_id in rows) for low, high in pairwise(limits)
+    ]
+    assert found is None or found == expected, str(filters)
+
+
+def check_values(model: RegisteredModel, filters, column: str) -> None:
+    found = values_of(model, filters, column)
+    expected: Counter[str] = Counter()
+    for value in matching(model, filters).values_list(column, flat=True):
+        if column == "labels":
+            expected.update(map(str, set(value or ())))
+        elif value is not None:
+            expected[str(value)] += 1
+    if found is not None and column.startswith("float"):
+        found = Counter({str(float(name)): number for name, number in found.items()})
+    assert found is None or found == expected, column
 
 
 def some(model: RegisteredModel, chance: Random, hidden: bool = False):
