@@ -38,26 +38,35 @@ def count_matching(
     model: RegisteredModel, filters: Filter, most: int | None = None
 ) -> Count:
     """Return how many inferences pass the filter, counted no further than ``most``."""
-    if most is not None:
+    number = count_told(model, filters)
+    if number is None and most is not None:
         number = all_matching(model, filters).order_by()[: most + 1].count()
+    if number is not None:
+        most = number if most is None else most
         return Count(min(number, most), number <= most)
-    asked = conditions_of(model, filters)
-    if asked is None:
-        return Count(0)
-    wanted = _detections_alone(filters)
-    # While rows still hold distributions as labels, the label index counts too many.
-    if model.awaits_classes:
-        wanted = None
-    if asked.summed.tells:
-        rows = _by_detections(asked, wanted, GAP, GAP) if wanted else asked.rows(GAP)
-        return Count(asked.summed.count(rows))
-    if wanted is None:
+    asked, wanted = conditions_of(model, filters), _labels_alone(model, filters)
+    if asked is None or wanted is None:
         return Count(all_matching(model, filters).count())
     found = _by_detections(asked, wanted, asked.window(DETECTIONS), asked.window())
     with connection.cursor() as cursor:
         cursor.execute(found.sql, found.values)
         ((number,),) = cursor.fetchall()
     return Count(number)
+
+
+def count_told(model: RegisteredModel, filters: Filter) -> int | None:
+    """Return the exact count if the summaries of segments tell it, in milliseconds.
+
+    None for models without segments, and where rows have to be read.
+    """
+    asked = conditions_of(model, filters)
+    if asked is None:
+        return 0
+    if not asked.summed.tells():
+        return None
+    wanted = _labels_alone(model, filters)
+    rows = _by_detections(asked, wanted, GAP, GAP) if wanted else asked.rows(GAP)
+    return asked.summed.count(rows)
 
 
 def volume(
@@ -71,7 +80,7 @@ def volume(
     if asked is None:
         return [0] * (len(limits) - 1)
     asked = asked.within(limits[0], limits[-1] - 1)
-    if not asked.summed.tells:
+    if not asked.summed.tells():
         return None
     edges = Sql("%s::bigint[]", (list(limits),))
     part = Sql(f"width_bucket({TABLE}.id, {edges.sql})", edges.values)
@@ -99,8 +108,11 @@ def values_of(
     return asked.summed.by_value(column, asked.rows(GAP, part, beside))
 
 
-def _detections_alone(filters: Filter) -> DetectionFilter | None:
+def _labels_alone(model: RegisteredModel, filters: Filter) -> DetectionFilter | None:
     """Return the filter on labels, if a time window is all that is asked besides it."""
+    # While rows still hold distributions as labels, the label index counts too many.
+    if model.awaits_classes:
+        return None
     wanted = detections_of(filters)
     if isinstance(filters, InferenceFilter):
         rest = replace(filters, detections=None, time_window=None)

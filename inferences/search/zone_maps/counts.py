@@ -105,9 +105,8 @@ class Summed:
     lowest: int | None
     highest: int | None
 
-    @property
-    def tells(self) -> bool:
-        """Return whether at least half of the segments tell, so that adding up pays.
+    def tells(self, share: float = 0.5) -> bool:
+        """Return whether this share of the segments tells, so that adding up pays.
 
         Where they do not, the statements for all rows have better plans. The answer decides
         nothing but the way.
@@ -115,12 +114,12 @@ class Summed:
         if self.tallies and not any(self.tallies):
             return False
         ((segments, telling),) = self._run(TELLING) or [(0, 0)]
-        return segments >= SEGMENTS_LEAST and 2 * telling >= segments
+        return segments >= SEGMENTS_LEAST and telling >= share * segments
 
     def tells_of(self, column: str) -> bool:
-        """Return whether at least half of the segments count the values of the column."""
+        """Return whether nearly all segments count the values of the column."""
         number = f"CASE WHEN {column}_counts IS NOT NULL THEN live END"
-        return replace(self, tallies=[Sql(number)]).tells
+        return replace(self, tallies=[Sql(number)]).tells(0.9)
 
     def count(self, rows: Sql) -> int:
         """Return how many rows match. ``rows`` is the SELECT of their number in a ``GAP``."""

@@ -11,6 +11,7 @@ from random import Random
 
 import pytest
 from django.db import connections
+from django.http import QueryDict
 
 from inferences.maintenance import zone_map_checks
 from inferences.models import InferenceAction, RegisteredModel
@@ -20,10 +21,14 @@ from inferences.models.zone_maps import COUNTED, Segment, SegmentTouch
 from inferences.search import text
 from inferences.search.counting import count_matching, values_of, volume
 from inferences.search.filters import matching
+from inferences.search.statistics import StatisticsQuery, statistics
 from inferences.search.zone_maps import build
+from inferences.search.zone_maps.counts import Summed
 from inferences.store import metadata_edits, removal, soft_deletion
 from inferences.store.recording import record
 from inferences.tests.zone_maps.builders import EXAMPLES, at, counting, inference
+from inferences.web.view_models import facets, sampling, summaries
+from inferences.web.view_models.questions import Question
 from istore.checks.verification import Scope
 from istore.db.clock import now
 from istore.models import Project
@@ -281,3 +286,54 @@ def test_verify_names_a_wrong_summary_and_a_repair_has_its_rows_read(model):
     build.seal()
     assert not SegmentTouch.objects.exists()
     assert list(zone_map_checks.segments(deep)) == []
+
+
+@pytest.fixture
+def sampled(model, monkeypatch):
+    """A model of which the pages sample the newest five rows."""
+    chance = Random(4)
+    rows = [row(chance, str(number)) for number in range(100)]
+    long = "x" * 600
+    rows += [inference(f"long-{n}", 3 * n, {"note": f"{long}{n % 2}"}) for n in (1, 2)]
+    record(model, rows)
+    build.seal()
+    for module in (sampling, facets, summaries):
+        monkeypatch.setattr(module, "SAMPLE", 5, raising=False)
+    monkeypatch.setattr(sampling.sample, "__defaults__", (sampling.COLUMNS, 5))
+    monkeypatch.setattr(sampling.values_at, "__defaults__", (5,))
+    monkeypatch.setattr("inferences.web.view_models.volume.COUNTED", 5)
+    return model
+
+
+def test_the_panel_counts_all_matches(sampled):
+    question = Question(QueryDict(""))
+    found = facets.facets(sampled, question)
+
+    assert not found.sample.is_whole
+    assert found.exact == ["labels", "sources", "actions"]
+    for choice in found.labels:
+        filters = text.parse(f"label:{choice.name}")
+        assert choice.count == matching(sampled, filters).count()
+    assert sum(choice.count for choice in found.actions) == 102
+    assert not found.volume.is_estimate
+    assert found.volume.total == 102
+    key = facets.key_facet(sampled, question, "camera", "string")
+    assert key.is_whole
+    counts = {choice.name: choice.count for choice in key.choices}
+    north = matching(sampled, text.parse('meta.camera="north"'))
+    assert counts["north"] == north.count()
+
+
+def test_statistics_of_texts_are_those_of_the_rows(sampled, monkeypatch):
+    for key in ("camera", "note"):
+        query = StatisticsQuery(key, "string")
+        found = statistics(sampled, query)
+        with monkeypatch.context() as patch:
+            patch.setattr(Summed, "tells", lambda self, share=0.5: False)
+            assert statistics(sampled, query) == found
+    everything = text.parse("*")
+    labels = summaries.labels(sampled, everything)
+    assert labels.is_whole
+    cars = matching(sampled, text.parse("label:car")).count()
+    assert labels.counts["car"] == cars
+    assert summaries.of_key(sampled, everything, "camera", "string").is_whole
