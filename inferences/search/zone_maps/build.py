@@ -17,6 +17,7 @@ same model.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +28,8 @@ from inferences.models import SLOTS, Inference, RegisteredModel
 from inferences.models.row_ids import LOWEST
 from inferences.models.zone_maps import COUNTED, VALUES_MOST, Segment, SegmentTouch
 from istore.db.advisory_lock import AdvisoryLock
+
+logger = logging.getLogger(__name__)
 
 ROWS = 4_096  # rows of a segment; it is split when it has twice as many
 OPEN = 1_000  # newest rows that stay outside, because late events land among them
@@ -189,12 +192,14 @@ def seal() -> int:
     announced = _rows(ANNOUNCED)
     if not wait_for_writers():
         return 0
-    built = 0
+    built, begun = 0, time.monotonic()
     for model_key, last in announced:
         for _ in built_segments(model_key, last):
             built += 1
             if time.monotonic() > ended:
-                return built
+                break
+    if built:
+        logger.info("segments built: %d in %.1f s", built, time.monotonic() - begun)
     return built
 
 
