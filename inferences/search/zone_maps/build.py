@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from itertools import chain, starmap
 from typing import Any
 
 from django.db import connection, transaction
@@ -193,11 +194,10 @@ def seal() -> int:
     if not wait_for_writers():
         return 0
     built, begun = 0, time.monotonic()
-    for model_key, last in announced:
-        for _ in built_segments(model_key, last):
-            built += 1
-            if time.monotonic() > ended:
-                break
+    for _ in chain.from_iterable(starmap(built_segments, announced)):
+        built += 1
+        if time.monotonic() > ended:
+            break
     if built:
         logger.info("segments built: %d in %.1f s", built, time.monotonic() - begun)
     return built
