@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -368,13 +369,25 @@ def memory(process: subprocess.Popen) -> int:
 
 def statements_of(model: RegisteredModel, shape: Shape, body: dict) -> list[str]:
     """Return the SQL statements of a query, with their values filled in."""
-    from django.db import connection, transaction
-
     from inferences.search.api.filter_serializers import (
         CountQuerySerializer,
         InferenceQuerySerializer,
     )
     from inferences.search.counting import count_matching
+
+    def ask() -> None:
+        if shape.address == "count":
+            asked = CountQuerySerializer.parse(body)
+            count_matching(model, asked.filters, asked.limit)
+        else:
+            InferenceQuerySerializer.parse(body).page(model)
+
+    return captured(ask)
+
+
+def captured(act: Callable[[], object]) -> list[str]:
+    """Return the SQL statements that a call runs, with their values filled in."""
+    from django.db import connection, transaction
 
     found: list[str] = []
 
@@ -384,12 +397,31 @@ def statements_of(model: RegisteredModel, shape: Shape, body: dict) -> list[str]
         return result
 
     with transaction.atomic(), connection.execute_wrapper(keep):
-        if shape.address == "count":
-            asked = CountQuerySerializer.parse(body)
-            count_matching(model, asked.filters, asked.limit)
-        else:
-            InferenceQuerySerializer.parse(body).page(model)
+        act()
     return found
+
+
+def panels(model: RegisteredModel) -> dict[str, Callable[[], object]]:
+    """Return the calls that fill the panel and the statistics, without a filter."""
+    from django.http import QueryDict
+
+    from inferences.search.filters import InferenceFilter
+    from inferences.search.statistics import StatisticsQuery
+    from inferences.search.statistics import statistics as of_key
+    from inferences.web.view_models import facets, sampling, summaries, volume
+    from inferences.web.view_models.questions import Question
+
+    question, everything = Question(QueryDict("")), InferenceFilter()
+    drawn = sampling.sample(model, everything)
+    return {
+        "facets of the panel": lambda: facets.facets(model, question),
+        "volume": lambda: volume.volume(model, question, drawn),
+        "labels of the statistics": lambda: summaries.labels(model, everything),
+        "scores of the statistics": lambda: summaries.scores(model, everything),
+        "statistics of a text": lambda: of_key(
+            model, StatisticsQuery("site", "string")
+        ),
+    }
 
 
 @dataclass(frozen=True)
@@ -465,12 +497,19 @@ def without_summaries(bare: Bare, model: RegisteredModel) -> None:
     print(
         f"{'SQL p50 / p95 in ms':34} {'rows read':>18} {'summaries':>18} {'share':>6}"
     )
-    for shape in COUNTS:
-        chance = random.Random(shape.name)
-        bodies = [shape.body(chance) for _ in range(VARIANTS)]
-        with patch.object(Summed, "tells", lambda self: False):
-            before = [statements_of(model, shape, body) for body in bodies]
-        after = [statements_of(model, shape, body) for body in bodies]
+    calls = {
+        shape.name: [
+            partial(statements_of, model, shape, shape.body(chance))
+            for chance in [random.Random(shape.name)]
+            for _ in range(VARIANTS)
+        ]
+        for shape in COUNTS
+    }
+    calls |= {name: [partial(captured, act)] for name, act in panels(model).items()}
+    for name, asked in calls.items():
+        with patch.object(Summed, "tells", lambda self, share=0.5: False):
+            before = [statements() for statements in asked]
+        after = [statements() for statements in asked]
         took: tuple[list[float], list[float]] = ([], [])
         for _ in range(ROUNDS // 2):
             for statements in zip(before, after, strict=True):
@@ -479,7 +518,7 @@ def without_summaries(bare: Bare, model: RegisteredModel) -> None:
         figures = [Figure.of(each) for each in took]
         shown = " ".join(f"{each.p50:9.2f} {each.p95:8.2f}" for each in figures)
         share = figures[1].p50 / figures[0].p50
-        print(f"{shape.name:34} {shown} {share:6.2f}")
+        print(f"{name:34} {shown} {share:6.2f}", flush=True)
 
 
 def report(shapes: list[Shape], rows: dict[str, Row], before: dict[str, Row]) -> None:

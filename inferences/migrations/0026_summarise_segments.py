@@ -5,11 +5,13 @@ The summaries of segments that exist are null, so nobody reads them until beat h
 
 from importlib import import_module
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import migrations, models
 
 before = import_module("inferences.migrations.0014_bound_segments")
 COUNTED = (
     "labels",
+    "scores",
     "source_id",
     "inference_action",
     *(f"string_{number}" for number in range(1, 9)),
@@ -53,5 +55,13 @@ class Migration(migrations.Migration):
                 "segment", f"{column}_counts", models.JSONField(null=True)
             )
             for column in COUNTED
+        ],
+        *[
+            migrations.AddField(
+                "segment",
+                f"{side}_scores",
+                ArrayField(models.IntegerField(), null=True),
+            )
+            for side in ("top", "low")
         ],
     ]

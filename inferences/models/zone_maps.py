@@ -14,14 +14,18 @@ The touch of a writer that commits later stays.
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from inferences.models.fields import SLOTS
 
 VALUES_MOST = 100  # values of a column that a segment counts
-# The columns of an inference whose values are counted; labels by the rows that have them.
+SCORE_PARTS = 200  # of the scores from 0 to 1
+# The columns of an inference whose values are counted: labels by the rows that have them,
+# scores by the number of the part that each is in.
 COUNTED = (
     "labels",
+    "scores",
     "source_id",
     "inference_action",
     *SLOTS["string"],
@@ -63,6 +67,9 @@ class Segment(models.Model):
     for _column in COUNTED:
         locals()[f"{_column}_counts"] = models.JSONField(null=True)
     del _column
+    # The rows whose top score is at least that of each part, and whose low score is below.
+    top_scores = ArrayField(models.IntegerField(), null=True)
+    low_scores = ArrayField(models.IntegerField(), null=True)
 
     class Meta:
         constraints = [

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from django.db import connection
 
 from inferences.models import RegisteredModel
+from inferences.models.zone_maps import SCORE_PARTS
 from inferences.real_numbers import as_real
 from inferences.search.access_paths import DETECTIONS, TABLE, Sql
 from inferences.search.conditions import Conditions, conditions_of
@@ -16,7 +17,7 @@ from inferences.search.filters import DetectionFilter, Filter, InferenceFilter
 from inferences.search.orders import detections_of
 from inferences.search.query import InferenceQuery
 from inferences.search.rare_label_scan import all_matching
-from inferences.search.zone_maps.counts import GAP
+from inferences.search.zone_maps.counts import GAP, value_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def values_of(
 ) -> Counter[str] | None:
     """Return how many matches have each value of a column of ``COUNTED``, as text.
 
-    Labels are numbers. None if segments do not tell it, as for conditions that only some
+    Labels are numbers, scores those of their parts (``zone_maps.counts.SCORES``). None if segments do not tell it, as for conditions that only some
     rows of each segment pass.
     """
     asked = conditions_of(model, filters)
@@ -100,12 +101,24 @@ def values_of(
         return Counter()
     if asked.tallies or model.awaits_classes or not asked.summed.tells_of(column):
         return None
-    value, beside = f"{TABLE}.{column}", ""
-    if column == "labels":  # each label once a row
-        value = "label"
-        beside = ", LATERAL (SELECT DISTINCT label FROM unnest(labels) AS label)"
+    value, beside = value_of(column)
     part = Sql(f"{value}::text")
     return asked.summed.by_value(column, asked.rows(GAP, part, beside))
+
+
+def scores_of(model: RegisteredModel, filters: Filter, bins: int) -> list[int] | None:
+    """Return how many scores lie in equal bins from 0 to 1, both included.
+
+    None if segments do not tell it, or a score lies outside. The number of bins divides
+    ``SCORE_PARTS``.
+    """
+    found = values_of(model, filters, "scores")
+    if found is None or found["0"] or found[str(SCORE_PARTS + 2)]:
+        return None
+    counts, parts = [0] * bins, SCORE_PARTS // bins
+    for part, number in found.items():
+        counts[min((int(part) - 1) // parts, bins - 1)] += number
+    return counts
 
 
 def _labels_alone(model: RegisteredModel, filters: Filter) -> DetectionFilter | None:

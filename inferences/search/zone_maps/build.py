@@ -28,6 +28,7 @@ from django.db import connection, transaction
 from inferences.models import SLOTS, Inference, RegisteredModel
 from inferences.models.row_ids import LOWEST
 from inferences.models.zone_maps import COUNTED, VALUES_MOST, Segment, SegmentTouch
+from inferences.search.zone_maps.counts import SCORE_EDGES, SCORES, value_of
 from istore.db.advisory_lock import AdvisoryLock
 
 logger = logging.getLogger(__name__)
@@ -116,15 +117,29 @@ _BOUNDS = [
 
 def _counts(column: str) -> str:
     """Return SQL for the counts of a column's values, null when there are too many."""
-    rows, value = "live", column
-    if column == "labels":  # each label once a row
-        rows = "live, LATERAL (SELECT DISTINCT label FROM unnest(labels) AS label)"
-        value = "label"
+    value, beside = value_of(column)
+    most = len(SCORES) + 1 if column == "scores" else VALUES_MOST
     return f"""(
-    SELECT CASE WHEN count(*) <= {VALUES_MOST}
+    SELECT CASE WHEN count(*) <= {most}
                 THEN coalesce(jsonb_object_agg(value, number), '{{}}') END
-    FROM (SELECT {value} AS value, count(*) AS number FROM {rows}
-          WHERE {value} IS NOT NULL GROUP BY 1 LIMIT {VALUES_MOST + 1}) AS each)"""
+    FROM (SELECT {value} AS value, count(*) AS number FROM live{beside}
+          WHERE {value} IS NOT NULL GROUP BY 1 LIMIT {most + 1}) AS each)"""
+
+
+def _by_score(column: str, sign: str) -> str:
+    """Return SQL for the number of rows whose score passes the beginning of each part."""
+    window = (
+        "ORDER BY part DESC"
+        if sign == ">="
+        else ("ORDER BY part ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING")
+    )
+    return f"""(
+    SELECT array_agg(number ORDER BY part) FILTER (WHERE part > 0)
+    FROM (SELECT part, coalesce(sum(number) OVER ({window}), 0)::integer AS number
+          FROM generate_series(0, {len(SCORES)}) AS part LEFT JOIN (
+              SELECT width_bucket({column}, {SCORE_EDGES}) AS part, count(*) AS number
+              FROM live WHERE {column} IS NOT NULL GROUP BY 1
+          ) AS each USING (part)) AS each)"""
 
 
 _FILLED = ", ".join(
@@ -134,6 +149,8 @@ _SUMMARY = {
     "live": "count(*) FILTER (WHERE NOT deleted)",
     "filled": f"jsonb_build_object({_FILLED})",
     **{f"{column}_counts": _counts(column) for column in COUNTED},
+    "top_scores": _by_score("top_score", ">="),
+    "low_scores": _by_score("low_score", "<"),
 }
 SUMMARY = tuple(_SUMMARY)
 
@@ -146,7 +163,7 @@ def contents_of(model: str, low: str, high: str) -> str:
     columns = (f"{value} AS {name}" for name, value in [*_BOUNDS, *_SUMMARY.items()])
     return f"""
     WITH row AS MATERIALIZED (
-        SELECT deleted, {", ".join(COUNTED)} FROM {ROW}
+        SELECT deleted, top_score, low_score, {", ".join(COUNTED)} FROM {ROW}
         WHERE model_key = {model} AND id BETWEEN {low} AND {high}
     ), live AS (
         SELECT * FROM row WHERE NOT deleted

@@ -17,13 +17,29 @@ from django.db import connection
 
 from inferences.models import RegisteredModel
 from inferences.models.row_ids import LOWEST
-from inferences.models.zone_maps import Segment, SegmentTouch
+from inferences.models.zone_maps import SCORE_PARTS, Segment, SegmentTouch
+from inferences.real_numbers import as_real
 from inferences.search.access_paths import Sql
 
 SEGMENT, TOUCH = Segment._meta.db_table, SegmentTouch._meta.db_table
 LIVE = Sql("live")
 UNKNOWN = Sql("NULL::integer")
 TALLIES_MOST = 8  # with more conditions the rest is taken as unknown
+
+# Where the parts of scores begin, as four-byte floats. Part 0 is below 0, the last but one
+# is the score 1, and the last one is above.
+SCORES = [as_real(number / SCORE_PARTS) for number in range(SCORE_PARTS + 1)]
+SCORES.append(1 + 2**-23)
+SCORE_EDGES = f"'{{{','.join(map(repr, SCORES))}}}'::real[]"
+# What of a row is counted, and the SQL that has to stand behind the table for it.
+VALUES = {
+    # Each label once a row.
+    "labels": (
+        "label",
+        ", LATERAL (SELECT DISTINCT label FROM unnest(labels) AS label)",
+    ),
+    "scores": (f"width_bucket(score, {SCORE_EDGES})", ", unnest(scores) AS score"),
+}
 
 OPERATORS = {"exact": "=", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 # Whether each, and whether no number of a segment passes, by its bounds.
@@ -209,6 +225,19 @@ def tally_of_value(column: str, value: object) -> Sql:
         f"THEN coalesce(({counts} ->> %s::text)::integer, 0) END",
         (str(value),),
     )
+
+
+def tally_of_score(sign: str, bound: float) -> Sql | None:
+    """Return the tally of the rows with a score ``>=`` or ``<`` where a part begins."""
+    column = {">=": "top_scores", "<": "low_scores"}.get(sign)
+    if column is None or bound not in SCORES:
+        return None
+    return Sql(f"{column}[{SCORES.index(bound) + 1}]")
+
+
+def value_of(column: str) -> tuple[str, str]:
+    """Return what of a column is counted, and the SQL behind the table that it needs."""
+    return VALUES.get(column, (column, ""))
 
 
 def tally_of_texts(slot: str, comparisons: Sequence[tuple[str, Any]]) -> Sql | None:

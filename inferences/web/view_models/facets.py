@@ -24,7 +24,7 @@ from inferences.search.filters.kind import Parameter
 from inferences.search.filters.metadata import KINDS
 from inferences.store.metadata_slots import place_of
 from inferences.web.view_models.colours import colours_of
-from inferences.web.view_models.histograms import Histogram, histogram
+from inferences.web.view_models.histograms import Histogram, bins_of, histogram
 from inferences.web.view_models.questions import TEXTS, Question
 from inferences.web.view_models.sampling import Sample, count_among, sample, values_at
 from inferences.web.view_models.volume import volume
@@ -287,6 +287,13 @@ def _counted(model: RegisteredModel, chooser: Chooser, drawn: Sample) -> Chooser
 def _scores(
     model: RegisteredModel, question: Question, drawn: Sample
 ) -> Histogram | None:
+    if not drawn.is_whole:
+        filters = question.filters_without("min_score", "max_score")
+        with statement_timeout(FACET_SECONDS):
+            told = counting.scores_of(model, filters, SCORE_BINS)
+        if told is not None:
+            edges = [number / SCORE_BINS for number in range(SCORE_BINS + 1)]
+            return Histogram(bins_of(edges, told), 0.0, 1.0) if any(told) else None
     known = LabelName.objects.filter(registered_model=model, name__in=question.labels)
     wanted = set(known.values_list("id", flat=True)) if question.labels else None
     found = []

@@ -82,6 +82,9 @@ def scores(
         "FROM ({rows}) AS found, unnest(found.scores) AS each (score) "
         "WHERE score IS NOT NULL GROUP BY 1"
     ).replace("{bins}", str(BINS))
+    told = None if limits else counting.scores_of(model, filters, BINS)
+    if told is not None:
+        return _fill(told) if any(told) else None
     rows = None if limits else _aggregate(model, filters, ("scores",), sql)
     if rows is not None and all(low >= 0 and high <= 1 for _, _, low, high in rows):
         counts = {min(place, BINS): 0 for place, *_ in rows}
