@@ -130,7 +130,7 @@ class Summed:
         if self.tallies and not any(self.tallies):
             return False
         ((segments, telling),) = self._run(TELLING) or [(0, 0)]
-        return segments >= SEGMENTS_LEAST and telling >= share * segments
+        return bool(segments >= SEGMENTS_LEAST and telling >= share * segments)
 
     def tells_of(self, column: str) -> bool:
         """Return whether nearly all segments count the values of the column."""
