@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,6 +219,41 @@ COUNTS = [
         address="count",
     ),
     Shape(
+        "count, a window of a day",
+        lambda c: page(time_window_filter=window(c, 1)),
+        address="count",
+    ),
+    Shape(
+        "count, = 60 % in ten days",
+        lambda c: page(SITE[60], time_window_filter=window(c, 10)),
+        address="count",
+    ),
+    Shape(
+        "count, counter above an edge",
+        lambda c: page(compared("frame", ">=", c.randrange(SECONDS))),
+        address="count",
+    ),
+    Shape(
+        "count, number above an edge",
+        lambda c: page(compared("speed", ">=", c.randrange(1_000_000))),
+        address="count",
+    ),
+    Shape(
+        "count, source",
+        lambda c: page(data_source_filter="quay-3"),
+        address="count",
+    ),
+    Shape(
+        "count, = 20 %, label ship",
+        lambda c: page(SITE[20], deconstructed_inference_filter=LABEL["ship"]),
+        address="count",
+    ),
+    Shape(
+        "count, = 60 %, half of a counter",
+        lambda c: page(SITE[60], *between(c, "frame", SECONDS, 0.5)),
+        address="count",
+    ),
+    Shape(
         "count, three filters",
         lambda c: page(SITE[20], *between(c, "speed", 1_000_000, 0.1), operator(c)),
         address="count",
@@ -334,13 +370,25 @@ def memory(process: subprocess.Popen) -> int:
 
 def statements_of(model: RegisteredModel, shape: Shape, body: dict) -> list[str]:
     """Return the SQL statements of a query, with their values filled in."""
-    from django.db import connection, transaction
-
     from inferences.search.api.filter_serializers import (
         CountQuerySerializer,
         InferenceQuerySerializer,
     )
     from inferences.search.counting import count_matching
+
+    def ask() -> None:
+        if shape.address == "count":
+            asked = CountQuerySerializer.parse(body)
+            count_matching(model, asked.filters, asked.limit)
+        else:
+            InferenceQuerySerializer.parse(body).page(model)
+
+    return captured(ask)
+
+
+def captured(act: Callable[[], object]) -> list[str]:
+    """Return the SQL statements that a call runs, with their values filled in."""
+    from django.db import connection, transaction
 
     found: list[str] = []
 
@@ -350,12 +398,31 @@ def statements_of(model: RegisteredModel, shape: Shape, body: dict) -> list[str]
         return result
 
     with transaction.atomic(), connection.execute_wrapper(keep):
-        if shape.address == "count":
-            asked = CountQuerySerializer.parse(body)
-            count_matching(model, asked.filters, asked.limit)
-        else:
-            InferenceQuerySerializer.parse(body).page(model)
+        act()
     return found
+
+
+def panels(model: RegisteredModel) -> dict[str, Callable[[], object]]:
+    """Return the calls that fill the panel and the statistics, without a filter."""
+    from django.http import QueryDict
+
+    from inferences.search.filters import InferenceFilter
+    from inferences.search.statistics import StatisticsQuery
+    from inferences.search.statistics import statistics as of_key
+    from inferences.web.view_models import facets, sampling, summaries, volume
+    from inferences.web.view_models.questions import Question
+
+    question, everything = Question(QueryDict("")), InferenceFilter()
+    drawn = sampling.sample(model, everything)
+    return {
+        "facets of the panel": lambda: facets.facets(model, question),
+        "volume": lambda: volume.volume(model, question, drawn),
+        "labels of the statistics": lambda: summaries.labels(model, everything),
+        "scores of the statistics": lambda: summaries.scores(model, everything),
+        "statistics of a text": lambda: of_key(
+            model, StatisticsQuery("site", "string")
+        ),
+    }
 
 
 @dataclass(frozen=True)
@@ -420,6 +487,39 @@ def measure(
     pages = statistics.median(sql) / statistics.median(plain)
     used = (cpu(process) - before) / (len(bodies) * (rounds + 1))
     return Row(Figure.of(sql), Figure.of(through), pages, used)
+
+
+def without_summaries(bare: Bare, model: RegisteredModel) -> None:
+    """Compare the statements of counts with those without summaries, in turns."""
+    from unittest.mock import patch
+
+    from inferences.search.zone_maps.counts import Summed
+
+    print(
+        f"{'SQL p50 / p95 in ms':34} {'rows read':>18} {'summaries':>18} {'share':>6}"
+    )
+    calls = {
+        shape.name: [
+            partial(statements_of, model, shape, shape.body(chance))
+            for chance in [random.Random(shape.name)]
+            for _ in range(VARIANTS)
+        ]
+        for shape in COUNTS
+    }
+    calls |= {name: [partial(captured, act)] for name, act in panels(model).items()}
+    for name, asked in calls.items():
+        with patch.object(Summed, "tells", lambda self, share=0.5: False):
+            before = [statements() for statements in asked]
+        after = [statements() for statements in asked]
+        took: tuple[list[float], list[float]] = ([], [])
+        for _ in range(ROUNDS // 2):
+            for statements in zip(before, after, strict=True):
+                for kept, each in zip(took, statements, strict=True):
+                    kept.append(bare.run(each))
+        figures = [Figure.of(each) for each in took]
+        shown = " ".join(f"{each.p50:9.2f} {each.p95:8.2f}" for each in figures)
+        share = figures[1].p50 / figures[0].p50
+        print(f"{name:34} {shown} {share:6.2f}", flush=True)
 
 
 def report(shapes: list[Shape], rows: dict[str, Row], before: dict[str, Row]) -> None:
@@ -533,6 +633,10 @@ def run(given: argparse.Namespace) -> None:
         query_data.fill(model, stage - stored, stored)
         query_data.settle()
         stored = stage
+        if given.counts:
+            print(f"\n{stage:,} rows; load {os.getloadavg()[0]:.1f}")
+            without_summaries(Bare(), model)
+            continue
         print(
             f"\n{stage:,} rows, filled in {time.perf_counter() - begun:.0f} s; load "
             f"{os.getloadavg()[0]:.1f}"
@@ -548,7 +652,7 @@ def run(given: argparse.Namespace) -> None:
             f"load {os.getloadavg()[0]:.1f}"
         )
         before = rows
-    if given.vectors:
+    if given.vectors and not given.counts:
         faces = query_data.register("faces", query_data.DIMENSIONS)
         query_data.fill(faces, given.vectors)
         query_data.fill_vectors(faces)
@@ -562,6 +666,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000, help="of the large model")
     parser.add_argument(
         "--first", type=int, default=0, help="measured before, for growth"
+    )
+    parser.add_argument(
+        "--counts", action="store_true", help="only counts, with and without summaries"
     )
     parser.add_argument("--vectors", type=int, default=50_000, help="0: none")
     parser.add_argument("--only", default="", help="shapes whose name holds this")

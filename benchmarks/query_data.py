@@ -92,6 +92,10 @@ def fill(
     """Add rows, spread evenly over all 30 days; ``first`` is the number of the first."""
     from django.db import connection
 
+    from inferences.models.zone_maps import Segment
+
+    # These statements touch no segments.
+    Segment.objects.filter(registered_model=model).delete()
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = off")
         cursor.execute(FUNCTIONS)

@@ -50,7 +50,7 @@ def register_checks() -> None:
     checks.register("intents", Check(consistency_checks.intents))
     checks.register("ids", Check(consistency_checks.keys))
     checks.register("counts", Check(consistency_checks.counts))
-    checks.register("segments", Check(zone_map_checks.bounds))
+    checks.register("segments", Check(zone_map_checks.segments))
     checks.register("named objects", Check(consistency_checks.named_objects))
     checks.register(
         "unnamed objects", Check(orphan_members.unnamed_objects, collects=True)

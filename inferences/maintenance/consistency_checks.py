@@ -40,7 +40,7 @@ from inferences.models import (
     RegisteredModel,
 )
 from inferences.models.row_ids import LOWEST, first_id_at
-from inferences.store import class_migration, removal
+from inferences.store import class_migration, removal, segment_touches
 from inferences.store.recording import lower_bounds
 from istore import blobs
 from istore.blobs import packs
@@ -302,6 +302,7 @@ def _show(model: RegisteredModel, ids: list[int]) -> None:
         return
     lower_bounds(model, min(hidden))
     model.inferences.filter(id__in=hidden).update(deleted=False, updated_at=Now())
+    segment_touches.touch(model, hidden, keep_bounds=True)
     payloads.filter(id__in=hidden).update(deleted_at=None)
     removal.count_keys(model, hidden)
 

@@ -1,4 +1,4 @@
-"""Check that the bounds of zone map segments are true of their rows."""
+"""Check that the bounds and summaries of zone map segments are true of their rows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from inferences.maintenance.orphan_blobs import models_of
 from inferences.models import Inference, RegisteredModel
 from inferences.models.row_ids import first_id_at
 from inferences.models.zone_maps import Segment, SegmentTouch
-from inferences.search.zone_maps.build import FIRST, NUMBER_SLOTS
+from inferences.search.zone_maps.build import (
+    FIRST,
+    NUMBER_SLOTS,
+    SUMMARY,
+    contents_of,
+)
 from istore.checks.verification import Finding, Scope
 
 SEGMENT, TOUCH = Segment._meta.db_table, SegmentTouch._meta.db_table
 AT_ONCE = 5  # segments of one statement
-SAID = "A row lies outside of the bounds: pages may have passed over it."
 
 NEXT = f"""
 SELECT max(highest_id) FROM (
@@ -39,27 +43,60 @@ AND built_at IS NOT NULL AND EXISTS (
     )
 }) AND NOT EXISTS (
         SELECT FROM {TOUCH} AS touch WHERE touch.model_key = row.model_key
-        AND row.id BETWEEN touch.lowest_id AND touch.highest_id))
+        AND row.id BETWEEN touch.lowest_id AND touch.highest_id AND NOT keeps_bounds))
 ORDER BY segment.highest_id
 """
+MISCOUNTED = f"""
+SELECT segment.lowest_id, segment.highest_id FROM {SEGMENT} AS segment
+CROSS JOIN LATERAL (
+    {contents_of("segment.model_key", "segment.lowest_id", "segment.highest_id")}
+) AS present
+WHERE segment.model_key = %(model)s AND segment.highest_id BETWEEN %(low)s AND %(high)s
+AND segment.highest_id = ANY(ARRAY(
+    SELECT highest_id FROM {SEGMENT} WHERE model_key = %(model)s
+    AND highest_id BETWEEN %(low)s AND %(high)s ORDER BY highest_id LIMIT %(most)s))
+AND segment.built_at IS NOT NULL AND segment.live IS NOT NULL
+AND ({", ".join(f"segment.{name}" for name in SUMMARY)})
+    IS DISTINCT FROM ({", ".join(f"present.{name}" for name in SUMMARY)})
+AND NOT EXISTS (
+    SELECT FROM {TOUCH} AS touch WHERE touch.model_key = segment.model_key
+    AND touch.lowest_id <= segment.highest_id AND touch.highest_id >= segment.lowest_id)
+ORDER BY segment.highest_id
+"""
+CHECKS = (
+    (
+        WRONG,
+        "segment-differs",
+        "A row lies outside of the bounds: pages may have passed over it.",
+    ),
+    (
+        MISCOUNTED,
+        "segment-miscounts",
+        "The summary is not that of the rows: counts may have been wrong.",
+    ),
+)
 
 
-def bounds(scope: Scope) -> Iterator[Finding]:
-    """Check that no live row has a number outside of the bounds of its segment.
+def segments(scope: Scope) -> Iterator[Finding]:
+    """Check the bounds of all segments, and the summaries of one in five, or of all when deep.
 
-    A repair adds a touch to a wrong segment, so that its rows are read; the next beat
-    rebuilds it.
+    No live row may have a number outside of the bounds of its segment, and the summary must
+    be that of the live rows. A repair adds a touch to a wrong segment, so that its rows are
+    read; the next beat rebuilds it.
     """
     for model in models_of(scope):
         low = first_id_at(scope.since) if scope.since else FIRST
         while (high := _end(model, low)) is not None:
-            for first, last in _wrong(model, low, high):
-                if scope.repair:
-                    SegmentTouch.objects.create(
-                        registered_model=model, lowest_id=first, highest_id=last
-                    )
-                where = f"{model.full_name} rows {first} to {last}"
-                yield Finding("segment-differs", where, SAID, scope.repair)
+            within = {"model": model.pk, "low": low, "high": high}
+            within["most"] = AT_ONCE if scope.deep else 1
+            for statement, kind, detail in CHECKS:
+                for first, last in _rows(statement, within):
+                    if scope.repair:
+                        SegmentTouch.objects.create(
+                            registered_model=model, lowest_id=first, highest_id=last
+                        )
+                    where = f"{model.full_name} rows {first} to {last}"
+                    yield Finding(kind, where, detail, scope.repair)
             low = high + 1
 
 
@@ -70,8 +107,8 @@ def _end(model: RegisteredModel, low: int) -> int | None:
     return end
 
 
-def _wrong(model: RegisteredModel, low: int, high: int) -> list[tuple[int, int]]:
+def _rows(statement: str, values: dict[str, int]) -> list[tuple[int, int]]:
     with connection.cursor() as cursor:
-        cursor.execute(WRONG, {"model": model.pk, "low": low, "high": high})
+        cursor.execute(statement, values)
         rows: list[tuple[int, int]] = cursor.fetchall()
     return rows

@@ -6,8 +6,8 @@ partitioned by id (``store.partitions``). ``store.recording`` writes them and
 ``store.removal`` deletes them. ``save()`` and ``delete()`` must not be used: they go by the
 id alone, and two models may have rows with the same id.
 
-Zone maps let a page skip ranges of ids that cannot match. They have tables of their own
-(``search.zone_maps``); a trigger on the inferences tells them of every write.
+Zone maps let a page skip ranges of ids that cannot match, and a count add up summaries. They
+have tables of their own (``search.zone_maps``); writes tell them (``store.segment_touches``).
 """
 
 from inferences.models.choices import (

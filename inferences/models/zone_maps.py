@@ -1,11 +1,11 @@
-"""The tables of zone maps: the bounds of each number slot in a range of ids.
+"""The tables of zone maps: bounds and summaries of the rows in a range of ids.
 
 A segment is a range of ids of one model, with some thousand inferences. It holds the lowest
 and the highest value of each number slot among *all* rows in the range, soft-deleted ones
-too. So removing, hiding and restoring rows changes nothing. A row that is added to the
-range, or a number that is written there, does: a trigger on the inferences adds a
-``SegmentTouch`` in the transaction of the write, whoever writes. So for ids in a built
-segment and in no touch, the bounds are certain.
+too, and a summary of the live ones: how many they are, and how often each value of a column
+comes. A write that changes either adds a ``SegmentTouch`` in its transaction
+(``store.segment_touches``). So for ids in a built segment and in no touch, bounds and summary
+are certain. A touch with ``keeps_bounds``, of hiding and restoring rows, leaves the bounds so.
 
 Touches are added and never changed, so writers do not wait for each other. Building a
 segment reads the rows and deletes the touches that its snapshot shows, in one statement.
@@ -14,11 +14,30 @@ The touch of a writer that commits later stays.
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
+
+from inferences.models.fields import SLOTS
+
+VALUES_MOST = 100  # values of a column that a segment counts
+SCORE_PARTS = 200  # of the scores from 0 to 1
+# The columns of an inference whose values are counted: labels by the rows that have them,
+# scores by the number of the part that each is in.
+COUNTED = (
+    "labels",
+    "scores",
+    "source_id",
+    "inference_action",
+    *SLOTS["string"],
+    *SLOTS["integer"],
+    *SLOTS["float"],
+)
 
 
 class Segment(models.Model):
-    """The bounds of one range of ids, both ends included. Ranges do not overlap.
+    """The bounds and the summary of one range of ids, both ends included.
+
+    Ranges do not overlap.
 
     A slot without a value in any row has null bounds.
     """
@@ -41,6 +60,16 @@ class Segment(models.Model):
         locals()[f"float_{_number}_lowest"] = models.FloatField(null=True)
         locals()[f"float_{_number}_highest"] = models.FloatField(null=True)
     del _number
+    # The summary of the live rows. Each column of counts is {value: rows}, with values as
+    # text, or null when there are more than VALUES_MOST.
+    live = models.IntegerField(null=True, help_text="Null: nothing is summarised yet.")
+    filled = models.JSONField(null=True, help_text="Rows with a value, by number slot.")
+    for _column in COUNTED:
+        locals()[f"{_column}_counts"] = models.JSONField(null=True)
+    del _column
+    # The rows whose top score is at least that of each part, and whose low score is below.
+    top_scores = ArrayField(models.IntegerField(), null=True)
+    low_scores = ArrayField(models.IntegerField(), null=True)
 
     class Meta:
         constraints = [
@@ -55,7 +84,7 @@ class Segment(models.Model):
 
 
 class SegmentTouch(models.Model):
-    """A write within these ids that the bounds of segments may not cover yet."""
+    """A write within these ids that segments may not cover yet."""
 
     registered_model = models.ForeignKey(
         "inferences.RegisteredModel",
@@ -66,6 +95,9 @@ class SegmentTouch(models.Model):
     )
     lowest_id = models.BigIntegerField()
     highest_id = models.BigIntegerField()
+    keeps_bounds = models.BooleanField(
+        default=False, db_default=False, help_text="Only the summary may be wrong."
+    )
 
     class Meta:
         indexes = [

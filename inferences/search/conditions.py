@@ -21,6 +21,7 @@ from inferences.search.access_paths import (
 )
 from inferences.search.filters import Filter, TimeWindow
 from inferences.search.filters.tree import conjuncts
+from inferences.search.zone_maps.counts import Summed
 from inferences.search.zone_maps.pruning import Range
 
 
@@ -33,6 +34,7 @@ class Conditions:
     lowest: int | None = None
     highest: int | None = None
     paths: Sequence[AccessPath] = ()
+    tallies: Sequence[Sql | None] = ()  # of each test (``zone_maps.counts``)
     others: int = 0  # how many tests no index decides alone
 
     @property
@@ -70,6 +72,26 @@ class Conditions:
     def has_window(self) -> bool:
         return self.lowest is not None or self.highest is not None
 
+    @property
+    def summed(self) -> Summed:
+        """Return what the summaries of segments are to count."""
+        return Summed(self.model, self.tallies, self.lowest, self.highest)
+
+    def rows(self, window: Sql, part: Sql | None = None, beside: str = "") -> Sql:
+        """Return the count of the matching rows in a window, or the counts by a part of them.
+
+        ``beside`` is SQL behind the table, which the part may name.
+        """
+        where = self.live & self.rest
+        tests = f"FROM {TABLE}{beside} WHERE {where.sql}{window.sql}"
+        values = where.values + window.values
+        if part is None:
+            return Sql(f"SELECT count(*) {tests}", values)
+        sql = (
+            f"SELECT {part.sql}, count(*) {tests} AND {part.sql} IS NOT NULL GROUP BY 1"
+        )
+        return Sql(sql, part.values + values + part.values)
+
     def within(self, lowest: int | None, highest: int | None) -> Conditions:
         """Return the same conditions with the window narrowed to these ids, both included."""
         lows = [each for each in (self.lowest, lowest) if each is not None]
@@ -80,7 +102,10 @@ class Conditions:
 
     def and_test(self, test: Sql) -> Conditions:
         """Return the same conditions with one more, which no index decides."""
-        return replace(self, rest=self.rest & test, others=self.others + 1)
+        tallies = (*self.tallies, None)
+        return replace(
+            self, rest=self.rest & test, others=self.others + 1, tallies=tallies
+        )
 
     def window(self, table: str = TABLE) -> Sql:
         """Return the range of ids as SQL that starts with AND, to append to another test."""
@@ -113,6 +138,7 @@ def conditions_of(model: RegisteredModel, filters: Filter) -> Conditions | None:
         conditions = replace(
             conditions,
             rest=conditions.rest & test,
+            tallies=(*conditions.tallies, part.tally(model)),
             others=conditions.others + (not any(path.is_exact for path in found)),
         )
     return replace(conditions, paths=merge(paths))

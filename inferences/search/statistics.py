@@ -7,7 +7,7 @@ last one closed at both ends.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -36,6 +36,7 @@ from inferences.models import (
     RegisteredModel,
 )
 from inferences.models.metadata_values import LARGEST_DOUBLE, SLOT_BEGINNING
+from inferences.search.counting import values_of
 from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.filters.recheck import EXACT_WHOLE
 from inferences.search.rare_label_scan import all_matching
@@ -100,6 +101,10 @@ def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
         for type_ in types
         if (place := place_of(model, query.key, type_)) is not None
     }
+    if query.type == "string" and (place := places.get("string")) and place.slot:
+        told = values_of(model, query.filters, place.slot)
+        if told is not None and not any(map(_may_be_cut, told)):
+            return _of_told_strings(told)
     found = {
         type_: _observe(all_matching(model, query.filters), place)
         for type_, place in places.items()
@@ -113,6 +118,21 @@ def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
         for type_, rows in found.items()
     ]
     return _of_numbers(query, [part for part in parts if part.count])
+
+
+def _may_be_cut(text: str) -> bool:
+    """Return whether a slot may hold this as the beginning of a longer text."""
+    return len(text.encode()) > SLOT_BEGINNING
+
+
+def _of_told_strings(told: Counter[str]) -> Statistics:
+    most = sorted(told.items(), key=lambda each: (-each[1], each[0]))[:DISTINCT_MAX]
+    return Statistics(
+        told.total(),
+        dict(most),
+        distinct_count=len(told),
+        is_complete=len(told) == len(most),
+    )
 
 
 def _observe(found: InferenceQuerySet, place: SlotRef) -> Observed:
@@ -136,7 +156,7 @@ def _of_strings(
     most = counts.order_by("-times", "observed")[:DISTINCT_MAX]
     rows = list(most.values_list("observed", "times", "example"))
     # A slot holds a long text cut: the whole text is read from the payload of one example.
-    cut = [row for row in rows if len(row[0].encode()) > SLOT_BEGINNING]
+    cut = [row for row in rows if _may_be_cut(row[0])]
     whole = _given_texts(model, key, [example for _, _, example in cut])
     distribution = {whole.get(example, value): n for value, n, example in rows}
     return Statistics(

@@ -28,6 +28,7 @@ from inferences.models import (
     RegisteredModel,
 )
 from inferences.models.row_ids import LOWEST
+from inferences.store import segment_touches
 from istore.db.advisory_lock import AdvisoryLock
 from istore.failpoints import failpoint
 
@@ -183,6 +184,7 @@ def _run(model: RegisteredModel, ids: Sequence[int], *statements: str) -> int:
         staying = [row_id for (row_id,) in cursor]
         for statement in statements if staying else ():
             cursor.execute(statement, values | {"ids": staying})
+    segment_touches.touch(model, staying, keep_bounds=True)
     return len(staying)
 
 

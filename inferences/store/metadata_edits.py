@@ -26,7 +26,7 @@ from inferences.models import (
     RegisteredModel,
 )
 from inferences.models.metadata_values import RESERVED, MetadataValue, metadata_type
-from inferences.store import metadata_slots
+from inferences.store import metadata_slots, segment_touches
 from inferences.store.reading import find_inference
 from istore.errors import BadInput, Conflict, NotFound
 
@@ -237,6 +237,8 @@ def _write(
     slots: dict[str, Any] = {place.slot: None for place in old if place.slot}
     slots |= {place.slot: each for place, each in stored.items() if place.slot}
     model.inferences.filter(id__in=ids).update(**slots, updated_at=Now())
+    if slots:
+        segment_touches.touch(model, ids, keep_bounds=False)
     key_ids = [place.key_id for place in old]
     for table, side in ((OverflowText, "text"), (OverflowNumber, "number")):
         table.objects.beside(model).filter(id__in=ids, key__in=key_ids).delete()

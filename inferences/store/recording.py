@@ -45,6 +45,7 @@ from inferences.real_numbers import REAL_MOST, fits
 from inferences.store import metadata_slots
 from inferences.store.geo_cells import cell_of
 from inferences.store.notes import without_empty_warnings
+from inferences.store.segment_touches import touches_of
 from istore.failpoints import failpoint
 from istore.hooks import Hook
 from istore.json_text import write_json
@@ -443,6 +444,8 @@ WITH held AS MATERIALIZED (  -- what is read from the model holds until the comm
     INSERT INTO {_table(Inference)} (id, model_key, {_list(HOT)})
     SELECT given.id, given.model_key, {_list(HOT, "given.")}
     FROM given JOIN new USING (model_key, id)
+), touched AS (
+    {touches_of("SELECT id FROM new", keep_bounds=False)}
 ), payload AS (
     INSERT INTO {_table(InferencePayload)} (id, model_key, {_list(COLD)})
     SELECT given.id, given.model_key, {_list(COLD, "given.")}

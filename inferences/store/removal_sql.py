@@ -28,6 +28,7 @@ from inferences.models import (
     RecentEmbedding,
     RegisteredModel,
 )
+from inferences.store.segment_touches import touches_of
 
 ROWS, PAYLOADS = Inference._meta.db_table, InferencePayload._meta.db_table
 GIVEN = "given AS (SELECT %(ids)s::bigint[] AS ids)"
@@ -72,7 +73,8 @@ def _counting(sign: str, payloads: str) -> str:
 
 _HIDDEN = (
     f"hidden AS (UPDATE {ROWS} SET deleted = true, updated_at = statement_timestamp() "
-    f"WHERE {_those()})"
+    f"WHERE {_those()}), "
+    f"touched AS ({touches_of('SELECT unnest(ids) FROM given', keep_bounds=True)})"
 )
 _METADATA = f"payload AS (SELECT metadata FROM {PAYLOADS} WHERE {_those()})"
 
@@ -126,7 +128,9 @@ WITH {GIVEN}, payload AS (
 ), going AS (
     SELECT array_agg(id) AS ids FROM payload
 ), gone AS (
-    {_delete(Inference)} RETURNING id, inference_id, labels
+    {_delete(Inference)} RETURNING id, inference_id, labels, deleted
+), touched AS (  -- an intent hides its row; a store that was damaged may show it
+    {touches_of("SELECT id FROM gone WHERE NOT deleted", keep_bounds=True)}
 ), tombstones AS (
     -- Every row has its key. The conflict is what finds it by the unique key, whatever the
     -- planner believes of the table.

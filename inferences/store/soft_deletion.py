@@ -27,7 +27,7 @@ from inferences.models import (
     RegisteredModel,
     SideRowQuerySet,
 )
-from inferences.store import removal
+from inferences.store import removal, segment_touches
 from inferences.store.lookup import row_ids_of
 from inferences.store.reading import join_payloads
 from inferences.store.recording import lower_bounds
@@ -113,6 +113,7 @@ def restore(actor: object, model: RegisteredModel, chosen: Chosen) -> Done:
         # Before the rows are visible: pages and sweeps start at these watermarks.
         lower_bounds(model, min(ids))
         model.inferences.filter(id__in=ids).update(deleted=False, updated_at=Now())
+        segment_touches.touch(model, ids, keep_bounds=True)
         payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
         payloads.update(deleted_at=None)
         count_keys(model, ids)

@@ -14,9 +14,11 @@ from django.db.models import Q
 
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.models.metadata_values import in_slot
+from inferences.models.zone_maps import COUNTED
 from inferences.search.access_paths import (
     NO_ROWS,
     AccessPath,
+    Sql,
     path_by_column,
     paths_of_all,
 )
@@ -28,6 +30,7 @@ from inferences.search.filters.metadata import MetadataFilter
 from inferences.search.filters.time_window import TimeWindow
 from inferences.search.filters.tree import And, normal
 from inferences.search.filters.words import word
+from inferences.search.zone_maps.counts import tally_of_value
 from inferences.store import metadata_slots
 from inferences.store.metadata_slots import NOTHING
 
@@ -57,6 +60,14 @@ class _ColumnFilter:
             path_by_column(model, self.column, test, equal_to=equal_to, is_exact=True)
         ]
 
+    def tally(self, model: RegisteredModel) -> Sql | None:
+        if self.value is None or self.column not in COUNTED:
+            return None
+        value = self.value
+        return tally_of_value(
+            self.column, int(value) if isinstance(value, int) else value
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class InferenceFilter(Leaf):
@@ -81,6 +92,11 @@ class InferenceFilter(Leaf):
 
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         return paths_of_all(part.access_paths(model) for part in self._parts(model))
+
+    def tally(self, model: RegisteredModel) -> Sql | None:
+        """Return the tally of the only part; counts ask for the leaves of several."""
+        parts = list(self._parts(model))
+        return parts[0].tally(model) if len(parts) == 1 else None
 
     def _parts(self, model: RegisteredModel) -> Iterator[Filter]:
         if self.inference_action is not None:

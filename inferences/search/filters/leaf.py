@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 from django.db.models import Q
 
 from inferences.models import RegisteredModel
-from inferences.search.access_paths import AccessPath
+from inferences.search.access_paths import AccessPath, Sql
 
 
 class Filter(Protocol):
@@ -19,6 +19,9 @@ class Filter(Protocol):
 
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         """Return the indexes that lead to all matching rows, each alone; none if all are walked."""
+
+    def tally(self, model: RegisteredModel) -> Sql | None:
+        """Return how many live rows of a segment match, if summaries tell (``zone_maps.counts``)."""
 
 
 class Leaf:
@@ -35,6 +38,10 @@ class Leaf:
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         """Return no path: rows are walked."""
         return []
+
+    def tally(self, model: RegisteredModel) -> Sql | None:
+        """Return none: segments do not summarise what is tested."""
+        return None
 
     def leaves(self) -> Iterator[Filter]:
         """Yield the conditions that it consists of, each as a filter of its own."""

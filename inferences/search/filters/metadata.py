@@ -20,7 +20,7 @@ from inferences.models.metadata_values import (
     read_number,
     read_string,
 )
-from inferences.search.access_paths import AccessPath
+from inferences.search.access_paths import AccessPath, Sql
 from inferences.search.filters import recheck
 from inferences.search.filters.kind import Kind, Parameter, Reading, Term
 from inferences.search.filters.leaf import Filter, Leaf
@@ -191,6 +191,13 @@ class MetadataFilter(Leaf):
         if is_in_array(self.type, self.key.split(".")):
             return []
         return access_paths_of(model, self._tests(model))
+
+    def tally(self, model: RegisteredModel) -> Sql | None:
+        """Return the tally of the key's slot, if one slot has all of the key's values."""
+        if is_in_array(self.type, self.key.split(".")):
+            return None
+        tests = self._tests(model)
+        return tests[0].tally() if len(tests) == 1 else None
 
     def _tests(self, model: RegisteredModel) -> list[ValueTest]:
         """Return the tests of values of which one must hold."""

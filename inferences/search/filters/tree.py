@@ -15,8 +15,14 @@ from django.conf import settings
 from django.db.models import BooleanField, Case, Q, Value, When
 
 from inferences.models import RegisteredModel
-from inferences.search.access_paths import AccessPath, paths_of_all, paths_of_any
+from inferences.search.access_paths import (
+    AccessPath,
+    Sql,
+    paths_of_all,
+    paths_of_any,
+)
 from inferences.search.filters.leaf import Filter, Leaf
+from inferences.search.zone_maps.counts import tally_without
 from inferences.store.metadata_slots import NOTHING
 
 DEPTH_MAX = 20
@@ -36,6 +42,9 @@ class And:
 
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         return paths_of_all(part.access_paths(model) for part in self.parts)
+
+    def tally(self, model: RegisteredModel) -> Sql | None:
+        return None  # counts go through the parts
 
     def __str__(self) -> str:
         return " and ".join(_group(part) for part in self.parts) or "everything"
@@ -60,6 +69,9 @@ class Or:
 
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         return paths_of_any(part.access_paths(model) for part in self.parts)
+
+    def tally(self, model: RegisteredModel) -> Sql | None:
+        return None  # a row may match several parts
 
     def __str__(self) -> str:
         return " or ".join(_group(part) for part in self.parts)
@@ -92,6 +104,10 @@ class Not:
 
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         return []
+
+    def tally(self, model: RegisteredModel) -> Sql | None:
+        inner = self.part.tally(model)
+        return inner and tally_without(inner)
 
     def __str__(self) -> str:
         return f"not {_group(self.part)}"

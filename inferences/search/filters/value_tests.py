@@ -15,11 +15,13 @@ from django.db.models.functions import Floor
 from inferences.models import RegisteredModel
 from inferences.search.access_paths import (
     AccessPath,
+    Sql,
     merge,
     path_by_column,
     path_by_side_rows,
     paths_of_any,
 )
+from inferences.search.zone_maps.counts import tally_of_numbers, tally_of_texts
 from inferences.search.zone_maps.pruning import Range
 from inferences.store.metadata_slots import NOTHING, SlotRef
 
@@ -66,6 +68,14 @@ class ValueTest:
             paths_of_any([self._path(model, *each)] for each in g) for g in self.near
         )
         return merge(chain.from_iterable(groups))
+
+    def tally(self) -> Sql | None:
+        """Return how many rows of a segment pass, if the slot's summary alone decides."""
+        slot = self.place.slot
+        if not slot or len(self.near) != 1 or self.exactly or self.whole:
+            return None
+        of = tally_of_texts if slot.startswith("string") else tally_of_numbers
+        return of(slot, self.near[0])
 
     def _path(self, model: RegisteredModel, lookup: str, operand: Any) -> AccessPath:
         is_exact = len(self.near) == 1 and not (self.exactly or self.whole)

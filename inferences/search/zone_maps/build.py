@@ -1,10 +1,12 @@
 """Build the zone maps: segments over rows that no longer grow, rebuilt after writes.
 
+A segment gets the bounds of all its rows and the summary of the live ones.
+
 1. **Announce**: insert one segment without bounds for all ids since the last one, except the
    newest rows. From here on writers record a touch for what they write there.
 2. **Wait** for every transaction that is writing inferences now, because it may not have seen
    the announcement. Nobody waits for the builder.
-3. **Build** segment by segment: one statement reads the bounds and deletes the touches of its
+3. **Build** segment by segment: one statement reads the rows and deletes the touches of its
    ids, so both come from one snapshot. A row that is not in the snapshot comes with a touch
    that is not deleted either. A segment that has become too large is split first.
 
@@ -15,16 +17,21 @@ same model.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
+from itertools import chain, starmap
 from typing import Any
 
 from django.db import connection, transaction
 
 from inferences.models import SLOTS, Inference, RegisteredModel
 from inferences.models.row_ids import LOWEST
-from inferences.models.zone_maps import Segment, SegmentTouch
+from inferences.models.zone_maps import COUNTED, VALUES_MOST, Segment, SegmentTouch
+from inferences.search.zone_maps.counts import SCORE_EDGES, SCORES, value_of
 from istore.db.advisory_lock import AdvisoryLock
+
+logger = logging.getLogger(__name__)
 
 ROWS = 4_096  # rows of a segment; it is split when it has twice as many
 OPEN = 1_000  # newest rows that stay outside, because late events land among them
@@ -55,8 +62,8 @@ SELECT %(model)s, %(low)s, %(high)s WHERE %(low)s = (
     SELECT coalesce(max(highest_id) + 1, {FIRST}) FROM {SEGMENT}
     WHERE model_key = %(model)s)
 """
-# A writer takes RowExclusiveLock before its trigger looks for segments, and holds it until
-# the transaction ends.
+# A writer takes RowExclusiveLock before it looks for segments to touch, and holds it until the
+# transaction ends.
 WRITING = f"""
 SELECT virtualtransaction FROM pg_locks
 WHERE locktype = 'relation' AND relation = '{ROW}'::regclass
@@ -64,11 +71,12 @@ WHERE locktype = 'relation' AND relation = '{ROW}'::regclass
   AND mode = 'RowExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid()
 """
 ANNOUNCED = f"SELECT model_key, max(highest_id) FROM {SEGMENT} GROUP BY 1 ORDER BY 1"
-# A segment without bounds, else the touched one with the lowest ids: so a build scans no
+# A segment that is not built, else the touched one with the lowest ids: so a build scans no
 # touches of other segments before its own in segment_touch_by_id.
 NEXT = f"""
 (SELECT lowest_id, highest_id FROM {SEGMENT}
- WHERE model_key = %(model)s AND highest_id <= %(last)s AND built_at IS NULL
+ WHERE model_key = %(model)s AND highest_id <= %(last)s
+ AND (built_at IS NULL OR live IS NULL)
  ORDER BY highest_id DESC LIMIT 1)
 UNION ALL
 (SELECT segment.lowest_id, segment.highest_id
@@ -105,22 +113,81 @@ _BOUNDS = [
     for slot in NUMBER_SLOTS
     for edge, function in (("lowest", "min"), ("highest", "max"))
 ]
-# One statement, so the touches that go and the bounds come from one snapshot.
+
+
+def _counts(column: str) -> str:
+    """Return SQL for the counts of a column's values, null when there are too many."""
+    value, beside = value_of(column)
+    most = len(SCORES) + 1 if column == "scores" else VALUES_MOST
+    return f"""(
+    SELECT CASE WHEN count(*) <= {most}
+                THEN coalesce(jsonb_object_agg(value, number), '{{}}') END
+    FROM (SELECT {value} AS value, count(*) AS number FROM live{beside}
+          WHERE {value} IS NOT NULL GROUP BY 1 LIMIT {most + 1}) AS each)"""
+
+
+def _by_score(column: str, sign: str) -> str:
+    """Return SQL for the number of rows whose score passes the beginning of each part."""
+    window = (
+        "ORDER BY part DESC"
+        if sign == ">="
+        else ("ORDER BY part ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING")
+    )
+    return f"""(
+    SELECT array_agg(number ORDER BY part) FILTER (WHERE part > 0)
+    FROM (SELECT part, coalesce(sum(number) OVER ({window}), 0)::integer AS number
+          FROM generate_series(0, {len(SCORES)}) AS part LEFT JOIN (
+              SELECT width_bucket({column}, {SCORE_EDGES}) AS part, count(*) AS number
+              FROM live WHERE {column} IS NOT NULL GROUP BY 1
+          ) AS each USING (part)) AS each)"""
+
+
+_FILLED = ", ".join(
+    f"'{slot}', count({slot}) FILTER (WHERE NOT deleted)" for slot in NUMBER_SLOTS
+)
+_SUMMARY = {
+    "live": "count(*) FILTER (WHERE NOT deleted)",
+    "filled": f"jsonb_build_object({_FILLED})",
+    **{f"{column}_counts": _counts(column) for column in COUNTED},
+    "top_scores": _by_score("top_score", ">="),
+    "low_scores": _by_score("low_score", "<"),
+}
+SUMMARY = tuple(_SUMMARY)
+
+
+def contents_of(model: str, low: str, high: str) -> str:
+    """Return the SELECT of bounds and summary of these rows, as columns of a segment.
+
+    The model and the two ids are SQL.
+    """
+    columns = (f"{value} AS {name}" for name, value in [*_BOUNDS, *_SUMMARY.items()])
+    return f"""
+    WITH row AS MATERIALIZED (
+        SELECT deleted, top_score, low_score, {", ".join(COUNTED)} FROM {ROW}
+        WHERE model_key = {model} AND id BETWEEN {low} AND {high}
+    ), live AS (
+        SELECT * FROM row WHERE NOT deleted
+    )
+    SELECT {", ".join(columns)} FROM row"""
+
+
+# One statement, so the touches that go and what is read come from one snapshot.
 BUILD = f"""
 WITH gone AS (
     DELETE FROM {TOUCH} WHERE model_key = %(model)s
     AND lowest_id <= %(high)s AND highest_id >= %(low)s
-    RETURNING lowest_id, highest_id
+    RETURNING lowest_id, highest_id, keeps_bounds
 ), beside AS (  -- a touch of a segment that has been cut since
-    INSERT INTO {TOUCH} (model_key, lowest_id, highest_id)
-    SELECT DISTINCT %(model)s, lowest_id, %(before)s FROM gone WHERE lowest_id < %(low)s
+    INSERT INTO {TOUCH} (model_key, lowest_id, highest_id, keeps_bounds)
+    SELECT DISTINCT %(model)s, lowest_id, %(before)s, keeps_bounds
+    FROM gone WHERE lowest_id < %(low)s
     UNION ALL
-    SELECT DISTINCT %(model)s, %(after)s, highest_id FROM gone WHERE highest_id > %(high)s
+    SELECT DISTINCT %(model)s, %(after)s, highest_id, keeps_bounds
+    FROM gone WHERE highest_id > %(high)s
 )
 UPDATE {SEGMENT}
-SET built_at = now(), ({", ".join(column for column, _ in _BOUNDS)}) = (
-    SELECT {", ".join(value for _, value in _BOUNDS)} FROM {ROW}
-    WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s)
+SET built_at = now(), ({", ".join([*(name for name, _ in _BOUNDS), *SUMMARY])}) = (
+    {contents_of("%(model)s", "%(low)s", "%(high)s")})
 WHERE model_key = %(model)s AND highest_id = %(high)s
 """
 # Segments below the first remaining row describe nothing any more.
@@ -143,12 +210,13 @@ def seal() -> int:
     announced = _rows(ANNOUNCED)
     if not wait_for_writers():
         return 0
-    built = 0
-    for model_key, last in announced:
-        for _ in built_segments(model_key, last):
-            built += 1
-            if time.monotonic() > ended:
-                return built
+    built, begun = 0, time.monotonic()
+    for _ in chain.from_iterable(starmap(built_segments, announced)):
+        built += 1
+        if time.monotonic() > ended:
+            break
+    if built:
+        logger.info("segments built: %d in %.1f s", built, time.monotonic() - begun)
     return built
 
 

@@ -37,7 +37,8 @@ SELECT min(lowest_id), max(highest_id), 0 FROM (
 """
 TOUCHED = """
 SELECT lowest_id, highest_id, count(*) FROM (
-    SELECT lowest_id, highest_id FROM {touches} WHERE {inside} LIMIT {most}
+    SELECT lowest_id, highest_id FROM {touches}
+    WHERE {inside} AND NOT keeps_bounds LIMIT {most}
 ) AS each GROUP BY 1, 2
 """
 

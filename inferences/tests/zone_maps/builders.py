@@ -69,4 +69,4 @@ def plain(model: RegisteredModel, filters: object, direction: str) -> list[str]:
 
 
 def findings(repair: bool = False) -> list[str]:
-    return [each.kind for each in zone_map_checks.bounds(Scope(now(), repair=repair))]
+    return [each.kind for each in zone_map_checks.segments(Scope(now(), repair=repair))]

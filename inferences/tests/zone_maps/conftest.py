@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inferences.search.zone_maps import build
+from inferences.search.zone_maps import build, counts
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +12,4 @@ def small(monkeypatch):
     """Segments of a few rows, of models with few."""
     for name, number in (("ROWS", 8), ("OPEN", 2), ("LEAST", 12)):
         monkeypatch.setattr(build, name, number)
+    monkeypatch.setattr(counts, "SEGMENTS_LEAST", 1)

@@ -151,4 +151,4 @@ def test_verify_finds_bounds_that_are_wrong_and_has_them_built_again(model):
 
 
 def test_verify_runs_the_check():
-    assert verification.checks["segments"].look is zone_map_checks.bounds
+    assert verification.checks["segments"].look is zone_map_checks.segments

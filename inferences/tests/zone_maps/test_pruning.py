@@ -7,11 +7,13 @@ from datetime import timedelta
 
 import pytest
 
+from inferences.models.metadata_values import MetadataValue
 from inferences.models.zone_maps import SegmentTouch
 from inferences.search import planner
 from inferences.search.conditions import conditions_of
 from inferences.search.filters import And, MetadataFilter, Not, Or, TimeWindow
 from inferences.search.zone_maps import build, pruning
+from inferences.store import metadata_edits
 from inferences.store.partitions import make_ahead
 from inferences.store.recording import record
 from inferences.tests.zone_maps.builders import (
@@ -130,7 +132,8 @@ def test_partitions_that_are_made_later_tell_of_changes_too(model):
     )
     build.seal()
 
-    model.inferences.filter(inference_id="5").update(integer_1=7000)
+    value = MetadataValue("counter", "int", "7000")
+    metadata_edits.put_value("test", model, "5", value, replace=True)
 
     assert names(model, counter(">=", 7000)) == ["5"]
     assert SegmentTouch.objects.count() == 1

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from random import Random
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 
 from inferences.models import (
     RegisteredModel,
@@ -114,36 +114,6 @@ def test_a_writer_who_commits_after_the_build_leaves_a_touch(kept, write, name):
     assert build.seal() >= 1
     assert not SegmentTouch.objects.exists()
     assert names(kept, counter(">=", 7000)) == [name]
-
-
-def test_a_writer_with_an_old_snapshot_names_what_it_wrote(kept):
-    """One that looked before the announcement, and writes after the wait."""
-    looked, write_now = threading.Event(), threading.Event()
-
-    def write() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            cursor.execute("SELECT count(*) FROM inferences_segment")
-        looked.set()
-        assert write_now.wait(30)
-        late(kept)
-        kept.inferences.filter(inference_id="20").update(integer_1=7001)
-
-    writer = Writer(write)
-    writer.start()
-    assert looked.wait(30)
-    assert build.seal() > 5
-    write_now.set()
-    assert writer.written.wait(30)
-    build.announce_all()
-    writer.go_on.set()
-    writer.join()
-
-    assert writer.failed is None
-    assert names(kept, counter(">=", 7000)) == ["late", "20"]
-    build.seal()
-    assert not SegmentTouch.objects.exists()
-    assert names(kept, counter(">=", 7000)) == ["late", "20"]
 
 
 def test_what_another_announced_meanwhile_is_not_built(model):

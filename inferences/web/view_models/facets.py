@@ -1,8 +1,9 @@
 """Facets: the choices of each filter with counts, and histograms to drag on.
 
 A choice is counted over the matches of all *other* filters, so that a second label of the
-same list shows what it would add. The newest ``SAMPLE`` matches are counted; the page says
-so if more match.
+same list shows what it would add. Labels, sources, actions and texts are counted exactly where
+the summaries of segments tell, which is when no other filter but a time window is set. Else
+the newest ``SAMPLE`` matches are counted; the page says so if more match.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from django.db import OperationalError
 
 from inferences.models import InferenceAction, LabelName, RegisteredModel, SourceName
 from inferences.models.row_ids import first_id_at
+from inferences.search import counting
 from inferences.search.filters import Filter
 from inferences.search.filters.all_kinds import PARAMETERS
 from inferences.search.filters.kind import Parameter
 from inferences.search.filters.metadata import KINDS
 from inferences.store.metadata_slots import place_of
 from inferences.web.view_models.colours import colours_of
-from inferences.web.view_models.histograms import Histogram, histogram
+from inferences.web.view_models.histograms import Histogram, bins_of, histogram
 from inferences.web.view_models.questions import TEXTS, Question
 from inferences.web.view_models.sampling import Sample, count_among, sample, values_at
 from inferences.web.view_models.volume import volume
@@ -35,6 +37,8 @@ CHOICES_MAX = 40
 VALUES_MAX = 12
 POINTS_MAX = 1_500
 CHOICE_SECONDS = 0.5
+# The facets that summaries of segments may tell, with their columns.
+EXACTLY = {"label": "labels", "source": "source_id", "action": "inference_action"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class Facets:
     """All facets of the filter panel."""
 
     sample: Sample
+    exact: list[str] = field(default_factory=list)  # what is not of the sample alone
     labels: list[Choice] = field(default_factory=list)
     sources: list[Choice] = field(default_factory=list)
     actions: list[Choice] = field(default_factory=list)
@@ -100,6 +105,11 @@ def facets(model: RegisteredModel, question: Question) -> Facets:
                 drawn[filters] = sample(model, filters)
         return drawn[filters]
 
+    exact: dict[str, Counter[str]] = {}
+    for name, column in EXACTLY.items():
+        found = _exactly(model, question.filters_without(name), column, newest(name))
+        if found is not None:
+            exact[name] = found
     whole = newest()
     scored = newest("min_score", "max_score")
     placed = newest("near", "within")
@@ -110,9 +120,10 @@ def facets(model: RegisteredModel, question: Question) -> Facets:
     ]
     return Facets(
         whole,
-        labels=_labels(model, question, newest("label")),
-        sources=_sources(model, question, newest("source")),
-        actions=_actions(question, newest("action")),
+        exact=[f"{name}s" for name in exact],
+        labels=_labels(model, question, newest("label"), exact.get("label")),
+        sources=_sources(model, question, newest("source"), exact.get("source")),
+        actions=_actions(question, newest("action"), exact.get("action")),
         presets=_presets(question, newest("since", "until")),
         choosers=[
             _counted(model, each, newest(each.parameter.name))
@@ -123,6 +134,19 @@ def facets(model: RegisteredModel, question: Question) -> Facets:
         points=";".join(f"{x:.5g},{y:.5g}" for x, y in points[:POINTS_MAX]),
         placed=len(points),
     )
+
+
+def _exactly(
+    model: RegisteredModel, filters: Filter, column: str, drawn: Sample
+) -> Counter[str] | None:
+    """Return the counts of a column over all matches; None if the sample has to do."""
+    if drawn.is_whole:
+        return None
+    try:
+        with statement_timeout(FACET_SECONDS):
+            return counting.values_of(model, filters, column)
+    except OperationalError:
+        return None
 
 
 def _choices(
@@ -150,10 +174,15 @@ def _choices(
     ]
 
 
-def _labels(model: RegisteredModel, question: Question, drawn: Sample) -> list[Choice]:
+def _labels(
+    model: RegisteredModel,
+    question: Question,
+    drawn: Sample,
+    exact: Counter[str] | None,
+) -> list[Choice]:
     low, high = _bounds(question)
-    numbers: Counter[int] = Counter()
-    for row in drawn.rows:
+    numbers = _numbers(exact)
+    for row in () if exact is not None else drawn.rows:
         pairs = zip(row.labels or (), row.scores or (), strict=True)
         numbers.update({label for label, score in pairs if _within(score, low, high)})
     counts = by_name(LabelName, numbers)
@@ -182,13 +211,29 @@ def _within(score: float | None, low: float, high: float) -> bool:
     return low - 1e-7 <= score <= high + 1e-7
 
 
-def _sources(model: RegisteredModel, question: Question, drawn: Sample) -> list[Choice]:
-    numbers = Counter(row.source_id for row in drawn.rows if row.source_id)
+def _numbers(exact: Counter[str] | None) -> Counter[int]:
+    return Counter({int(name): number for name, number in (exact or {}).items()})
+
+
+def _sources(
+    model: RegisteredModel,
+    question: Question,
+    drawn: Sample,
+    exact: Counter[str] | None,
+) -> list[Choice]:
+    numbers = _numbers(exact)
+    if exact is None:
+        numbers = Counter(row.source_id for row in drawn.rows if row.source_id)
     return _choices(by_name(SourceName, numbers), question.query.getlist("source"))
 
 
-def _actions(question: Question, drawn: Sample) -> list[Choice]:
-    counts = Counter(InferenceAction(row.inference_action).label for row in drawn.rows)
+def _actions(
+    question: Question, drawn: Sample, exact: Counter[str] | None
+) -> list[Choice]:
+    numbers = _numbers(exact)
+    if exact is None:
+        numbers = Counter(row.inference_action for row in drawn.rows)
+    counts = Counter({InferenceAction(n).label: count for n, count in numbers.items()})
     return _choices(counts, question.query.getlist("action"))
 
 
@@ -242,6 +287,13 @@ def _counted(model: RegisteredModel, chooser: Chooser, drawn: Sample) -> Chooser
 def _scores(
     model: RegisteredModel, question: Question, drawn: Sample
 ) -> Histogram | None:
+    if not drawn.is_whole:
+        filters = question.filters_without("min_score", "max_score")
+        with statement_timeout(FACET_SECONDS):
+            told = counting.scores_of(model, filters, SCORE_BINS)
+        if told is not None:
+            edges = [number / SCORE_BINS for number in range(SCORE_BINS + 1)]
+            return Histogram(bins_of(edges, told), 0.0, 1.0) if any(told) else None
     known = LabelName.objects.filter(registered_model=model, name__in=question.labels)
     wanted = set(known.values_list("id", flat=True)) if question.labels else None
     found = []
@@ -303,8 +355,12 @@ def key_facet(
     filters = question.filters_without(key=(key, type_))
     with statement_timeout(FACET_SECONDS):
         values, is_whole = values_at(model, filters, place)
+        told = None
+        if type_ in TEXTS and place.slot and not is_whole:
+            told = counting.values_of(model, filters, place.slot)
     if type_ in TEXTS:
-        counts = Counter(values)
+        counts = Counter(values) if told is None else told
+        is_whole = is_whole or told is not None
         picked = question.picked(key, type_)
         choices = _choices(
             counts, picked, VALUES_MAX, written=lambda v: f"{key}:{type_}={v}"

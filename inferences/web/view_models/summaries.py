@@ -17,6 +17,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db import OperationalError, connection
 
 from inferences.models import InferencePayload, LabelName, RegisteredModel
+from inferences.search import counting
 from inferences.search.filters import Filter
 from inferences.search.filters.metadata import KINDS
 from inferences.search.rare_label_scan import all_matching
@@ -53,7 +54,11 @@ def labels(model: RegisteredModel, filters: Filter) -> Counted:
         "SELECT label, count(*) FROM (SELECT DISTINCT found.id, each.label FROM "
         "({rows}) AS found, unnest(found.labels) AS each (label)) AS pairs GROUP BY 1"
     )
-    rows = _aggregate(model, filters, ("id", "labels"), sql)
+    told = counting.values_of(model, filters, "labels")
+    if told is not None:
+        rows: list[tuple[Any, ...]] | None = [(int(n), told[n]) for n in told]
+    else:
+        rows = _aggregate(model, filters, ("id", "labels"), sql)
     if rows is not None:
         numbers, is_whole = Counter(dict(rows)), True
     else:
@@ -77,6 +82,9 @@ def scores(
         "FROM ({rows}) AS found, unnest(found.scores) AS each (score) "
         "WHERE score IS NOT NULL GROUP BY 1"
     ).replace("{bins}", str(BINS))
+    told = None if limits else counting.scores_of(model, filters, BINS)
+    if told is not None:
+        return _fill(told) if any(told) else None
     rows = None if limits else _aggregate(model, filters, ("scores",), sql)
     if rows is not None and all(low >= 0 and high <= 1 for _, _, low, high in rows):
         counts = {min(place, BINS): 0 for place, *_ in rows}
@@ -211,6 +219,11 @@ def of_key(
     place = place_of(model, key, KINDS[type_])
     if place is None:
         return None
+    if type_ in TEXTS and place.slot:
+        with statement_timeout(EACH_SECONDS):
+            told = counting.values_of(model, filters, place.slot)
+        if told is not None:
+            return KeySummary(Counted(told, told.total(), True), count=told.total())
     with statement_timeout(EACH_SECONDS):
         values, is_whole = values_at(model, filters, place, 4 * SAMPLE)
     if type_ in TEXTS:

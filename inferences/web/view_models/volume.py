@@ -1,6 +1,6 @@
 """The volume of inferences over time, counted or estimated.
 
-Up to ``COUNTED`` matches are counted exactly. Otherwise the time is divided into parts, and
+Where the summaries of segments tell how many match, they are added up. Otherwise, up to ``COUNTED`` matches are counted exactly. Otherwise the time is divided into parts, and
 ``LOOKED_AT`` matches are read from both ends of each part. Their distances give the
 density; if both ends meet, the part is counted exactly. So the number of index entries read
 is bounded, however many match.
@@ -16,6 +16,7 @@ from django.db import OperationalError, connection
 
 from inferences.models import RegisteredModel
 from inferences.models.row_ids import first_id_at, moment_of
+from inferences.search import counting
 from inferences.search.filters import Filter, matching
 from inferences.web.view_models.histograms import Histogram, bins_of
 from inferences.web.view_models.questions import Question
@@ -72,7 +73,8 @@ def volume(
         return Histogram(bins_of(edges, counts), since, until)
     try:
         with statement_timeout(VOLUME_SECONDS):
-            if exact := counted(model, question.filters, limits):
+            exact = counting.volume(model, question.filters, _closed(limits))
+            if exact or (exact := counted(model, question.filters, limits)):
                 return Histogram(bins_of(edges, exact), since, until)
         with statement_timeout(VOLUME_SECONDS):
             counts = estimate(model, question.filters, limits)
@@ -147,5 +149,10 @@ def _parts(limits: Sequence[int]) -> list[tuple[int, int]]:
         for low, high in pairwise(limits)
         for n in range(PARTS)
     ]
-    edges.append(first_id_at(moment_of(limits[-1]) + timedelta(microseconds=1)))
-    return list(pairwise(edges))
+    return list(pairwise([*edges, _closed(limits)[-1]]))
+
+
+def _closed(limits: Sequence[int]) -> list[int]:
+    """Return the limits with the last one behind its microsecond, which is included."""
+    last = first_id_at(moment_of(limits[-1]) + timedelta(microseconds=1))
+    return [*limits[:-1], last]
