@@ -196,10 +196,8 @@ class Way:
                 stderr=log,
             )
         self.servers = {
-            "upstream": start(
-                "benchmarks.proxy:upstream", UPSTREAM_PORT, home / "upstream.log"
-            ),
-            "proxy": start("proxy.asgi:application", PROXY_PORT, home / "proxy.log"),
+            "upstream": start(UPSTREAM, UPSTREAM_PORT, home / "upstream.log"),
+            "proxy": start(PROXY, PROXY_PORT, home / "proxy.log"),
             "listener": listener,
         }
         wait_for(UPSTREAM_PORT)

@@ -34,20 +34,23 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-GRANIAN = Path(sys.executable).with_name("granian")
+GRANIAN = [Path(sys.executable).with_name("granian"), "--interface", "asginl", "--no-ws"]
+UPSTREAM = [*GRANIAN, "benchmarks.proxy:upstream"]
+PROXY = [sys.executable, "-m", "proxy.serve"]
 CONNECTIONS, BODY_BYTES = 16, 10_000
 ANSWER = b'{"model_name":"instant","outputs":[{"name":"score","datatype":"FP32","shape":[1],"data":[0.5]}]}'
 TARGET_MS, TARGET_SHARE = 3.0, 0.6
 
 
 async def upstream(scope, receive, send) -> None:
-    """A model that answers at once; it runs under granian with ``asginl``, like the proxy."""
+    """A model that answers at once; it runs under granian with ``asginl``."""
     while (await receive()).get("more_body"):
         pass
     headers = [(b"content-type", b"application/json")]
@@ -300,13 +303,10 @@ def set_up(home: Path, upstream_port: int) -> str:
     return create_token("benchmark", project, Role.EDITOR)[1]
 
 
-def start(target: str, port: int, log: Path) -> subprocess.Popen:
+def start(argv: Sequence[str | Path], port: int, log: Path) -> subprocess.Popen:
     with open(log, "ab") as file:
         return subprocess.Popen(
-            [GRANIAN, "--interface", "asginl", "--port", str(port), "--no-ws", target],
-            cwd=ROOT,
-            stdout=file,
-            stderr=file,
+            [*argv, "--port", str(port)], cwd=ROOT, stdout=file, stderr=file
         )
 
 
@@ -331,8 +331,8 @@ def run(rounds: int, seconds: float) -> None:
     token = set_up(home, upstream_port)
     client = ClientProcess()
     servers = [
-        start("benchmarks.proxy:upstream", upstream_port, home / "upstream.log"),
-        start("proxy.asgi:application", proxy_port, home / "proxy.log"),
+        start(UPSTREAM, upstream_port, home / "upstream.log"),
+        start(PROXY, proxy_port, home / "proxy.log"),
     ]
     try:
         wait_for(upstream_port)
