@@ -31,6 +31,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.proxy import (  # noqa: E402
     BODY_BYTES,
+    PROXY,
+    UPSTREAM,
     command_of,
     family,
     seconds_of,

@@ -41,7 +41,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-GRANIAN = [Path(sys.executable).with_name("granian"), "--interface", "asginl", "--no-ws"]
+GRANIAN = [
+    Path(sys.executable).with_name("granian"),
+    "--interface",
+    "asginl",
+    "--no-ws",
+]
 UPSTREAM = [*GRANIAN, "benchmarks.proxy:upstream"]
 PROXY = [sys.executable, "-m", "proxy.serve"]
 CONNECTIONS, BODY_BYTES = 16, 10_000

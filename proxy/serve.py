@@ -18,27 +18,17 @@ import socket
 import django
 import uvloop
 
+from istore.sockets import listen
+
 GRACE_SECONDS = 3.0  # for calls in flight, after a signal to stop
-BACKLOG = 1024  # connections that wait to be accepted
 
 
-def listen(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
-    """Return a socket that listens. Several processes may have one on a port that is shared."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
-    )[0]
-    listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if is_shared:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind(address)
-    listener.listen(BACKLOG)
-    return listener
+async def serve(listener: socket.socket, number: int | None) -> None:
+    """Answer calls until SIGTERM or SIGINT comes; ``number`` is that of one of several processes."""
+    from django.conf import settings
 
-
-async def serve(listener: socket.socket) -> None:
-    """Answer calls until SIGTERM or SIGINT comes."""
     from proxy.app import Application
+    from proxy.counters import counts
     from proxy.http.server import Server
     from proxy.inference_handler import Proxy
 
@@ -50,6 +40,10 @@ async def serve(listener: socket.socket) -> None:
     # collections, for which calls would have to wait.
     gc.collect()
     gc.freeze()
+    if number is not None:
+        folder, processes = settings.ISTORE_HOME.run, settings.ISTORE_PROXY_WORKERS
+        sharing = loop.create_task(counts.share(folder, number, processes))
+        sharing.add_done_callback(lambda _: stopping.set())
     await server.run(listener, stopping, GRACE_SECONDS)
 
 
@@ -59,6 +53,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8001)
     parser.add_argument("--socket", type=int, metavar="NUMBER")
+    parser.add_argument("--number", type=int, help="of several, from 0 on")
     given = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
     django.setup()
@@ -67,7 +62,7 @@ def main() -> None:
     else:
         os.set_inheritable(given.socket, False)
         listener = socket.socket(fileno=given.socket)
-    uvloop.run(serve(listener))
+    uvloop.run(serve(listener, given.number))
 
 
 if __name__ == "__main__":

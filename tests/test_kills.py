@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 )
 CLIENTS = 3
 VICTIMS = {
-    "proxy": "proxy.asgi",
+    "proxy": "proxy.serve",
     "listener": "listen",
     "worker": "worker",
     "database": "postgres",

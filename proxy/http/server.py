@@ -26,6 +26,7 @@ from typing import Any, cast
 import orjson
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from istore.sockets import BACKLOG
 from proxy.answers import Receive, Scope, Send
 
 HEAD_BYTES = 64 * 2**10  # of a request's head, at most; its trailers count, too
@@ -37,7 +38,6 @@ IDLE_SECONDS = 75.0  # between two requests
 SEND_SECONDS = 60.0  # without a byte that the client takes of an answer
 LINGER_SECONDS = 2.0  # for a client to read why its broken request was refused
 TICK_SECONDS = 1.0  # between two looks at these times
-BACKLOG = 1024  # connections that wait to be accepted
 VERSIONS = ("1.1", "1.0")
 NO_CONTENT = (204, 304)
 
