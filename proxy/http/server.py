@@ -4,7 +4,7 @@ Each connection is an asyncio protocol in front of llhttp in its strictest mode.
 connection are answered one after the other, in the order in which they came. Whatever two
 readers could take for different requests is refused, and ends the connection: a length beside
 chunks, an unknown transfer encoding, a bare line feed, a missing host. An ``Upgrade`` is not
-followed; the request is answered as HTTP/1.1.
+followed: the request is answered as HTTP/1.1, and refused if it has a body.
 
 A client that leaves does not cancel its call: ``receive`` says ``http.disconnect``, and what is
 sent goes nowhere. One that closed its sending side alone still gets its answer.
@@ -29,7 +29,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from istore.sockets import BACKLOG
 from proxy.answers import Receive, Scope, Send
 
-HEAD_BYTES = 64 * 2**10  # of a request's head, at most; its trailers count, too
+HEAD_BYTES = 64 * 2**10  # of a request's head; one that is not whole is read once more
 HEADERS_MOST = 100
 HELD_BYTES = 256 * 2**10  # of bodies that nobody has read; above it, reading pauses
 PIPELINED_MOST = 16  # requests that wait for answers; above it, reading pauses
@@ -200,7 +200,8 @@ class ServerConnection(asyncio.Protocol):
     @property
     def may_be_kept(self) -> bool:
         """Whether further requests may come."""
-        return not (self._is_deaf or self._server.is_stopping)
+        is_read = not self._is_deaf or self._malformed is not None
+        return is_read and not self._server.is_stopping
 
     def write(self, data: bytes) -> None:
         """Write to the client, if it is still there."""
@@ -262,7 +263,7 @@ class ServerConnection(asyncio.Protocol):
         """Parse what came. Pause reading while too much waits for the application."""
         if self._is_deaf:
             return
-        if self._coming is None:
+        if self._is_in_head:
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -336,6 +337,10 @@ class ServerConnection(asyncio.Protocol):
         version = parser.get_http_version()
         given = dict(self._headers)
         check_framing(version, given)
+        if parser.should_upgrade() and (
+            b"content-length" in given or b"transfer-encoding" in given
+        ):  # llhttp does not read its body
+            raise Malformed(400, "A request with a body cannot be an upgrade.")
         target = origin_form(self._target)
         scope = {
             "type": "http",
