@@ -33,18 +33,20 @@ async def serve(listener: socket.socket, number: int | None) -> None:
     from proxy.inference_handler import Proxy
 
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    for sent in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sent, stopping.set)
     server = Server(Application(Proxy()))
     # The objects made so far stay for ever. Frozen, they are no longer scanned by garbage
     # collections, for which calls would have to wait.
     gc.collect()
     gc.freeze()
+    sharing = None  # a task, which the loop alone would not keep
     if number is not None:
         folder, processes = settings.ISTORE_HOME.run, settings.ISTORE_PROXY_WORKERS
         sharing = loop.create_task(counts.share(folder, number, processes))
-        sharing.add_done_callback(lambda _: stopping.set())
     await server.run(listener, stopping, GRACE_SECONDS)
+    if sharing is not None:
+        sharing.cancel()
 
 
 def main() -> None:

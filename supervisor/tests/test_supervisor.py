@@ -33,6 +33,7 @@ def store(tmp_path_factory):
     commands.write_text(
         f"[files]\ncommand = ['setsid', '-w', 'sh', '-c', '{served}']\n"
     )
+    store.env["ISTORE_PROXY_WORKERS"] = "2"
     store.env["ISTORE_PROCESSES_FILE"] = str(commands)
     yield store
     store.command("up", "--stop")
@@ -112,14 +113,37 @@ def test_the_other_web_worker_answers_while_a_killed_one_is_replaced(
     assert children_named(supervisor, "istore.asgi") == [server]
 
 
-def test_a_killed_worker_of_the_proxy_is_replaced(store, first_start):
+def test_calls_wait_while_a_killed_proxy_is_started_again(store, first_start):
     supervisor = first_start.process.pid
-    (died,) = children_named(supervisor, "proxy.serve")
-    os.kill(died, signal.SIGKILL)
-    # A call that comes meanwhile waits in the socket, which is the supervisor's.
-    url = f"http://127.0.0.1:{store.proxy_port}/v2/health/live"
-    assert requests.get(url, timeout=30).status_code == 200
-    assert children_named(supervisor, "proxy.serve") not in ([], [died])
+    first, second = children_named(supervisor, "proxy.serve")
+    os.kill(first, signal.SIGKILL)
+    # What reaches its socket waits there: the socket is the supervisor's.
+    url = f"http://127.0.0.1:{store.proxy_port}"
+    for _ in range(20):
+        assert requests.get(f"{url}/v2/health/live", timeout=30).status_code == 200
+    wait_until(lambda: len(children_named(supervisor, "proxy.serve")) == 2)
+    after = children_named(supervisor, "proxy.serve")
+    assert second in after
+    assert first not in after
+
+
+def test_each_proxy_answers_for_all_in_its_metrics(store, first_start):
+    url = f"http://127.0.0.1:{store.proxy_port}"
+
+    def refused() -> set[str]:
+        """What the processes say; one of them is asked each time."""
+        said = [requests.get(f"{url}/metrics", timeout=30).text for _ in range(8)]
+        name = 'istore_proxy_refused_total{status="404"}'
+        return {
+            line.split()[1]
+            for text in said
+            for line in text.splitlines()
+            if line.startswith(name)
+        }
+
+    for _ in range(30):
+        assert requests.get(f"{url}/nothing", timeout=30).status_code == 404
+    wait_until(lambda: refused() == {"30.0"})
 
 
 def test_a_killed_database_is_started_again(store, first_start):
