@@ -59,7 +59,9 @@ class Application:
         if scope["type"] != "http":
             return
         headers = Headers(scope["headers"], (scope.get("client") or ("",))[0])
-        reader = Reader(receive, headers.get(b"content-length"))
+        is_held_back = headers.get(b"expect") is not None
+        declared = headers.get(b"content-length")
+        reader = Reader(receive, declared, is_held_back=is_held_back)
         sending = Sending(send)
         counts.in_flight += 1
         try:

@@ -60,6 +60,7 @@ class Request:
     __slots__ = (
         "_awaits_continue",
         "_connection",
+        "_is_bare",
         "_is_chunked",
         "_is_read",
         "_left",
@@ -86,6 +87,7 @@ class Request:
         self.may_keep = True  # the connection, after the answer
         self.is_old = False  # HTTP/1.0, which knows no chunks
         self.is_answered = self._is_chunked = False
+        self._is_bare = False  # the answer is a head alone
         self._left: int | None = None  # bytes of a body whose length was announced
         self._start: MutableMapping[str, Any] | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -125,18 +127,21 @@ class Request:
             self._left -= len(body)
             # An announced length that is not kept to must show: the connection ends.
             self.may_keep &= self._left == 0 if not more else self._left >= 0
-        if self.scope["method"] == "HEAD":
+        if self._is_bare:
             body = b""
         elif self._is_chunked:
             body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             body += b"" if more else b"0\r\n\r\n"
         if head or body:
-            await self._connection.write_all(head, body)
+            self._connection.write_all(head, body)
+            if self._connection.is_full:
+                await self._connection.drain()
 
     def _head(self, start: MutableMapping[str, Any], body: bytes, more: bool) -> bytes:
         status: int = start["status"]
         lines = [status_line(status)]
         is_empty = status in NO_CONTENT
+        self._is_bare = is_empty or self.scope["method"] == "HEAD"
         for name, value in start["headers"]:
             if name == b"content-length":
                 if status == HTTPStatus.NO_CONTENT:
@@ -187,11 +192,12 @@ class ServerConnection(asyncio.Protocol):
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = self._held = 0
-        self._is_in_head = self._is_paused = self._is_full = False
+        self._is_in_head = self._is_paused = False
+        self.is_full = False  # of what the client has not taken
         self._is_deaf = False  # whatever comes now is not read as HTTP
         self._malformed: Malformed | None = None  # answered when its turn comes
         self._drained: asyncio.Future[None] | None = None
-        self._is_lost = False
+        self._is_lost = self._has_ended = False
         self._until: float | None = None  # when it is closed, by the clock of the loop
         self._unsent = 0  # bytes, when that was last looked at
 
@@ -208,8 +214,8 @@ class ServerConnection(asyncio.Protocol):
         if not self._is_lost:
             self._transport.write(data)
 
-    async def write_all(self, head: bytes, body: bytes) -> None:
-        """Write both, and wait while the client takes nothing (backpressure)."""
+    def write_all(self, head: bytes, body: bytes) -> None:
+        """Write both, if the client is still there."""
         if self._is_lost:
             return
         if head and body and len(body) < HELD_BYTES:
@@ -218,7 +224,10 @@ class ServerConnection(asyncio.Protocol):
             for part in (head, body):
                 if part:
                     self._transport.write(part)
-        while self._is_full and not self._is_lost:
+
+    async def drain(self) -> None:
+        """Wait while the client takes nothing (backpressure)."""
+        while self.is_full and not self._is_lost:
             if self._drained is None:
                 self._drained = self._loop.create_future()
             await asyncio.shield(self._drained)
@@ -281,6 +290,7 @@ class ServerConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Note that the client sends no more; keep the connection while it waits for answers."""
+        self._has_ended = True
         self._be_deaf()
         for request in self._requests:
             request.end()
@@ -296,13 +306,13 @@ class ServerConnection(asyncio.Protocol):
         self.resume_writing()
 
     def pause_writing(self) -> None:
-        """Let ``write_all`` wait, but not for ever."""
-        self._is_full, self._unsent = True, 0
+        """Let ``drain`` wait, but not for ever."""
+        self.is_full, self._unsent = True, 0
         self._until = self._loop.time() + SEND_SECONDS
 
     def resume_writing(self) -> None:
-        """Wake ``write_all``."""
-        self._is_full = False
+        """Wake ``drain``."""
+        self.is_full = False
         if self._task is not None:
             self._until = None
         drained, self._drained = self._drained, None
@@ -399,8 +409,8 @@ class ServerConnection(asyncio.Protocol):
         if self._malformed is not None:
             self._send_malformed(self._malformed)
         elif self._is_deaf or self._server.is_stopping:
-            self._transport.close()
-        elif self._until is None or not self._is_full:
+            self._close(is_read=True)
+        elif self._until is None or not self.is_full:
             wait = HEAD_SECONDS if self._is_in_head else IDLE_SECONDS
             self._until = self._loop.time() + wait
 
@@ -459,11 +469,12 @@ class ServerConnection(asyncio.Protocol):
         self._is_deaf, self._malformed = True, None
         if self._is_lost or self._transport.is_closing():
             return
-        if is_read or not self._transport.can_write_eof():
+        if is_read or self._has_ended:
             self._transport.close()
-            return
-        self._transport.write_eof()
-        self._until = self._loop.time() + LINGER_SECONDS
+            self._until = self._loop.time() + SEND_SECONDS
+        else:
+            self._transport.write_eof()
+            self._until = self._loop.time() + LINGER_SECONDS
 
 
 class Server:
