@@ -23,8 +23,8 @@ from istore.sockets import listen
 GRACE_SECONDS = 3.0  # for calls in flight, after a signal to stop
 
 
-async def serve(listener: socket.socket, number: int | None) -> None:
-    """Answer calls until SIGTERM or SIGINT comes; ``number`` is that of one of several processes."""
+async def serve(given: argparse.Namespace) -> None:
+    """Answer calls until SIGTERM or SIGINT comes."""
     from django.conf import settings
 
     from proxy.app import Application
@@ -41,12 +41,20 @@ async def serve(listener: socket.socket, number: int | None) -> None:
     gc.collect()
     gc.freeze()
     sharing = None  # a task, which the loop alone would not keep
-    if number is not None:
+    if given.number is not None:
         folder, processes = settings.ISTORE_HOME.run, settings.ISTORE_PROXY_WORKERS
-        sharing = loop.create_task(counts.share(folder, number, processes))
-    await server.run(listener, stopping, GRACE_SECONDS)
+        sharing = loop.create_task(counts.share(folder, given.number, processes))
+    await server.run(socket_of(given), stopping, GRACE_SECONDS)
     if sharing is not None:
         sharing.cancel()
+
+
+def socket_of(given: argparse.Namespace) -> socket.socket:
+    """Return the socket that was inherited, or one that listens from now on."""
+    if given.socket is None:
+        return listen(given.host, given.port)
+    os.set_inheritable(given.socket, False)
+    return socket.socket(fileno=given.socket)
 
 
 def main() -> None:
@@ -59,12 +67,7 @@ def main() -> None:
     given = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
     django.setup()
-    if given.socket is None:
-        listener = listen(given.host, given.port)
-    else:
-        os.set_inheritable(given.socket, False)
-        listener = socket.socket(fileno=given.socket)
-    uvloop.run(serve(listener, given.number))
+    uvloop.run(serve(given))
 
 
 if __name__ == "__main__":

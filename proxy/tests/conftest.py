@@ -211,7 +211,7 @@ class Proxied:
         assert self.process.poll() is None, self.log[-2000:]
         try:
             return requests.get(f"{self.url}/v2/health/live", timeout=2).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     @property
