@@ -44,6 +44,8 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.ingest import servers  # noqa: E402
 from benchmarks.proxy import (  # noqa: E402
     BODY_BYTES,
+    PROXY,
+    UPSTREAM,
     command_of,
     family,
     seconds_of,
@@ -231,10 +233,8 @@ class Way:
                 stderr=log,
             )
         self.servers = {
-            "upstream": start(
-                "benchmarks.proxy:upstream", UPSTREAM_PORT, home / "upstream.log"
-            ),
-            "proxy": start("proxy.asgi:application", PROXY_PORT, home / "proxy.log"),
+            "upstream": start(UPSTREAM, UPSTREAM_PORT, home / "upstream.log"),
+            "proxy": start(PROXY, PROXY_PORT, home / "proxy.log"),
             "listener": listener,
         }
         wait_for(UPSTREAM_PORT)

@@ -2,9 +2,9 @@
 
 ``python benchmarks/proxy.py`` starts its own PostgreSQL and Valkey, an upstream that answers
 at once, and a proxy that stores all it forwards, with a synced spool and capture running. One
-client process with 16 connections sends 10 KB bodies, in alternating direct and proxied
-rounds. It reports the added latency and the share of throughput that is left, as medians
-over the rounds; the direct round of the same run is the bare limit. There are two clients:
+client process with 16 connections sends 10 KB bodies, in alternating rounds: direct, through
+nginx as a bare reverse proxy if it is installed, and proxied. It reports the added latency and the
+share of throughput that is left, as medians over the rounds. There are two clients:
 aiohttp, as programs use it, and a bare one, whose own cost is negligible, so that it shows
 the cost of the servers.
 
@@ -13,8 +13,8 @@ run without it. The last line says how long that took. ``benchmarks/capture.py``
 rate that the whole way sustains.
 
 Each connection sends its next call at once, so the median latency is the number of
-connections divided by the throughput. A last pair of rounds uses one connection, and shows
-the latency of a call without queueing.
+connections divided by the throughput. Further rounds use one connection, and show the latency
+of a call without queueing; the last ones ask for streams, and count chunks instead of calls.
 
 Client, upstream, proxy and capture share the processors of this machine. With two
 processors the share depends on that as much as on the proxy. So each round also reports the
@@ -29,11 +29,13 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,16 +44,50 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.figures import note  # noqa: E402
 
-GRANIAN = Path(sys.executable).with_name("granian")
+GRANIAN = [
+    Path(sys.executable).with_name("granian"),
+    "--interface",
+    "asginl",
+    "--no-ws",
+]
+UPSTREAM = [*GRANIAN, "benchmarks.proxy:upstream"]
+PROXY = [sys.executable, "-m", "proxy.serve"]
 CONNECTIONS, BODY_BYTES = 16, 10_000
 ANSWER = b'{"model_name":"instant","outputs":[{"name":"score","datatype":"FP32","shape":[1],"data":[0.5]}]}'
-TARGET_MS, TARGET_SHARE = 3.0, 0.6
+CHUNKS, CHUNK, CHUNK_SECONDS = 300, b"data: {}\n\n", 0.002
+ROUTES = ("direct", "nginx", "proxied")
+TARGET_MS, TARGET_OF_NGINX, TARGET_CHUNK_US = 1.0, 0.5, 100
+NGINX = """
+daemon off; worker_processes 2; pid {home}/nginx.pid; error_log {home}/nginx.log;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off; client_body_buffer_size 64k; client_body_temp_path {home}/nginx;
+    proxy_temp_path {home}/nginx-proxy; fastcgi_temp_path {home}/nginx-fastcgi;
+    uwsgi_temp_path {home}/nginx-uwsgi; scgi_temp_path {home}/nginx-scgi;
+    upstream model {{ server 127.0.0.1:{upstream}; keepalive 64; }}
+    server {{
+        listen 127.0.0.1:{port} backlog=1024;
+        location / {{
+            proxy_pass http://model; proxy_http_version 1.1; proxy_set_header Connection "";
+            proxy_buffering {buffering};
+        }}
+    }}
+}}
+"""
 
 
 async def upstream(scope, receive, send) -> None:
-    """A model that answers at once; it runs under granian with ``asginl``, like the proxy."""
+    """A model that answers at once; it runs under granian with ``asginl``."""
     while (await receive()).get("more_body"):
         pass
+    if "streamed" in scope["path"]:
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for _ in range(CHUNKS):
+            await send({"type": "http.response.body", "body": CHUNK, "more_body": True})
+            await asyncio.sleep(CHUNK_SECONDS)
+        await send({"type": "http.response.body", "body": b""})
+        return
     headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": ANSWER})
@@ -115,6 +151,31 @@ async def send_bare(
     return latencies, sum(kept)
 
 
+async def send_streams(
+    head: str, body: bytes, port: int, seconds: float, connections: int
+) -> tuple[list[float], int]:
+    """Ask for streams; a latency is that of a chunk, and all that is counted are chunks."""
+    latencies: list[float] = []
+    until = time.perf_counter() + seconds
+
+    async def read_on() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while time.perf_counter() < until:
+            writer.write(head.encode() + body)
+            await reader.readuntil(b"\r\n\r\n")
+            before, size = time.perf_counter(), 1
+            while size:
+                size = int(await reader.readline(), 16)
+                await reader.readexactly(size + 2)
+                now = time.perf_counter()
+                latencies.extend([now - before] * (size // len(CHUNK)))
+                before = now
+        writer.close()
+
+    await asyncio.gather(*(read_on() for _ in range(connections)))
+    return latencies, 0
+
+
 async def send_aiohttp(
     url: str, body: bytes, token: str, seconds: float, connections: int
 ) -> tuple[list[float], int]:
@@ -155,6 +216,8 @@ async def send_round(
     begun = time.perf_counter()
     if kind == "bare":
         latencies, kept = await send_bare(head, body, port, seconds, connections)
+    elif kind == "streams":
+        latencies, kept = await send_streams(head, body, port, seconds, connections)
     else:
         url = f"http://127.0.0.1:{port}{path}"
         latencies, kept = await send_aiohttp(url, body, token, seconds, connections)
@@ -210,24 +273,24 @@ class Bench:
 
     home: Path
     token: str
-    ports: dict[bool, int]  # True: the proxy's, False: the upstream's
+    ports: dict[str, int]  # of the routes
     client: ClientProcess
-    servers: list[subprocess.Popen]
+    servers: dict[str, subprocess.Popen]  # of the routes
     drained_for: float = 0.0
 
     def round(
         self,
         kind: str,
-        *,
-        proxied: bool,
+        route: str,
         seconds: float,
         connections: int = CONNECTIONS,
     ) -> dict:
-        if not proxied:
+        if route == "direct":
             self.drain()
         before = self.spent()
-        path = "/v2/models/instant/infer"
-        port = self.ports[proxied]
+        model = "streamed" if kind == "streams" else "instant"
+        path = f"/v2/models/{model}/infer"
+        port = self.ports[route]
         found = self.client.ask(kind, port, path, self.token, seconds, connections)
         found |= {
             f"{name}_us": (spent - before[name]) / found["count"] * 1e6
@@ -244,13 +307,11 @@ class Bench:
 
     def spent(self) -> dict[str, float]:
         """Return processor seconds by kind of process."""
-        upstream, proxy = (family(server.pid) for server in self.servers)
+        found = {route: family(server.pid) for route, server in self.servers.items()}
+        proxy = set(found.pop("proxied"))
         capture = {pid for pid in proxy if "proxy.capture.worker" in command_of(pid)}
-        return {
-            "upstream": sum(map(seconds_of, upstream)),
-            "proxy": sum(map(seconds_of, set(proxy) - capture)),
-            "capture": sum(map(seconds_of, capture)),
-        }
+        found |= {"proxy": proxy - capture, "capture": capture}
+        return {who: sum(map(seconds_of, pids)) for who, pids in found.items()}
 
 
 def family(pid: int) -> list[int]:
@@ -292,24 +353,33 @@ def set_up(home: Path, upstream_port: int) -> str:
 
     call_command("migrate", verbosity=0)
     project = Project.objects.create(project_id="benchmark")
-    RegisteredModel.objects.create(
-        model_id="instant",
-        project=project,
-        task_type=TaskType.TABULAR_REGRESSION,
-        upstream_url=f"http://127.0.0.1:{upstream_port}",
-        enable_inference_storage=True,
-    )
+    for name in ("instant", "streamed"):
+        RegisteredModel.objects.create(
+            model_id=name,
+            project=project,
+            task_type=TaskType.TABULAR_REGRESSION,
+            upstream_url=f"http://127.0.0.1:{upstream_port}",
+            enable_inference_storage=True,
+        )
     return create_token("benchmark", project, Role.EDITOR)[1]
 
 
-def start(target: str, port: int, log: Path) -> subprocess.Popen:
+def start(argv: Sequence[str | Path], port: int, log: Path) -> subprocess.Popen:
     with open(log, "ab") as file:
         return subprocess.Popen(
-            [GRANIAN, "--interface", "asginl", "--port", str(port), "--no-ws", target],
-            cwd=ROOT,
-            stdout=file,
-            stderr=file,
+            [*argv, "--port", str(port)], cwd=ROOT, stdout=file, stderr=file
         )
+
+
+def start_nginx(port: int, upstream_port: int, home: Path) -> subprocess.Popen | None:
+    """Start nginx as a bare reverse proxy; None if it is not installed."""
+    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if nginx is None:
+        return None
+    file = home / "nginx.conf"
+    given = {"home": home, "port": port, "upstream": upstream_port, "buffering": "off"}
+    file.write_text(NGINX.format(**given))
+    return subprocess.Popen([nginx, "-p", home, "-c", file])
 
 
 def wait_for(
@@ -334,48 +404,50 @@ def run(rounds: int, seconds: float) -> None:
     home = Path(os.environ["ISTORE_HOME"])
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
     os.environ["ISTORE_UPSTREAM_ALLOW"] = "127.0.0.1"
-    upstream_port, proxy_port = 18_555, 18_556
+    upstream_port, proxy_port, nginx_port = 18_555, 18_556, 18_557
     token = set_up(home, upstream_port)
     client = ClientProcess()
-    servers = [
-        start("benchmarks.proxy:upstream", upstream_port, home / "upstream.log"),
-        start("proxy.asgi:application", proxy_port, home / "proxy.log"),
-    ]
+    ports = {"direct": upstream_port, "proxied": proxy_port}
+    servers = {
+        "direct": start(UPSTREAM, upstream_port, home / "upstream.log"),
+        "proxied": start(PROXY, proxy_port, home / "proxy.log"),
+    }
+    if nginx := start_nginx(nginx_port, upstream_port, home):
+        ports["nginx"], servers["nginx"] = nginx_port, nginx
     try:
-        wait_for(upstream_port)
-        wait_for(proxy_port)
-        ports = {False: upstream_port, True: proxy_port}
+        for port in ports.values():
+            wait_for(port)
         report(Bench(home, token, ports, client, servers), rounds, seconds)
     finally:
         client.end()
-        for server in servers:
+        for server in servers.values():
             server.send_signal(signal.SIGTERM)
-        for server in servers:
+        for server in servers.values():
             server.wait(30)
 
 
 def report(bench: Bench, rounds: int, seconds: float) -> None:
-    for proxied in (False, True):
-        bench.round("bare", proxied=proxied, seconds=1)
+    routes = [route for route in ROUTES if route in bench.ports]
+    for route in routes:
+        bench.round("bare", route, seconds=1)
     for kind, connections in (
         ("aiohttp", CONNECTIONS),
         ("bare", CONNECTIONS),
         ("bare", 1),
+        ("streams", CONNECTIONS),
     ):
-        measured: dict[bool, list[dict]] = {False: [], True: []}
+        measured: dict[str, list[dict]] = {route: [] for route in routes}
         load = os.getloadavg()[0]
         for _ in range(rounds):
-            for proxied in (False, True):
-                found = bench.round(
-                    kind, proxied=proxied, seconds=seconds, connections=connections
-                )
-                measured[proxied].append(found)
+            for route in routes:
+                found = bench.round(kind, route, seconds, connections)
+                measured[route].append(found)
         print(
             f"{kind} client, {connections} connections, {rounds} x {seconds:g} s, "
             f"load before {load:.1f}"
         )
         title = f"{kind} client, {connections} connections"
-        print_pair(title, measured[False], measured[True])
+        print_rounds(title, measured, kind)
     bench.drain()
     stored = sum(1 for _ in (bench.home / "blobs").rglob("*.records"))
     print(
@@ -383,32 +455,50 @@ def report(bench: Bench, rounds: int, seconds: float) -> None:
     )
 
 
-def print_pair(title: str, direct: list[dict], proxied: list[dict]) -> None:
-    def middle(rounds: list[dict], name: str) -> float:
-        return statistics.median(each[name] for each in rounds)
+def print_rounds(title: str, measured: dict[str, list[dict]], kind: str) -> None:
+    def middle(route: str, name: str) -> float:
+        return statistics.median(each[name] for each in measured[route])
 
-    for name, rounds in (("direct", direct), ("proxied", proxied)):
+    unit = "chunk" if kind == "streams" else "call"
+    for route in measured:
         rate, median, p95 = (
-            middle(rounds, each) for each in ("per_second", "median_ms", "p95_ms")
+            middle(route, each) for each in ("per_second", "median_ms", "p95_ms")
         )
+        own = {"direct": (), "nginx": ("nginx",), "proxied": ("proxy", "capture")}
         spent = ", ".join(
-            f"{who} {middle(rounds, f'{who}_us'):.0f}"
-            for who in ("client", "upstream", "proxy", "capture")
+            f"{who} {middle(route, f'{name}_us'):.0f}"
+            for who, name in (
+                ("client", "client"),
+                ("upstream", "direct"),
+                *((name, name) for name in own[route]),
+            )
         )
-        print(f"  {name:8} {rate:6.0f}/s  median {median:5.2f} ms  p95 {p95:5.2f} ms")
-        print(f"           µs of processor time a call: {spent}")
-    added = middle(proxied, "median_ms") - middle(direct, "median_ms")
-    added_p95 = middle(proxied, "p95_ms") - middle(direct, "p95_ms")
-    bare, rate = middle(direct, "per_second"), middle(proxied, "per_second")
-    share = rate / bare
-    note(title, rate, "calls/s", limit=bare, target=TARGET_SHARE)
-    note(f"{title}, p95 added", added_p95, "ms", target=TARGET_MS, fewer=True)
-    note(f"{title}, processor", middle(proxied, "proxy_us"), "µs a call", fewer=True)
-    kept = statistics.mean(each["recorded"] for each in proxied)
-    print(
-        f"  added    median {added:.2f} ms (target {TARGET_MS:g}), p95 {added_p95:.2f} ms"
-    )
-    print(f"  share    {share:.0%} (target {TARGET_SHARE:.0%}), recorded {kept:.1%}")
+        print(f"  {route:8} {rate:6.0f}/s  median {median:5.2f} ms  p95 {p95:5.2f} ms")
+        print(f"           µs of processor time a {unit}: {spent}")
+    if kind == "streams":
+        print(f"  target   {TARGET_CHUNK_US} µs of the proxy a chunk")
+        spent_us = middle("proxied", "proxy_us")
+        note(title, spent_us, "µs a chunk", target=TARGET_CHUNK_US, fewer=True)
+        return
+    for name in ("median_ms", "p95_ms"):
+        added = middle("proxied", name) - middle("direct", name)
+        target = (
+            f" (target {TARGET_MS:g} at one connection)" if name == "p95_ms" else ""
+        )
+        print(f"  added    {name.removesuffix('_ms')} {added:.2f} ms{target}")
+        most = TARGET_MS if target and title.endswith(" 1 connections") else None
+        note(f"{title}, {name} added", added, "ms", target=most, fewer=True)
+    note(f"{title}, processor", middle("proxied", "proxy_us"), "µs a call", fewer=True)
+    kept = statistics.mean(each["recorded"] for each in measured["proxied"])
+    print(f"  recorded {kept:.1%}")
+    for route in ("direct", "nginx"):
+        if route in measured:
+            share = middle("proxied", "per_second") / middle(route, "per_second")
+            target = f" (target {TARGET_OF_NGINX:.0%})" if route == "nginx" else ""
+            print(f"  share    {share:.0%} of {route}{target}")
+            least = TARGET_OF_NGINX if route == "nginx" else None
+            rate, bare = (middle(each, "per_second") for each in ("proxied", route))
+            note(f"{title}, of {route}", rate, "calls/s", limit=bare, target=least)
 
 
 def main() -> None:

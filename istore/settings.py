@@ -31,6 +31,8 @@ ISTORE_METRICS_TOKEN = env.text("ISTORE_METRICS_TOKEN") or ISTORE_HOME.secret(
 ISTORE_HOST = env.text("ISTORE_HOST", "127.0.0.1")
 ISTORE_PORT = env.number("ISTORE_PORT", 8000, least=1, most=65535)
 ISTORE_PROXY_PORT = env.number("ISTORE_PROXY_PORT", 8001, least=1, most=65535)
+# Each has a spool, connections and memory of its own, and limits of these.
+ISTORE_PROXY_WORKERS = env.number("ISTORE_PROXY_WORKERS", 1, least=1, most=64)
 ISTORE_WEB_WORKERS = env.number("ISTORE_WEB_WORKERS", 2, least=1)
 ALLOWED_HOSTS = env.listed("ISTORE_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 # Public URLs of web and proxy, if they differ from what the processes listen on.

@@ -26,7 +26,7 @@ from proxy.answers import (
     send_whole,
     unauthenticated,
 )
-from proxy.counters import DATABASE_AWAY, IN_FLIGHT_BYTES, counts
+from proxy.counters import DATABASE_AWAY, counts
 from proxy.http.headers import Headers
 from proxy.http.request_body import Reader
 from proxy.inference_handler import Proxy
@@ -59,7 +59,9 @@ class Application:
         if scope["type"] != "http":
             return
         headers = Headers(scope["headers"], (scope.get("client") or ("",))[0])
-        reader = Reader(receive, headers.get(b"content-length"))
+        is_held_back = headers.get(b"expect") is not None
+        declared = headers.get(b"content-length")
+        reader = Reader(receive, declared, is_held_back=is_held_back)
         sending = Sending(send)
         counts.in_flight += 1
         try:
@@ -149,7 +151,7 @@ class Application:
     async def metrics(self, send: Send) -> None:
         """Send the Prometheus metrics of this process."""
         DATABASE_AWAY.set(self.proxy.admission.lease.is_away)
-        IN_FLIGHT_BYTES.set(self.proxy.permits.held)
+        counts.in_flight_bytes = self.proxy.permits.held
         # Asked in a thread: the counts are in Valkey.
         counts.object_store = await asyncio.to_thread(request_counts.totals)
         content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())

@@ -1,13 +1,24 @@
-"""The metrics of the proxy, for ``GET /metrics``. No label names a tenant or a model."""
+"""The metrics of the proxy, for ``GET /metrics``. No label names a tenant or a model.
+
+Several proxy processes on one port answer for all of them, as nobody can choose which one is asked:
+each writes its counts to a file once a second, and adds those of the others to its own. A process
+that is started again goes on from its file, so the sums never go back.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
+import orjson
 from django.conf import settings
 from prometheus_client import REGISTRY, Gauge
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -15,9 +26,12 @@ from proxy.spool.spool_health import files_aside, waiting_models
 from proxy.spool.writer import age_of, size_of
 
 STATUS, REASON = "status", "reason"
+SHARED_SECONDS = 1.0  # between two writings of the counts of one of several processes
+# What is counted, as numbers and by a label.
+NUMBERS = ("recorded", "streamed", "streams_kept")
+LABELLED = ("streams_lost", "answered", "not_recorded", "replaced", "refused")
+MOMENTARY = ("in_flight", "in_flight_bytes")
 
-IN_FLIGHT = Gauge("istore_proxy_in_flight", "Calls being carried.")
-IN_FLIGHT_BYTES = Gauge("istore_proxy_in_flight_bytes", "Bytes held for them.")
 SPOOL_BYTES = Gauge("istore_spool_bytes", "Bytes of entries not captured yet.")
 SPOOL_AGE = Gauge("istore_spool_age_seconds", "Age of the oldest segment.")
 SPOOL_WAITING = Gauge(
@@ -42,7 +56,7 @@ class Counts(Collector):
     """Counters of calls, all used in the thread of the event loop: plain numbers without locks."""
 
     def __init__(self) -> None:
-        self.in_flight = 0
+        self.in_flight = self.in_flight_bytes = 0
         self.recorded = 0
         self.streamed = 0
         self.streams_kept = 0
@@ -52,27 +66,50 @@ class Counts(Collector):
         self.replaced: Counter[str] = Counter()
         self.refused: Counter[int] = Counter()
         self.object_store: dict[str, int] = {}  # of all processes, as of this scrape
-        IN_FLIGHT.set_function(lambda: self.in_flight)
+        self._file: Path | None = None
+        self._others: list[Path] = []
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics. Prometheus's client calls this for each scrape."""
-        yield _family("answered", "Answers sent to clients.", STATUS, self.answered)
-        yield CounterMetricFamily(
-            "istore_proxy_recorded", "Answers that left as recorded.", self.recorded
+        every = self._every()
+
+        def total(name: str) -> int:
+            return sum(each.get(name, 0) for each in every)
+
+        def by_label(name: str) -> Counter[str]:
+            found: Counter[str] = Counter()
+            for each in every:
+                found.update(each.get(name, {}))
+            return found
+
+        yield GaugeMetricFamily(
+            "istore_proxy_in_flight", "Calls being carried.", total("in_flight")
         )
-        yield _family("not_recorded", "Answers not kept.", REASON, self.not_recorded)
-        yield _family("ids_replaced", "Copies under another id.", REASON, self.replaced)
+        yield GaugeMetricFamily(
+            "istore_proxy_in_flight_bytes",
+            "Bytes held for them.",
+            total("in_flight_bytes"),
+        )
+        answered = by_label("answered")
+        yield _family("answered", "Answers sent to clients.", STATUS, answered)
         yield CounterMetricFamily(
-            "istore_proxy_streamed", "Answers passed on as streams.", self.streamed
+            "istore_proxy_recorded", "Answers that left as recorded.", total("recorded")
+        )
+        unkept, replaced = by_label("not_recorded"), by_label("replaced")
+        yield _family("not_recorded", "Answers not kept.", REASON, unkept)
+        yield _family("ids_replaced", "Copies under another id.", REASON, replaced)
+        yield CounterMetricFamily(
+            "istore_proxy_streamed", "Answers passed on as streams.", total("streamed")
         )
         yield CounterMetricFamily(
             "istore_proxy_streams_kept",
             "Streams whose copies were kept.",
-            self.streams_kept,
+            total("streams_kept"),
         )
         about = "Streams that left with an id and were not kept."
-        yield _family("streams_lost", about, REASON, self.streams_lost)
-        yield _family("refused", "Calls the proxy refused.", STATUS, self.refused)
+        yield _family("streams_lost", about, REASON, by_label("streams_lost"))
+        refused = by_label("refused")
+        yield _family("refused", "Calls the proxy refused.", STATUS, refused)
         requests = CounterMetricFamily(
             "istore_object_store_requests",
             "Requests to object stores, of all processes.",
@@ -82,13 +119,53 @@ class Counts(Collector):
             requests.add_metric([operation], number)
         yield requests
 
+    async def share(self, folder: Path, number: int, processes: int) -> None:
+        """Write the counts of this process, one of several, to a file; go on for ever."""
+        files = [folder / f"proxy-{each}.counts" for each in range(processes)]
+        self._file = files.pop(number)
+        self._others = files
+        before = _read(self._file)
+        for name in NUMBERS:
+            setattr(self, name, getattr(self, name) + before.get(name, 0))
+        for name in LABELLED:
+            for label, count in before.get(name, {}).items():
+                key = int(label) if name in ("answered", "refused") else label
+                getattr(self, name)[key] += count
+        while True:
+            with suppress(OSError):  # a full disk must not end the process
+                fresh = self._file.with_suffix(".fresh")
+                fresh.write_bytes(orjson.dumps(self._own()))
+                os.replace(fresh, self._file)
+            await asyncio.sleep(SHARED_SECONDS)
+
+    def _own(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            name: getattr(self, name) for name in (*NUMBERS, *MOMENTARY)
+        }
+        for name in LABELLED:
+            counted = getattr(self, name)
+            found[name] = {str(label): count for label, count in counted.items()}
+        return found
+
+    def _every(self) -> list[dict[str, Any]]:
+        return [self._own(), *map(_read, self._others)]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return the counts in a file; none if there is no such file."""
+    try:
+        found: dict[str, Any] = orjson.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found
+
 
 def _family(
-    name: str, about: str, label: str, counted: Counter[int] | Counter[str]
+    name: str, about: str, label: str, counted: Counter[str]
 ) -> CounterMetricFamily:
     family = CounterMetricFamily(f"istore_proxy_{name}", about, labels=[label])
-    for value, count in list(counted.items()):
-        family.add_metric([str(value)], count)
+    for value, count in counted.items():
+        family.add_metric([value], count)
     return family
 
 

@@ -146,7 +146,9 @@ async def _read(
     if is_light(_header_of(body, header_length)):
         document = _read_header(body, header_length)
         # Only a request that may hold several inputs is parsed beyond its JSON header.
-        if is_light(body) or not _may_be_several(document, task_type):
+        if header_length is None or (
+            is_light(body) or not _may_be_several(document, task_type)
+        ):
             return _describe(document, body, header_length, task_type)
     return await shared().run(read_whole, body, header_length, task_type)
 
@@ -172,8 +174,8 @@ def _describe(
     )
 
 
-def _header_of(body: bytes, header_length: int | None) -> memoryview:
-    return memoryview(body)[:header_length]
+def _header_of(body: bytes, header_length: int | None) -> bytes | memoryview:
+    return body if header_length is None else memoryview(body)[:header_length]
 
 
 def _read_header_length(text: bytes | None) -> int | None:

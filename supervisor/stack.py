@@ -17,6 +17,7 @@ from istore.child_process import Child
 from istore.db.advisory_lock import AdvisoryLock
 from istore.lifeline import SUPERVISED
 from istore.probes import answers_ok, in_the_way, worker_answers
+from istore.sockets import listen
 from istore.web import static_files
 from supervisor import embedded, external, first_run
 from supervisor.demonstration import prepare_demo, show_demo
@@ -150,10 +151,10 @@ def start_ours(supervisor: Supervisor) -> None:
         argv = [*MANAGE, "run_sessions"]
         supervisor.start("sessions", argv, grace_seconds=SESSIONS_GRACE)
         unasked.append("sessions")
-    proxy, web = settings.ISTORE_PROXY_PORT, settings.ISTORE_PORT
-    _start_granian(supervisor, "proxy", proxy, "proxy.asgi:application")
-    _start_granian(supervisor, "web", web, "istore.asgi:application")
     host = settings.ISTORE_HOST
+    proxy, web = settings.ISTORE_PROXY_PORT, settings.ISTORE_PORT
+    unasked += _start_proxies(supervisor)
+    _start_web(supervisor)
     supervisor.wait(lambda: answers_ok(host, web, "/health/ready"), "web")
     supervisor.wait(lambda: answers_ok(host, proxy, "/v2/health/ready"), "proxy")
     supervisor.wait(lambda: worker_answers(worker), "worker")
@@ -167,27 +168,40 @@ def _is_running(supervisor: Supervisor, name: str) -> bool:
     return supervisor.children[name].runs
 
 
-def _start_granian(
-    supervisor: Supervisor, name: str, port: int, application: str
-) -> None:
+def _start_proxies(supervisor: Supervisor) -> list[str]:
+    """Start the proxy processes; return the names of those that no request surely reaches.
+
+    Each gets a socket of its own on the one port, and the kernel spreads connections over them. The
+    sockets are ours, so that connections wait while a process is started again.
+    """
+    count = settings.ISTORE_PROXY_WORKERS
+    names = ["proxy", *(f"proxy-{number}" for number in range(2, count + 1))]
+    for number, name in enumerate(names):
+        address = settings.ISTORE_HOST, settings.ISTORE_PROXY_PORT
+        descriptor = listen(*address, is_shared=count > 1).detach()
+        argv = [sys.executable, "-m", "proxy.serve", f"--socket={descriptor}"]
+        if count > 1:
+            argv.append(f"--number={number}")
+        inherited, grace = [descriptor], SERVER_GRACE
+        supervisor.start(name, argv, inherited=inherited, grace_seconds=grace)
+    return names[1:]
+
+
+def _start_web(supervisor: Supervisor) -> None:
     options = [
         f"--host={settings.ISTORE_HOST}",
-        f"--port={port}",
+        f"--port={settings.ISTORE_PORT}",
         "--interface=asginl",
         # Without it, one worker that ends stops the others.
         "--respawn-failed-workers",
         # Calls in flight are finished first, but only within the grace period.
         f"--workers-kill-timeout={SERVER_GRACE - 1}",
+        f"--workers={settings.ISTORE_WEB_WORKERS}",
     ]
-    env = {**supervisor.environment, SUPERVISED: "true"}
-    if name == "web":
-        options.append(f"--workers={settings.ISTORE_WEB_WORKERS}")
-        env["ISTORE_DATABASE_POOL"] = "true"
-    else:
-        options.append("--workers=1")  # a spool has exactly one writer
+    env = {**supervisor.environment, SUPERVISED: "true", "ISTORE_DATABASE_POOL": "true"}
     supervisor.start(
-        name,
-        [sys.executable, "-m", "granian", *options, application],
+        "web",
+        [sys.executable, "-m", "granian", *options, "istore.asgi:application"],
         env=env,
         grace_seconds=SERVER_GRACE,
     )

@@ -38,6 +38,11 @@ STOP_ORDER = (
 )
 
 
+def kind_of(child: Child) -> str:
+    """Return the name that a process has in ``STOP_ORDER``: ``proxy`` of ``proxy-2``."""
+    return child.name.partition("-")[0]
+
+
 class Failed(Exception):
     """The store cannot run; the message is one line that says why."""
 
@@ -180,7 +185,10 @@ class Supervisor:
         enough = max(self.signals, 1)  # one more signal ends the waiting
         children = self.children
         once = [child for child in children.values() if child.once]
-        groups = [[children[n] for n in names if n in children] for names in STOP_ORDER]
+        groups = [
+            [child for child in children.values() if kind_of(child) in kinds]
+            for kinds in STOP_ORDER
+        ]
         for group in [once, *groups]:
             stop(group, lambda: self.signals > enough)
         self.journal.close()

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(
 )
 CLIENTS = 3
 VICTIMS = {
-    "proxy": "proxy.asgi",
+    "proxy": "proxy.serve",
     "capture": "proxy.capture.worker",
     "listener": "listen",
     "worker": "worker",

@@ -159,7 +159,7 @@ def compare_proxies(given: argparse.Namespace, directory: Path) -> None:
     os.environ["ISTORE_UPSTREAM_ALLOW"] = "127.0.0.1"
     token = proxy.set_up(home, UPSTREAM_PORT)
     log = directory / "upstream.log"
-    upstream = proxy.start("benchmarks.proxy:upstream", UPSTREAM_PORT, log)
+    upstream = proxy.start(proxy.UPSTREAM, UPSTREAM_PORT, log)
     client = proxy.ClientProcess()
     ours = None
     try:
@@ -178,7 +178,7 @@ def compare_proxies(given: argparse.Namespace, directory: Path) -> None:
                     client, process, PEER_PORT, token, given.seconds
                 )
                 proxies.report(peer, found)
-        ours = proxy.start("proxy.asgi:application", PROXY_PORT, log)
+        ours = proxy.start(proxy.PROXY, PROXY_PORT, log)
         proxy.wait_for(PROXY_PORT)
         found = proxies.measure(client, ours, PROXY_PORT, token, given.seconds)
         proxies.report("Inference Store", found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -10,26 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.peers import environments
-from benchmarks.proxy import family, seconds_of, wait_for
+from benchmarks.proxy import family, seconds_of, start_nginx, wait_for
 
 STARTS_IN = 180  # seconds
-# A bare reverse proxy with connections that are kept, one process, and no log.
-NGINX = """
-worker_processes 1; daemon off; pid {directory}/pid; error_log stderr crit;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off; client_body_buffer_size 1m; client_body_temp_path {directory}/body;
-  proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
-  uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
-  upstream model {{ server 127.0.0.1:{upstream}; keepalive 32; }}
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass http://model; proxy_http_version 1.1; proxy_set_header Connection "";
-    }}
-  }}
-}}
-"""
 # LiteLLM passes any call below a path through; with its defaults it keeps no copy.
 LITELLM = """
 general_settings:
@@ -41,23 +23,18 @@ general_settings:
 """
 
 
-def command(peer: str, directory: Path, port: int, upstream: int) -> list[str] | None:
-    """Return how a proxy is started; None if it is not on this machine."""
+def start(
+    peer: str, directory: Path, port: int, upstream: int
+) -> subprocess.Popen | None:
+    """Start a proxy; return None if it is not on this machine."""
     if peer == "nginx":
-        if not (
-            found := shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin")
-        ):
-            return None
-        path = directory / "nginx.conf"
-        path.write_text(NGINX.format(directory=directory, port=port, upstream=upstream))
-        return [found, "-c", str(path), "-p", str(directory)]
+        return start_nginx(port, upstream, directory)
     programs = environments.install(peer)
     path = directory / "litellm.yaml"
     path.write_text(LITELLM.format(upstream=upstream))
-    return [
-        *(str(programs / "litellm"), "--config", str(path)),
-        *("--host", "127.0.0.1", "--port", str(port)),
-    ]
+    argv = [programs / "litellm", "--config", path, "--host", "127.0.0.1"]
+    with (directory / f"{peer}.log").open("ab") as log:
+        return subprocess.Popen([*argv, "--port", str(port)], stdout=log, stderr=log)
 
 
 @contextmanager
@@ -65,12 +42,10 @@ def running(
     peer: str, directory: Path, port: int, upstream: int
 ) -> Iterator[subprocess.Popen | None]:
     """Run a proxy until the block ends; gives None if it is not on this machine."""
-    argv = command(peer, directory, port, upstream)
-    if argv is None:
+    process = start(peer, directory, port, upstream)
+    if process is None:
         yield None
         return
-    with (directory / f"{peer}.log").open("ab") as log:
-        process = subprocess.Popen(argv, stdout=log, stderr=log)
     try:
         wait_for(port, STARTS_IN, process)
         yield process

@@ -26,9 +26,7 @@ class Unfolding:
     def __init__(self) -> None:
         self._turn = threading.Lock()
 
-    def portions(
-        self, payloads: Iterable[bytes], read: Read
-    ) -> Generator[list[Call]]:
+    def portions(self, payloads: Iterable[bytes], read: Read) -> Generator[list[Call]]:
         """Yield the entries with their inferences; close it to let the next thread go on.
 
         Each list is cleared when the next one is asked for. ``read`` returns the inferences of

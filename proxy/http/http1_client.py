@@ -38,16 +38,14 @@ class Response:
     def __init__(self, connection: Connection, status: int) -> None:
         self.status = status
         self.headers: list[Header] = []  # names in lower case
+        self._first: dict[bytes, bytes] = {}  # the first value of each name
         self._connection = connection
         self._length: int | None = None
         self.is_chunked = False
 
     def header(self, name: bytes) -> bytes:
         """Return the first value of that name; empty if there is none."""
-        for each, value in self.headers:
-            if each == name:
-                return value
-        return b""
+        return self._first.get(name, b"")
 
     @property
     def length(self) -> int | None:
@@ -69,6 +67,7 @@ class Response:
 
     def note_head(self) -> None:
         """Check the head, once all headers are there. Raises ``NotHttp``."""
+        self._first = dict(reversed(self.headers))
         if length := self.header(b"content-length"):
             if not length.isdigit() or len(length) > 19:
                 raise NotHttp("invalid Content-Length")
@@ -77,8 +76,6 @@ class Response:
         if encoding not in (b"", b"identity", b"chunked"):
             raise NotHttp("a transfer encoding that was not asked for")
         self.is_chunked = encoding == b"chunked"
-        if any(b"\x7f" in value for _, value in self.headers):
-            raise NotHttp("a control character in a header")
 
 
 class Connection(asyncio.Protocol):

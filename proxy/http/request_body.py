@@ -86,9 +86,12 @@ class MemoryReservation:
 class Reader:
     """Reads the body of one request."""
 
-    def __init__(self, receive: Receive, declared: bytes | None) -> None:
+    def __init__(
+        self, receive: Receive, declared: bytes | None, *, is_held_back: bool = False
+    ) -> None:
         self._receive = receive
         self._declared = declared
+        self._is_held_back = is_held_back  # until we ask for it (``Expect``)
         self.is_read = False
 
     async def body(self, allowance: MemoryReservation) -> bytes:
@@ -119,7 +122,7 @@ class Reader:
 
         A client that is still sending when the connection closes sees a reset instead.
         """
-        if self.is_read:
+        if self.is_read or self._is_held_back:
             return
         left = limits.PROXY_MAX_REQUEST_BYTES * DISCARD_TIMES
         try:
@@ -149,6 +152,7 @@ class Reader:
         return b"".join(chunks)
 
     async def _next(self) -> bytes:
+        self._is_held_back = False
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self.is_read = True

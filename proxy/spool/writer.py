@@ -76,6 +76,7 @@ class Waiting:
     outcome: asyncio.Future[str] = field(repr=False)
     group: Group | None = None
     is_withdrawn: bool = False
+    is_settled: bool = False  # also when its caller was cancelled, and has no outcome
 
 
 @dataclass(slots=True, eq=False)
@@ -152,7 +153,7 @@ class Spool:
             self._watch_patience(loop)
         # The waiting call may be cancelled. The entry is written all the same, and counts
         # in the bytes that wait until then.
-        return await asyncio.shield(outcome)
+        return await outcome
 
     def close(self) -> None:
         """Write the entries that wait, and close the segment."""
@@ -193,10 +194,10 @@ class Spool:
         late: list[Waiting] = []
         while self._patience:
             until, _, entry = self._patience[0]
-            if not entry.outcome.done() and until > now:
+            if not entry.is_settled and until > now:
                 break
             heappop(self._patience)
-            if not entry.outcome.done():
+            if not entry.is_settled:
                 late.append(entry)
         if late:
             self._withdraw(late, loop)
@@ -334,9 +335,11 @@ class Spool:
     def _settle_all(self, entries: list[Waiting], reason: str) -> None:
         """Give all these calls their outcome, in the event loop."""
         for each in entries:
-            if not each.outcome.done():
+            if not each.is_settled:
+                each.is_settled = True
                 self._waiting_bytes -= each.length
-                each.outcome.set_result(reason)
+                if not each.outcome.done():
+                    each.outcome.set_result(reason)
             # The heap of deadlines still refers to the entry; its bytes must not stay.
             each.pieces, each.group = (), None
 

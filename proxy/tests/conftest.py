@@ -44,7 +44,6 @@ from services.models import InferenceService, InferenceSession, Status
 from services.sessions import create_service, start_session
 
 OWNER = "0" * 32
-GRANIAN = Path(sys.executable).with_name("granian")
 
 
 @pytest.fixture(scope="session")
@@ -196,10 +195,9 @@ class Proxied:
             **self.environment,
             **changes,
         }
-        arguments = ["--interface", "asginl", "--port", str(self.port), "--no-ws"]
         with open(self.home / "proxy.log", "ab") as log:
             self.process = subprocess.Popen(
-                [GRANIAN, *arguments, "proxy.asgi:application"],
+                [sys.executable, "-m", "proxy.serve", "--port", str(self.port)],
                 cwd=settings.BASE_DIR,
                 env=environment,
                 stdout=log,
@@ -213,7 +211,7 @@ class Proxied:
         assert self.process.poll() is None, self.log[-2000:]
         try:
             return requests.get(f"{self.url}/v2/health/live", timeout=2).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     @property

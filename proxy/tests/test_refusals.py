@@ -64,6 +64,18 @@ def test_a_body_that_does_not_come_is_given_up(proxied):
         assert client.recv(1000).startswith(b"HTTP/1.1 408")
 
 
+def test_a_refused_body_that_is_held_back_is_not_asked_for(proxied):
+    head = (
+        "POST /v2/models/echo/infer HTTP/1.1\r\nHost: x\r\n"
+        "Content-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", proxied.port)) as client:
+        client.settimeout(5)
+        client.sendall(head.encode())
+        said = b"".join(iter(lambda: client.recv(65536), b""))
+    assert said.startswith(b"HTTP/1.1 401")
+
+
 @pytest.mark.parametrize(
     "authorization",
     [None, "", "Bearer", "Bearer ", "Bearer nope", "Basic eDp5", "Bearer é"],

@@ -9,7 +9,6 @@ import pytest
 import requests
 
 from istore.home import Home
-from istore.probes import in_the_way
 from istore.tests.running_store import (
     RunningStore,
     children_named,
@@ -34,6 +33,7 @@ def store(tmp_path_factory):
     commands.write_text(
         f"[files]\ncommand = ['setsid', '-w', 'sh', '-c', '{served}']\n"
     )
+    store.env["ISTORE_PROXY_WORKERS"] = "2"
     store.env["ISTORE_PROCESSES_FILE"] = str(commands)
     yield store
     store.command("up", "--stop")
@@ -113,14 +113,37 @@ def test_the_other_web_worker_answers_while_a_killed_one_is_replaced(
     assert children_named(supervisor, "istore.asgi") == [server]
 
 
-def test_a_killed_worker_of_the_proxy_is_replaced(store, first_start):
+def test_calls_wait_while_a_killed_proxy_is_started_again(store, first_start):
     supervisor = first_start.process.pid
-    (server,) = children_named(supervisor, "proxy.asgi")
-    (died,) = children_named(server, "proxy.asgi")
-    os.kill(died, signal.SIGKILL)
-    wait_until(lambda: children_named(server, "proxy.asgi") not in ([], [died]))
-    wait_until(lambda: in_the_way("127.0.0.1", store.proxy_port))
-    assert children_named(supervisor, "proxy.asgi") == [server]
+    first, second = children_named(supervisor, "proxy.serve")
+    os.kill(first, signal.SIGKILL)
+    # What reaches its socket waits there: the socket is the supervisor's.
+    url = f"http://127.0.0.1:{store.proxy_port}"
+    for _ in range(20):
+        assert requests.get(f"{url}/v2/health/live", timeout=30).status_code == 200
+    wait_until(lambda: len(children_named(supervisor, "proxy.serve")) == 2)
+    after = children_named(supervisor, "proxy.serve")
+    assert second in after
+    assert first not in after
+
+
+def test_each_proxy_answers_for_all_in_its_metrics(store, first_start):
+    url = f"http://127.0.0.1:{store.proxy_port}"
+
+    def refused() -> set[str]:
+        """What the processes say; one of them is asked each time."""
+        said = [requests.get(f"{url}/metrics", timeout=30).text for _ in range(8)]
+        name = 'istore_proxy_refused_total{status="404"}'
+        return {
+            line.split()[1]
+            for text in said
+            for line in text.splitlines()
+            if line.startswith(name)
+        }
+
+    for _ in range(30):
+        assert requests.get(f"{url}/nothing", timeout=30).status_code == 404
+    wait_until(lambda: refused() == {"30.0"})
 
 
 def test_a_killed_database_is_started_again(store, first_start):

@@ -1,0 +1,74 @@
+"""The process of the proxy: the open inference protocol in front of model servers.
+
+``python -m proxy.serve --host 127.0.0.1 --port 8001``. It stands beside Django's request cycle,
+not in it, and shares settings, models and tokens with it. ``--socket`` is the number of an
+inherited socket that listens already, as the supervisor passes one: calls wait in it while the
+process is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import signal
+import socket
+
+import django
+import uvloop
+
+from istore.sockets import listen
+
+GRACE_SECONDS = 3.0  # for calls in flight, after a signal to stop
+
+
+async def serve(given: argparse.Namespace) -> None:
+    """Answer calls until SIGTERM or SIGINT comes."""
+    from django.conf import settings
+
+    from proxy.app import Application
+    from proxy.counters import counts
+    from proxy.http.server import Server
+    from proxy.inference_handler import Proxy
+
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+    for sent in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sent, stopping.set)
+    server = Server(Application(Proxy()))
+    # The objects made so far stay for ever. Frozen, they are no longer scanned by garbage
+    # collections, for which calls would have to wait.
+    gc.collect()
+    gc.freeze()
+    sharing = None  # a task, which the loop alone would not keep
+    if given.number is not None:
+        folder, processes = settings.ISTORE_HOME.run, settings.ISTORE_PROXY_WORKERS
+        sharing = loop.create_task(counts.share(folder, given.number, processes))
+    await server.run(socket_of(given), stopping, GRACE_SECONDS)
+    if sharing is not None:
+        sharing.cancel()
+
+
+def socket_of(given: argparse.Namespace) -> socket.socket:
+    """Return the socket that was inherited, or one that listens from now on."""
+    if given.socket is None:
+        return listen(given.host, given.port)
+    os.set_inheritable(given.socket, False)
+    return socket.socket(fileno=given.socket)
+
+
+def main() -> None:
+    """Run the process."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8001)
+    parser.add_argument("--socket", type=int, metavar="NUMBER")
+    parser.add_argument("--number", type=int, help="of several, from 0 on")
+    given = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
+    django.setup()
+    uvloop.run(serve(given))
+
+
+if __name__ == "__main__":
+    main()
