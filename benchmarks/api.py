@@ -157,7 +157,9 @@ def answer_calls() -> None:
 def _with_ids(body: bytes) -> bytes:
     pieces = body.split(b"{id}")
     ids = [str(uuid.UUID(int=random.getrandbits(128))).encode() for _ in pieces]
-    return b"".join(part for pair in zip(pieces, ids) for part in pair)[: -len(ids[-1])]
+    return b"".join(part for pair in zip(pieces, ids, strict=True) for part in pair)[
+        : -len(ids[-1])
+    ]
 
 
 @contextmanager
@@ -215,7 +217,9 @@ def compare(given: argparse.Namespace, token: str, session: str) -> None:
 
     model, bare = RegisteredModel.objects.get(model_id="large"), query.Bare()
     beside = Path(given.beside).resolve() if given.beside else ROOT
-    print(f"{'':22} {'SQL':>6} {'CPU':>7} {'p50':>7} {'p95':>7} {'beside':>7} {'ratio':>6}")
+    print(
+        f"{'':22} {'SQL':>6} {'CPU':>7} {'p50':>7} {'p95':>7} {'beside':>7} {'ratio':>6}"
+    )
     with web_of(ROOT) as ours, web_of(beside) as theirs:
         for call in [each for each in calls() if given.only in each.name]:
             head = {"authorization": f"Bearer {token}"}
@@ -229,7 +233,9 @@ def compare(given: argparse.Namespace, token: str, session: str) -> None:
                 times = [bare.run(asked) for _ in range(CALLS)]
                 sql = f"{statistics.median(times):.2f}"
             here, there = ask(ours, call, head), ask(theirs, call, head)  # warm
-            same = call.cookie or "{id}" in call.body or here["answer"] == there["answer"]
+            same = (
+                call.cookie or "{id}" in call.body or here["answer"] == there["answer"]
+            )
             cpu, other, took = [], [], []
             for _ in range(ROUNDS):
                 answer = ask(ours, call, head)
