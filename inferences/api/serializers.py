@@ -199,7 +199,7 @@ class InferenceSerializer(serializers.Serializer[Any]):
     input_expired_at = MomentField(allow_null=True, help_text="Retention removed it.")
     is_protected = serializers.BooleanField()
     version = serializers.CharField()
-    notes = serializers.JSONField(allow_null=True)
+    notes = serializers.DictField(allow_null=True)
     warnings = serializers.ListField(
         child=serializers.CharField(), help_text="What is not as it should be."
     )
