@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import cast
 
 from csp.middleware import CSPMiddleware
 from django.conf import settings
@@ -56,8 +57,8 @@ class TokenCalls:
             return self._of_pages(request)
         request.user = AnonymousUser()
         request.resolver_match = route
-        response: HttpResponse = self._respond(request)
-        response = self._common.process_response(request, response)
+        response = cast(HttpResponse, self._respond(request))
+        self._common.process_response(request, response)  # gives it its length
         for name, value in self._headers(request).items():
             response.headers.setdefault(name, value)
         vary = response.headers.get("Vary")
@@ -85,12 +86,9 @@ class TokenCalls:
         if is_secure not in self._same_headers:
             bare = HttpResponse()
             del bare["Content-Type"]
-            for middleware in (
-                XFrameOptionsMiddleware,
-                CSPMiddleware,
-                SecurityMiddleware,
-            ):
-                middleware(self._of_pages).process_response(request, bare)
+            XFrameOptionsMiddleware(self._of_pages).process_response(request, bare)
+            CSPMiddleware(self._of_pages).process_response(request, bare)
+            SecurityMiddleware(self._of_pages).process_response(request, bare)
             self._same_headers[is_secure] = dict(bare.items())
         return self._same_headers[is_secure]
 
