@@ -21,6 +21,8 @@ from istore.errors import BadInput
 from protocols.json_bounds import TooDeep, TooManyValues, check_json
 
 REFUSED = re.compile("[\x00\ud800-\udfff]")
+LONG_NUMBER = re.compile(rb"[0-9]{19}")
+UNREAD = object()
 LARGEST_DIGITS = 400  # of an integer; a longer one is out of every range
 
 
@@ -35,6 +37,11 @@ def read_json(
 
     With ``nan_is_null`` a NaN is read as null: Python's ``json`` and pandas write gaps so.
     """
+    most = values or settings.ISTORE_JSON_MAX_VALUES
+    deepest = depth or settings.ISTORE_JSON_MAX_DEPTH
+    value = _read_quickly(body, deepest, most)
+    if value is not UNREAD:
+        return value
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -43,8 +50,7 @@ def read_json(
         ) from None
     if text.startswith("\ufeff"):
         _refuse("invalid-encoding", "The text begins with a byte order mark.")
-    most = values or settings.ISTORE_JSON_MAX_VALUES
-    _check_bounds(body, depth or settings.ISTORE_JSON_MAX_DEPTH, most)
+    _check_bounds(body, deepest, most)
     try:
         value = (WITH_GAPS if nan_is_null else STRICT).decode(text)
     except json.JSONDecodeError as error:
@@ -53,6 +59,23 @@ def read_json(
     if b"\\u" in body:  # only an escape can produce a NUL or a lone surrogate
         _check_strings(value)
     return value
+
+
+def _read_quickly(body: bytes, depth: int, values: int) -> Any:
+    """Return the value by orjson, or ``UNREAD`` where orjson may read it in another way.
+
+    Of a name that stands twice orjson keeps the last, so the value would be written with
+    fewer colons than the text has. It reads a whole number beyond 64 bits as a float.
+    """
+    if b"\\u" in body or LONG_NUMBER.search(body):
+        return UNREAD
+    try:
+        check_json(body, depth, values)
+        value = orjson.loads(body)
+        is_whole = orjson.dumps(value).count(b":") == body.count(b":")
+    except (TooDeep, TooManyValues, ValueError, TypeError):
+        return UNREAD  # the strict reader says what is wrong
+    return value if is_whole else UNREAD
 
 
 def _check_bounds(body: bytes, depth: int, values: int) -> None:
@@ -136,8 +159,9 @@ def write_json(value: Any) -> str:
 
 def format_moment(moment: datetime) -> str:
     """Return a time as JSON has it: in RFC 3339, UTC, with microseconds."""
-    text = moment.astimezone(UTC).isoformat(timespec="microseconds")
-    return text.replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def _refused(code: str, detail: str) -> BadInput:

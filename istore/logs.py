@@ -48,8 +48,8 @@ class Formatter(structlog.stdlib.ProcessorFormatter):
     """A formatter that cleans records of libraries before they are rendered."""
 
     def format(self, record: logging.LogRecord) -> str:
-        record = logging.makeLogRecord(record.__dict__)  # a copy, for other handlers
         if not isinstance(record.msg, dict):
+            record = logging.makeLogRecord(record.__dict__)  # a copy: others format it
             clean_record(record)
         return super().format(record)
 

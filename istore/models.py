@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 from django.conf import settings
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 # A name that can stand in a path and in a log line.
 PROJECT_ID = RegexValidator(
@@ -135,18 +137,27 @@ class AuditEntry(models.Model):
         subject: str,
         project: Project | None,
         **details: Any,
-    ) -> AuditEntry:
+    ) -> None:
         """Write an audit entry. Call it in the transaction of the act itself.
 
         Acts on an account, such as a log-in, belong to no project.
         """
-        return cls.objects.create(
-            actor=str(actor)[:300],
-            action=action,
-            subject=subject[:600],
-            project=project,
-            details=details,
+        # Written out: every create has one, and the ORM takes ten times as long.
+        values = (
+            timezone.now(),
+            project.pk if project else None,
+            str(actor)[:300],
+            action,
+            subject[:600],
+            json.dumps(details),
         )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {cls._meta.db_table} "
+                "(at, project_id, actor, action, subject, details) "
+                "VALUES (%s, %s, %s, %s, %s, %s)",
+                values,
+            )
 
 
 class LoginFailures(models.Model):

@@ -512,6 +512,7 @@ MIDDLEWARE = [
     "istore.web.client_address.believing_trusted_proxies",
     "istore.freshness.middleware",  # waits until proxies know what changed
     "istore.web.request_checks.RequestChecks",
+    "istore.api.token_calls.TokenCalls",  # what follows is for pages and browsers
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

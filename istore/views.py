@@ -89,7 +89,7 @@ def limiting_calls(
     def answer(request: HttpRequest) -> HttpResponse:
         if request.path.startswith(UNLIMITED):
             return get_response(request)
-        if request.path.startswith("/api/") and _shows_token(request):
+        if request.path.startswith("/api/") and shows_token(request):
             response = get_response(request)
             if COUNTED in request.META:
                 return response
@@ -99,7 +99,8 @@ def limiting_calls(
     return answer
 
 
-def _shows_token(request: HttpRequest) -> bool:
+def shows_token(request: HttpRequest) -> bool:
+    """Return whether the request carries a token, valid or not."""
     header: str = request.META.get("HTTP_AUTHORIZATION", "")
     return header.partition(" ")[0].lower() == "bearer"
 

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from inferences.api.quick_creations import read_quickly
-from inferences.api.serializers import InferenceSerializer
+from inferences.api.serializers import InferenceSerializer, to_json
 from inferences.api.views import InferencesView, InferenceView
 from inferences.imports.gaps import read_line, without_gaps
 from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
@@ -214,7 +214,7 @@ class NewInferenceView(InferencesView):
         if found is None:  # removed between the two
             raise Conflict("inference-deleted", "It was removed at this moment.")
         status = 201 if outcome is Outcome.NEW else 200
-        return Response(InferenceSerializer(found).data, status=status)
+        return Response(to_json(found), status=status)
 
 
 class LinesParser(BaseParser):

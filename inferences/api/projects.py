@@ -10,8 +10,8 @@ from rest_framework.response import Response
 
 from inferences.api.serializers import (
     CountSerializer,
-    InferenceSerializer,
     PageSerializer,
+    to_json,
 )
 from inferences.search.across import ProjectQuery
 from inferences.search.api.filter_serializers import (
@@ -58,9 +58,8 @@ class FilterProjectView(ProjectView):
         except BadQuestion as error:
             raise Invalid(str(error), *error.path) from None
         give_fields(page.inferences, query.fields)
-        context = {"presign": query.presign}
-        found = InferenceSerializer(page.inferences, many=True, context=context)
-        return Response({"results": found.data, "next": page.next})
+        rows = [to_json(each, presign=query.presign) for each in page.inferences]
+        return Response({"results": rows, "next": page.next})
 
 
 class CountProjectView(ProjectView):

@@ -21,6 +21,7 @@ from inferences.api.serializers import (
     NewModelSerializer,
     PageSerializer,
     ServerSettingsSerializer,
+    to_json,
 )
 from inferences.models import Inference, RegisteredModel
 from inferences.previews.media import serve_blob
@@ -195,9 +196,7 @@ class InferenceView(StoreView):
         named = _named_fields(request)
         give_fields([inference], FIELDS if named is None else named)
         presign = request.query_params.get("presign") == "true"
-        return Response(
-            InferenceSerializer(inference, context={"presign": presign}).data
-        )
+        return Response(to_json(inference, presign=presign))
 
     @extend_schema(
         operation_id="delete_inference",
@@ -242,9 +241,8 @@ def page_response(query: InferenceQuery, model: RegisteredModel) -> Response:
     except TooDeep as error:
         raise Unprocessable("query-too-expensive", str(error)) from None
     give_fields(page.inferences, query.fields)
-    context = {"presign": query.presign}
-    found = InferenceSerializer(page.inferences, many=True, context=context)
-    answer = {"results": found.data, "next": page.next}
+    rows = [to_json(each, presign=query.presign) for each in page.inferences]
+    answer = {"results": rows, "next": page.next}
     if page.vector_search:
         answer["vector_search"] = page.vector_search
     return Response(answer)

@@ -66,10 +66,9 @@ def _part(kind: Kind, given: Any, context: Context) -> Deconstructed | None:
     """Return one part, parsed as an answer of a model with its type."""
     type_ = type_of_kind(kind)
     value = parse(given)
-    context = replace(context, kind=kind)
     if type_.reader:
-        return type_.reader(value, context)
-    context = replace(context, normalised=False)
+        return type_.reader(value, replace(context, kind=kind))
+    context = replace(context, kind=kind, normalised=False)
     found = items.read(value, context)
     if found is None and kind.is_classes:
         found = labels.read(value, context)

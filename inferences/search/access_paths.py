@@ -13,7 +13,8 @@ from itertools import chain
 from operator import or_
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
+from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.db import connection
 from django.db.models import Field, Q, QuerySet
 
 from inferences.models import (
@@ -53,13 +54,14 @@ TRUE, FALSE = Sql("true"), Sql("false")
 
 def where_of(rows: QuerySet[Any]) -> Sql:
     """Return the WHERE clause of a query of one table; ``FALSE`` if nothing can match."""
+    query = rows.query
     try:
-        sql, values = rows.values("id").query.sql_with_params()
+        sql, values = query.get_compiler(connection=connection).compile(query.where)
     except EmptyResultSet:
         return FALSE
-    # What is selected is one column, so the first WHERE is that of the query.
-    where = sql.partition(" WHERE ")[2]
-    return Sql(where, tuple(values)) if where else TRUE
+    except FullResultSet:
+        return TRUE
+    return Sql(sql, tuple(values)) if sql else TRUE
 
 
 def live_rows(model: RegisteredModel) -> Sql:

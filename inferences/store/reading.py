@@ -40,8 +40,15 @@ FETCH = (
     )
     + f" FROM {Inference._meta.db_table} AS row"
     f" JOIN {InferencePayload._meta.db_table} AS cold"
-    " ON cold.model_key = %(model)s AND cold.id = row.id AND cold.id = ANY(%(ids)s)"
-    " WHERE row.model_key = %(model)s AND row.id = ANY(%(ids)s) AND NOT row.deleted"
+    " ON cold.model_key = %(model)s AND cold.id = row.id"
+    " AND cold.id = ANY(%(ids)s::bigint[])"
+    " WHERE row.model_key = %(model)s AND row.id = ANY(%(ids)s::bigint[])"
+    " AND NOT row.deleted"
+)
+
+FIND = (
+    f"SELECT row_id FROM {InferenceKey._meta.db_table} WHERE model_key = %(model)s"
+    " AND inference_id = %(name)s AND removed_at IS NULL AND row_id IS NOT NULL"
 )
 
 
@@ -50,8 +57,9 @@ def fetch(model: RegisteredModel, ids: Sequence[int]) -> list[Inference]:
     if not ids:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(FETCH, {"model": model.pk, "ids": list(ids)})
-        rows = [_inference(row) for row in cursor]
+        named = f"{{{','.join(map(str, ids))}}}"  # psycopg would quote each number
+        cursor.execute(FETCH, {"model": model.pk, "ids": named})
+        rows = [_inference(row) for row in cursor.fetchall()]
     found = {row.id: row for row in rows}
     page = [found[row_id] for row_id in ids if row_id in found]
     _name(model, page)
@@ -103,14 +111,17 @@ def _name(model: RegisteredModel, page: Sequence[Inference]) -> None:
             missing = numbers
         _sources.update(SourceName.objects.in_bulk(missing))
     for inference in page:
-        inference.registered_model = model
-        if inference.source_id:
-            inference.source = _sources[inference.source_id]
+        # As the descriptors of the fields do, which cost ten times as much.
+        related = inference._state.fields_cache
+        related["registered_model"] = model
+        number = inference.source_id
+        related["source"] = _sources[number] if number else None
 
 
 def find_inference(model: RegisteredModel, inference_id: str) -> Inference | None:
     """Return the live inference with its payload, or None."""
-    keys = InferenceKey.objects.filter(registered_model=model, removed_at=None)
-    row_ids = keys.filter(inference_id=inference_id).values_list("row_id", flat=True)
-    found = fetch(model, [row_id for row_id in row_ids if row_id is not None])
+    with connection.cursor() as cursor:
+        cursor.execute(FIND, {"model": model.pk, "name": inference_id})
+        key = cursor.fetchone()
+    found = fetch(model, key) if key else []
     return found[0] if found else None

@@ -57,6 +57,9 @@ class Caller:
 
     def may(self, role: Role, project: Project) -> bool:
         """Return whether the caller has at least this role in the project."""
+        if self.token:
+            is_own = self.token.project_id == project.pk
+            return is_own and self.token.role in role.at_least()
         return self.visible_projects(role).filter(pk=project.pk).exists()
 
 

@@ -67,13 +67,12 @@ class SharedCounts:
                 tries=2,  # the server may have closed an idle connection
             )
         key = f"istore:rate:{caller}:{int(time.time()) // MINUTE}"
-        with (
-            reading("INCRBY", self._client),
-            self._client.pipeline(transaction=False) as pipeline,
-        ):
-            pipeline.incrby(key, calls)
-            pipeline.expire(key, 2 * MINUTE)
-            return int(pipeline.execute()[0])
+        with reading("INCRBY", self._client):
+            count = int(self._client.incrby(key, calls))
+        if count == calls:  # the first call of the minute
+            with reading("EXPIRE", self._client):
+                self._client.expire(key, 2 * MINUTE)
+        return count
 
 
 shared = SharedCounts()

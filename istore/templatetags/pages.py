@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from django import template
 from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from istore.json_text import format_moment
 from istore.web.pages import THEME_COOKIE, THEMES
 
 register = template.Library()
@@ -35,7 +37,11 @@ SIZES = ("bytes", "KB", "MB", "GB", "TB")
 @register.simple_tag
 def icon(name: str, label: str = "") -> SafeString:
     """Return an icon of the sprite: hidden from screen readers, or named by a label."""
-    address = f"{static('icons.svg')}#{name}"
+    return _icon(f"{static('icons.svg')}#{name}", label)
+
+
+@lru_cache(1024)  # a page has seventy icons, of a few kinds
+def _icon(address: str, label: str) -> SafeString:
     if label:
         return format_html(
             '<svg class="icon" role="img" aria-label="{}"><use href="{}"/></svg>',
@@ -60,16 +66,12 @@ def moment(when: datetime | None, how: str = "ago") -> SafeString:
     """Return a ``time`` element: the age, or the time to the day, minute, second or exactly."""
     if when is None:
         return format_html('<span class="faint">{}</span>', "never")
-    here = when.astimezone(UTC)
-    exact = here.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    exact = format_moment(when)
     whole = f"{exact[:10]} {exact[11:-1]}"
     written = ago(when) if how == "ago" else whole[: LENGTHS[how]]
-    return format_html(
-        '<time datetime="{}" title="{} UTC" data-how="{}">{}</time>',
-        exact,
-        whole,
-        how,
-        written,
+    # Digits and words of our own, so nothing is escaped: a table has a hundred times.
+    return SafeString(
+        f'<time datetime="{exact}" title="{whole} UTC" data-how="{how}">{written}</time>'
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import secrets
 
 import structlog
 from django.http import HttpRequest
-from django.utils.crypto import get_random_string
 from django_structlog.middlewares import RequestMiddleware
 
 from istore.web.client_address import came_from_trusted_proxy
@@ -39,4 +39,4 @@ def _request_id(request: HttpRequest) -> str:
     given: str = request.META.get("HTTP_X_REQUEST_ID", "")
     if came_from_trusted_proxy(request) and REQUEST_ID.fullmatch(given):
         return given
-    return get_random_string(32, "0123456789abcdef")
+    return secrets.token_hex(16)
