@@ -21,6 +21,7 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
 from django.middleware.security import SecurityMiddleware
+from django.template.response import SimpleTemplateResponse
 from django.urls import Resolver404, ResolverMatch, resolve
 
 from istore.addresses import NamedProject
@@ -41,7 +42,7 @@ class TokenCalls:
 
     def __init__(self, get_response: Respond) -> None:
         self._of_pages = get_response
-        view = convert_exception_to_response(self._call_view)
+        view = cast(Respond, convert_exception_to_response(self._call_view))
         self._respond = RequestLogMiddleware(limiting_calls(view))
         self._names = NamedProject(get_response)
         self._common = CommonMiddleware(get_response)
@@ -72,8 +73,10 @@ class TokenCalls:
         try:
             read_whole_body(request, view)
             self._names.process_view(request, view, args, kwargs)
-            response = view(request, *args, **kwargs)
-            return response.render() if hasattr(response, "render") else response
+            response: HttpResponse = view(request, *args, **kwargs)
+            if isinstance(response, SimpleTemplateResponse):  # as those of DRF are
+                response = response.render()
+            return response
         except Exception as error:  # DRF has answered those of the call itself
             ours = as_store_error(error)
             if ours is None:
