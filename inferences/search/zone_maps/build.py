@@ -305,7 +305,8 @@ def forget_value(model_key: int, slot: str, value: str | float) -> int:
             f"WHERE model_key = %s AND ({slot}_counts ? {text} {tells})",
             [model_key, *values],
         )
-        return cursor.rowcount
+        emptied: int = cursor.rowcount
+    return emptied
 
 
 def _lock(model_key: int) -> AdvisoryLock:
