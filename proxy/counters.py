@@ -2,13 +2,16 @@
 
 Several proxy processes on one port answer for all of them, as nobody can choose which one is asked:
 each writes its counts to a file once a second, and adds those of the others to its own. A process
-that is started again goes on from its file, so the sums never go back.
+that is started again goes on from its file, and the file of one that is no longer configured still
+counts, so the sums never go back. What is true of a moment counts from fresh files alone. A single
+process shares nothing: its counters begin at zero when it starts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -27,6 +30,7 @@ from proxy.spool.writer import age_of, size_of
 
 STATUS, REASON = "status", "reason"
 SHARED_SECONDS = 1.0  # between two writings of the counts of one of several processes
+FRESH_SECONDS = 3.0  # a file that is older is that of a process that has ended
 # What is counted, as numbers and by a label.
 NUMBERS = ("recorded", "streamed", "streams_kept")
 LABELLED = ("streams_lost", "answered", "not_recorded", "replaced", "refused")
@@ -63,7 +67,6 @@ class Counts(Collector):
         self.refused: Counter[int] = Counter()
         self.object_store: dict[str, int] = {}  # of all processes, as of this scrape
         self._file: Path | None = None
-        self._others: list[Path] = []
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics. Prometheus's client calls this for each scrape."""
@@ -124,16 +127,13 @@ class Counts(Collector):
         self,
         folder: Path,
         number: int,
-        processes: int,
         measure: Callable[[], None] = lambda: None,
     ) -> None:
         """Write the counts of this process, one of several, to a file; go on for ever.
 
         ``measure`` is called before each writing, to set what is true at that moment.
         """
-        files = [folder / f"proxy-{each}.counts" for each in range(processes)]
-        self._file = files.pop(number)
-        self._others = files
+        self._file = folder / f"proxy-{number}.counts"
         before = _read(self._file)
         for name in NUMBERS:
             setattr(self, name, getattr(self, name) + before.get(name, 0))
@@ -159,15 +159,24 @@ class Counts(Collector):
         return found
 
     def _every(self) -> list[dict[str, Any]]:
-        return [self._own(), *map(_read, self._others)]
+        if self._file is None:
+            return [self._own()]
+        files = self._file.parent.glob("proxy-*.counts")
+        return [self._own(), *(_read(each) for each in files if each != self._file)]
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Return the counts in a file; none if there is no such file."""
+    """Return the counts in a file; none if there is no such file.
+
+    What was true of a moment is left out where the file is not fresh.
+    """
     try:
+        written_at = file.stat().st_mtime
         found: dict[str, Any] = orjson.loads(file.read_bytes())
     except (OSError, ValueError):
         return {}
+    if time.time() - written_at > FRESH_SECONDS:
+        found = {name: found[name] for name in found.keys() - set(MOMENTARY)}
     return found
 
 

@@ -43,9 +43,9 @@ async def serve(given: argparse.Namespace) -> None:
     gc.freeze()
     sharing = None  # a task, which the loop alone would not keep
     if given.number is not None:
-        folder, processes = settings.ISTORE_HOME.run, settings.ISTORE_PROXY_WORKERS
+        folder = settings.ISTORE_HOME.run
         sharing = loop.create_task(
-            counts.share(folder, given.number, processes, application.measure)
+            counts.share(folder, given.number, application.measure)
         )
     await server.run(socket_of(given), stopping, GRACE_SECONDS)
     if sharing is not None:

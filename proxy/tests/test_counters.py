@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 
 from proxy.counters import Counts
 
@@ -19,7 +21,7 @@ def said(counts: Counts) -> dict[tuple[str, str], float]:
 
 async def shared(counts: Counts, folder, number: int, *measure) -> None:
     """Share once, as a process does when it starts."""
-    task = asyncio.ensure_future(counts.share(folder, number, 2, *measure))
+    task = asyncio.ensure_future(counts.share(folder, number, *measure))
     await asyncio.sleep(0)
     task.cancel()
 
@@ -65,3 +67,13 @@ async def test_what_is_true_of_a_moment_is_measured_before_it_is_shared(tmp_path
         ("istore_proxy_in_flight_bytes", ""): 5,
         ("istore_proxy_database_away", ""): 1,
     }
+
+
+async def test_a_process_that_has_ended_keeps_its_sums_and_no_calls(tmp_path):
+    first, third = Counts(), Counts()
+    third.recorded, third.in_flight = 5, 2
+    await shared(third, tmp_path, 2)  # of three processes; now there are two
+    at = time.time() - 10
+    os.utime(tmp_path / "proxy-2.counts", (at, at))
+    await shared(first, tmp_path, 0)
+    assert said(first) == {("istore_proxy_recorded_total", ""): 5}
