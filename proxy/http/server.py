@@ -60,6 +60,7 @@ class Request:
     __slots__ = (
         "_awaits_continue",
         "_connection",
+        "_has_begun",
         "_is_bare",
         "_is_chunked",
         "_is_read",
@@ -88,6 +89,7 @@ class Request:
         self.is_old = False  # HTTP/1.0, which knows no chunks
         self.is_answered = self._is_chunked = False
         self._is_bare = False  # the answer is a head alone
+        self._has_begun = False  # the head of the answer was sent
         self._left: int | None = None  # bytes of a body whose length was announced
         self._start: MutableMapping[str, Any] | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -121,7 +123,7 @@ class Request:
         head = b""
         if self._start is not None:
             head = self._head(self._start, body, more)
-            self._start = None
+            self._start, self._has_begun = None, True
         self.is_answered = not more
         if self._left is not None:
             self._left -= len(body)
@@ -136,6 +138,17 @@ class Request:
             self._connection.write_all(head, body)
             if self._connection.is_full:
                 await self._connection.drain()
+
+    async def fail(self) -> None:
+        """Answer 500 if nothing of an answer was sent; the connection ends with it."""
+        if not self._has_begun:
+            self.may_keep, self._left = False, None
+            headers = [(b"content-type", b"application/json")]
+            await self.send(
+                {"type": "http.response.start", "status": 500, "headers": headers}
+            )
+            body = orjson.dumps({"error": "The proxy failed. Its log says why."})
+            await self.send({"type": "http.response.body", "body": body})
 
     def _head(self, start: MutableMapping[str, Any], body: bytes, more: bool) -> bytes:
         status: int = start["status"]
@@ -191,7 +204,7 @@ class ServerConnection(asyncio.Protocol):
         self._coming: Request | None = None  # its body has not come to its end
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._head_bytes = self._held = 0
+        self._head_bytes = self._header_count = self._held = 0
         self._is_in_head = self._is_paused = False
         self.is_full = False  # of what the client has not taken
         self._is_deaf = False  # whatever comes now is not read as HTTP
@@ -324,7 +337,8 @@ class ServerConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Begin a request; its time runs from here if no other request is being answered."""
         self._headers, self._target = [], b""
-        self._head_bytes, self._is_in_head = 0, True
+        self._head_bytes = self._header_count = 0
+        self._is_in_head = True
         if self._task is None:
             self._until = self._loop.time() + HEAD_SECONDS
 
@@ -335,7 +349,8 @@ class ServerConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header. Trailers, which come after the body, are dropped."""
         self._head_bytes += len(name) + len(value)
-        if self._head_bytes > HEAD_BYTES or len(self._headers) >= HEADERS_MOST:
+        self._header_count += 1
+        if self._head_bytes > HEAD_BYTES or self._header_count > HEADERS_MOST:
             raise Malformed(431, "The head of the request is too large.")
         if self._is_in_head:
             self._headers.append((name.lower(), value.rstrip(b" \t")))
@@ -343,7 +358,7 @@ class ServerConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Hand the request to the application, or put it behind those that came before."""
         self._is_in_head, parser = False, self._parser
-        self._head_bytes = 0
+        self._head_bytes = self._header_count = 0  # those of the trailers from here on
         version = parser.get_http_version()
         given = dict(self._headers)
         check_framing(version, given)
@@ -397,6 +412,7 @@ class ServerConnection(asyncio.Protocol):
                 )
             except Exception:
                 log.exception("A request failed")
+                await request.fail()
             requests.popleft()
             self._held -= sum(map(len, request.pieces))
             if not (request.is_answered and request.may_keep and request.is_whole):

@@ -324,6 +324,25 @@ async def test_an_answer_that_is_not_whole_ends_the_connection(path):
     assert b"last" not in said
 
 
+async def test_an_application_that_fails_before_its_answer_is_a_500():
+    said, _ = await conversation(b"GET /fails HTTP/1.1\r\nHost: x\r\n\r\n" + LAST)
+    assert statuses(said) == [500]
+    assert b"connection: close" in said
+    assert said.endswith(b'{"error":"The proxy failed. Its log says why."}')
+
+
+async def test_trailers_have_their_own_limit_of_headers():
+    head = b"POST /x HTTP/1.1\r\n" + HOST + CHUNKED + b"Connection: close\r\n"
+    head += b"".join(b"X-%d: a\r\n" % n for n in range(http_server.HEADERS_MOST - 3))
+    body = b"\r\n2\r\nde\r\n0\r\nX: 9\r\n\r\n"
+    said, echo = await conversation(head + body)
+    assert statuses(said) == [200]
+    assert echo.seen == [("POST", b"/x", b"de")]
+    trailers = b"".join(b"X-%d: a\r\n" % n for n in range(101))
+    said, _ = await conversation(head + body.replace(b"X: 9\r\n", trailers))
+    assert statuses(said) == [400]
+
+
 async def test_who_takes_no_answer_or_sends_no_head_is_cut_off(monkeypatch):
     monkeypatch.setattr(http_server, "TICK_SECONDS", 0.05)
     monkeypatch.setattr(http_server, "SEND_SECONDS", 0.2)
