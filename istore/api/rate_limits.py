@@ -67,12 +67,11 @@ class SharedCounts:
                 tries=2,  # the server may have closed an idle connection
             )
         key = f"istore:rate:{caller}:{int(time.time()) // MINUTE}"
-        with reading("INCRBY", self._client):
-            count = int(self._client.incrby(key, calls))
-        if count == calls:  # the first call of the minute
-            with reading("EXPIRE", self._client):
-                self._client.expire(key, 2 * MINUTE)
-        return count
+        # One round trip. A key has an end from its first moment on, even if a process dies here.
+        with reading("SET and INCRBY", self._client):
+            both = self._client.pipeline(transaction=False)
+            both.set(key, 0, ex=2 * MINUTE, nx=True).incrby(key, calls)
+            return int(both.execute()[1])
 
 
 shared = SharedCounts()

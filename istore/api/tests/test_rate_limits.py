@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from itertools import count
 
 import pytest
+import redis
 from django.test import Client
+from redis.connection import AbstractConnection
 from rest_framework.test import APIClient
 
 from istore.api import rate_limits
@@ -127,6 +130,25 @@ def test_without_valkey_each_process_counts_by_itself(
     monkeypatch.setattr(rate_limits, "shared", SharedCounts())
 
     assert statuses(lambda: api.get("/api/v1/models"), 5) == [200] * 3 + [429] * 2
+
+
+def test_a_count_has_an_end_even_if_its_process_dies_at_once(monkeypatch):
+    counts = SharedCounts()
+    counts.add("token:other")  # it has connected
+    send, sent = AbstractConnection.send_packed_command, []
+
+    def send_once(connection, *arguments, **options):
+        sent.append(arguments)
+        if len(sent) > 1:
+            raise redis.ConnectionError("The process has died.")
+        send(connection, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AbstractConnection, "send_packed_command", send_once)
+        counts.add("token:1")
+    (key,) = counts._client.keys(f"istore:rate:token:1:{int(time.time()) // 60}")
+    assert int(counts._client.get(key)) == 1
+    assert 0 < counts._client.ttl(key) <= 120
 
 
 def test_counts_of_a_process_are_bounded(monkeypatch):
