@@ -8,12 +8,16 @@ followed: the request is answered as HTTP/1.1, and refused if it has a body.
 
 A client that leaves does not cancel its call: ``receive`` says ``http.disconnect``, and what is
 sent goes nowhere. One that closed its sending side alone still gets its answer.
+
+Above ``connections_limit()`` each new connection closes the one that waits longest for a request.
+Connections whose requests are being answered are never closed for another.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import socket
 import time
 from collections import deque
@@ -32,6 +36,7 @@ from proxy.answers import Receive, Scope, Send
 HEAD_BYTES = 64 * 2**10  # of a request's head; one that is not whole is read once more
 HEADERS_MOST = 100
 HELD_BYTES = 256 * 2**10  # of bodies that nobody has read; above it, reading pauses
+CONNECTIONS_MOST = 10_000  # of one process, if some of them wait for a request
 PIPELINED_MOST = 16  # requests that wait for answers; above it, reading pauses
 HEAD_SECONDS = 30.0  # from the first byte of a head to its last
 IDLE_SECONDS = 75.0  # between two requests
@@ -278,7 +283,7 @@ class ServerConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._client = tuple(peer[:2]) if isinstance(peer, tuple) else None
-        self._server.connections.add(self)
+        self._server.add(self)
         self._until = self._loop.time() + HEAD_SECONDS
 
     def data_received(self, data: bytes) -> None:
@@ -313,7 +318,7 @@ class ServerConnection(asyncio.Protocol):
         """Note that the client is gone. Its calls are carried to their end."""
         self._is_lost = self._is_deaf = True
         self._until = None
-        self._server.connections.discard(self)
+        self._server.remove(self)
         for request in self._requests:
             request.end()
         self.resume_writing()
@@ -383,6 +388,7 @@ class ServerConnection(asyncio.Protocol):
         self._requests.append(request)
         if self._task is None:
             self._until = None
+            self._server.idle.pop(self, None)
             self._task = self._loop.create_task(self._answer_all())
 
     def on_body(self, piece: bytes) -> None:
@@ -422,6 +428,7 @@ class ServerConnection(asyncio.Protocol):
         self._task = None
         if self._is_lost or self._transport.is_closing():
             return
+        self._server.idle[self] = None
         if self._malformed is not None:
             self._send_malformed(self._malformed)
         elif self._is_deaf or self._server.is_stopping:
@@ -499,7 +506,10 @@ class Server:
     def __init__(self, application: Application) -> None:
         self.application = application
         self.connections: set[ServerConnection] = set()
+        # Those without a request that is being answered; the one that waits longest is first.
+        self.idle: dict[ServerConnection, None] = {}
         self.is_stopping = False
+        self._limit = connections_limit()
 
     async def run(
         self,
@@ -525,6 +535,20 @@ class Server:
         for connection in list(self.connections):
             connection.abort()
 
+    def add(self, connection: ServerConnection) -> None:
+        """Keep a new connection, if need be in the place of the one that waits longest."""
+        self.connections.add(connection)
+        if len(self.connections) > self._limit and self.idle:
+            longest = next(iter(self.idle))
+            del self.idle[longest]
+            longest.stop()
+        self.idle[connection] = None
+
+    def remove(self, connection: ServerConnection) -> None:
+        """Forget a connection that is lost."""
+        self.connections.discard(connection)
+        self.idle.pop(connection, None)
+
     async def _watch(self) -> None:
         """Close the connections whose time is over."""
         loop = asyncio.get_running_loop()
@@ -533,6 +557,17 @@ class Server:
             now = loop.time()
             for connection in list(self.connections):
                 connection.end_if_late(now)
+
+
+def connections_limit() -> int:
+    """Return above how many connections idle ones are closed.
+
+    Half of the files that the process may open are left for the connections to model servers.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return CONNECTIONS_MOST
+    return min(CONNECTIONS_MOST, files // 2)
 
 
 def check_framing(version: str, headers: dict[bytes, bytes]) -> None:

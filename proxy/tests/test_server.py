@@ -343,6 +343,29 @@ async def test_trailers_have_their_own_limit_of_headers():
     assert statuses(said) == [400]
 
 
+async def test_the_longest_idle_connection_makes_room_for_a_new_one(monkeypatch):
+    monkeypatch.setattr(http_server, "CONNECTIONS_MOST", 2)
+    ask = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with serving() as (echo, _, connect), asyncio.timeout(10):
+        (first, to_first), (second, to_second) = await connect(), await connect()
+        for reader, writer in ((second, to_second), (first, to_first)):
+            writer.write(ask % b"x")
+            await reader.readuntil(b"GET /x ")
+        third, to_third = await connect()
+        assert await second.read() == b""
+        for reader, writer in ((first, to_first), (third, to_third)):
+            writer.write(ask % b"stream")
+            await reader.readuntil(b"1\n\n\r\n")
+        fourth, to_fourth = await connect()  # the others are being answered
+        to_fourth.write(ask % b"x")
+        await fourth.readuntil(b"GET /x ")
+        echo.go_on.set()
+        for reader, writer in ((first, to_first), (third, to_third)):
+            await reader.readuntil(b"0\r\n\r\n")
+            writer.close()
+        to_second.close(), to_fourth.close()
+
+
 async def test_who_takes_no_answer_or_sends_no_head_is_cut_off(monkeypatch):
     monkeypatch.setattr(http_server, "TICK_SECONDS", 0.05)
     monkeypatch.setattr(http_server, "SEND_SECONDS", 0.2)
