@@ -52,7 +52,7 @@ class Fetcher:
         self, arrivals: Iterable[ValidatedEvent]
     ) -> Iterator[tuple[ValidatedEvent, Found]]:
         """Yield the events whose markers are members of packs, read pack by pack."""
-        local = _is_local()
+        local = not blobs.costs_by_request()
         for some in _portions(arrivals):
             found: dict[str, Record | Rejected] = {}
             for pack, group in _by_pack(some).items():
@@ -82,7 +82,7 @@ class Fetcher:
     def _objects(
         self, arrivals: Iterable[ValidatedEvent]
     ) -> Iterator[tuple[ValidatedEvent, Found]]:
-        local = _is_local()
+        local = not blobs.costs_by_request()
         for arrival, content in (self._one_by_one if local else self._ahead)(arrivals):
             # Markers are opened here and not ahead: an answer in a blob of its own may be
             # large.
@@ -115,10 +115,6 @@ class Fetcher:
 
     def _ask(self, ask: Callable[[], Result]) -> Result | Rejected:
         return self._outages.call(lambda: _answer(ask))
-
-
-def _is_local() -> bool:
-    return isinstance(default_storage, blobs.LocalStorage)
 
 
 def _portions(arrivals: Iterable[ValidatedEvent]) -> Iterator[list[ValidatedEvent]]:

@@ -10,6 +10,7 @@ from istore.blobs.keys import ANSWER, INPUT, METADATA, copy_name, prefix_for
 from istore.blobs.links import key_of_link, presigned_url
 from istore.blobs.local_storage import LocalStorage
 from istore.blobs.objects import (
+    costs_by_request,
     count_old_versions,
     current_key,
     delete,
@@ -39,6 +40,7 @@ __all__ = [
     "LocalStorage",
     "Stored",
     "copy_name",
+    "costs_by_request",
     "count_old_versions",
     "current_key",
     "delete",

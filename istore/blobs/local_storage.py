@@ -31,6 +31,7 @@ class LocalStorage(FileSystemStorage):
     A put writes a temporary name, then fsync, rename, and fsync of the directory.
     """
 
+    costs_by_request = False
     can_release = True
     gap_bytes = 16 * 1024  # between two ranges that are read at once
 

@@ -133,6 +133,11 @@ def delete(keys: Iterable[str]) -> None:
         raise BlobsLeft(left)
 
 
+def costs_by_request() -> bool:
+    """Return whether each request takes its time and may have a price, as those to a bucket do."""
+    return storage.costs_by_request
+
+
 def trouble() -> str | None:
     """Return why blobs cannot be put or read now, as a sentence, or None.
 

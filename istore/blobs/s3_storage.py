@@ -74,6 +74,7 @@ class S3Storage(BotoStorage):
     kms_key: str | None
     public_endpoint_url: str | None
 
+    costs_by_request = True
     can_release = False  # an object is replaced, never changed
     gap_bytes = 256 * 1024  # between two ranges that are read at once
 

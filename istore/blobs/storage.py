@@ -20,6 +20,7 @@ class BlobStorage(Protocol):
     """A storage of blobs. An absent object raises ``FileNotFoundError``."""
 
     gap_bytes: int  # ranges with at most so much between them are read at once
+    costs_by_request: bool  # whether a request is slow, and may have a price
     can_release: bool  # whether bytes are taken back in place, by ``release``
 
     def save(self, name: str, content: File[bytes]) -> str: ...

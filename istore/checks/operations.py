@@ -19,6 +19,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.module_loading import import_string
 from django.views.decorators.http import require_POST, require_safe
 from kombu.exceptions import OperationalError as BrokerError
 
@@ -162,7 +163,10 @@ def tasks(caller: Caller | None = None) -> dict[str, Any]:
 panels.register("Verify", Panel("operations/_verify.html", last_runs, is_scoped=True))
 panels.register("Tasks", Panel("operations/_tasks.html", tasks, is_scoped=True))
 panels.register("Proxy and spool", Panel("operations/_proxy.html", proxy_metrics.read))
-if any("S3Storage" in each["BACKEND"] for each in settings.STORAGES.values()):
+if any(
+    getattr(import_string(each["BACKEND"]), "costs_by_request", False)
+    for each in settings.STORAGES.values()
+):
     panels.register(
         "Requests to object stores",
         Panel("operations/_object_store.html", object_store_requests),

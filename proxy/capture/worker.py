@@ -42,7 +42,6 @@ from typing import Any
 
 import django
 from django.conf import settings
-from django.core.files.storage import default_storage
 
 from ingest.events import InferenceEvent
 from istore import blobs
@@ -166,7 +165,7 @@ class Capture:
 
     def _is_lingering(self, segments: list[SpoolFile]) -> bool:
         """Return whether to hold the window open for more entries, as each put is paid for."""
-        if isinstance(default_storage, blobs.LocalStorage):
+        if not blobs.costs_by_request():
             return False
         # A segment that nothing was captured from holds a header alone at least.
         waiting = sum(
