@@ -9,7 +9,7 @@ from functools import lru_cache
 from datasets.models import DatasetBlob
 from inferences.store import pack_making
 from istore import blobs
-from istore.blobs import pack_notes, packs
+from istore.blobs import packs
 from istore.blobs.keys import DATASETS, prefix_of_datasets
 from istore.checks.verification import Finding, Scope
 
@@ -60,13 +60,8 @@ def _sizes(key: str) -> dict[str, int]:
     """
     if not packs.is_pack(key):
         return {key: blobs.size(key)}
-    members = {each.content_key(key): each for each in packs.live_members(key)}
-    are_noted = pack_notes.are_kept()  # else each member tells by itself
-    return {
-        name: member.length
-        for name, member in members.items()
-        if are_noted or not packs.is_released(name)
-    }
+    members = packs.unreleased_members(key)
+    return {name: member.length for name, member in members.items()}
 
 
 def _sha256(key: str) -> str:
@@ -113,14 +108,12 @@ def _unnamed(key: str, *, deep: bool) -> Generator[Finding, None, list[str]]:
     named = _named(list(members))
     if members and not named:
         return [key]
+    live = packs.unreleased(members.keys() - named)
     return [
         name
         for name, member in members.items()
         if name not in named
-        and (
-            not packs.is_released(name)
-            or (deep and packs.is_half_released(key, member))
-        )
+        and (name in live or (deep and packs.is_half_released(key, member)))
     ]
 
 

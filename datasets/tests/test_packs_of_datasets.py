@@ -45,6 +45,16 @@ def armed():
 
 
 @pytest.fixture
+def asked(monkeypatch) -> list[str]:
+    """The requests to a bucket; name it before what makes the first one."""
+    found: list[str] = []
+    monkeypatch.setattr(
+        request_counts, "count", lambda event_name, **_: found.append(event_name)
+    )
+    return found
+
+
+@pytest.fixture
 def filled(dataset, add, make_stored) -> Dataset:
     for name, content in TEXTS.items():
         make_stored(content, [], inference_id=name, metadata={"person": name})
@@ -99,14 +109,10 @@ def test_the_inputs_of_a_batch_are_one_pack(filled):
 
 
 def test_a_batch_costs_one_put_and_its_verification_one_read(
-    dataset, add, make_stored, kind, monkeypatch
+    asked, dataset, add, make_stored, kind
 ):
     if kind == "disk":
         pytest.skip("Requests are counted in a bucket.")
-    asked: list[str] = []
-    monkeypatch.setattr(
-        request_counts, "count", lambda event_name, **_: asked.append(event_name)
-    )
     for number in range(40):
         make_stored(f"input {number}".encode(), [], inference_id=f"i{number}")
     asked.clear()
@@ -272,6 +278,18 @@ def test_a_member_without_a_row_is_released_when_it_is_old(filled):
     is_gone("c")
     is_live("a", "b", "d", "e")
     assert findings(old=True) == []
+
+
+def test_members_without_rows_cost_no_requests_of_their_own(asked, filled, kind):
+    if kind == "disk":
+        pytest.skip("Requests are counted in a bucket.")
+    kept = key_of("c")
+    take_out(filled, "a", "b", "d", "e")
+    DatasetBlob.objects.exclude(storage_key=kept).delete()
+    asked.clear()
+    found = [*leftovers(Scope(now() + timedelta(days=3)))]
+    assert len(found) == 4
+    assert len(asked) == 2  # the listing, and the end of the pack
 
 
 def test_verify_tells_of_lost_and_damaged_packs(filled):

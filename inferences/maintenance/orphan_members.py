@@ -90,7 +90,8 @@ def release_copies(model: RegisteredModel, start: datetime) -> int:
         members = _exhaust(_members(name))
         left = _unnamed({e.content_key(name): e for e in members}, model, start)
         markers = {e.marker_key(name): k for k, e in left.items()}
-        waiting = {m: k for m, k in markers.items() if not packs.is_released(k)}
+        live = packs.unreleased(left)
+        waiting = {m: k for m, k in markers.items() if k in live}
         fates = fates_of(model, list(waiting), scope) if waiting else {}
         gone = [key for marker, key in waiting.items() if fates[marker].removed]
         keys += gone

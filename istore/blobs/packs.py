@@ -309,8 +309,22 @@ def marker_key_of(answer_key: str) -> str | None:
 
 
 def is_released(content_key: str) -> bool:
-    """Return whether a member, given by the key of its content, was released, or its pack is gone."""
+    """Return whether a member, given by the key of its content, was released, or its pack is gone.
+
+    On an object store this costs a request, which ``unreleased`` does not: only the pack itself
+    tells that it is there.
+    """
     return not _lead_of(_parse(content_key))
+
+
+def unreleased_members(pack: str) -> dict[str, Member]:
+    """Return the members of a pack that were not released, by the keys of their contents.
+
+    Raises ``PackDamaged`` and ``FileNotFoundError``.
+    """
+    members = {each.content_key(pack): each for each in read_index(pack)}
+    live = unreleased(members)
+    return {key: each for key, each in members.items() if key in live}
 
 
 def unreleased(content_keys: Iterable[str]) -> set[str]:
