@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from functools import lru_cache
 
 from datasets.models import DatasetBlob
+from inferences.store import pack_making
 from istore import blobs
 from istore.blobs import pack_notes, packs
 from istore.blobs.keys import DATASETS, prefix_of_datasets
@@ -79,11 +80,14 @@ def _sha256(key: str) -> str:
 def leftovers(scope: Scope) -> Iterator[Finding]:
     """Yield what was uploaded but whose entries were never written.
 
-    Young objects are left alone, as their transaction may still commit.
+    Young objects are left alone, as their transaction may still commit, and so are packs that a
+    rewrite is making.
     """
     prefix = prefix_of_datasets(scope.project.pk) if scope.project else DATASETS
     for each in blobs.walk(prefix):
-        if each.modified_at < scope.young_from:
+        if each.modified_at < scope.young_from and pack_making.acknowledged(
+            [each.key], each.key
+        ):
             left = yield from _unnamed(each.key, deep=scope.deep)
             if left and scope.repair:
                 blobs.delete(left)

@@ -26,7 +26,7 @@ from proxy.answers import (
     send_whole,
     unauthenticated,
 )
-from proxy.counters import DATABASE_AWAY, counts
+from proxy.counters import counts
 from proxy.http.headers import Headers
 from proxy.http.request_body import Reader
 from proxy.inference_handler import Proxy
@@ -150,13 +150,17 @@ class Application:
         await send_json(send, 200, value)
 
     async def metrics(self, send: Send) -> None:
-        """Send the Prometheus metrics of this process."""
-        DATABASE_AWAY.set(self.proxy.admission.lease.is_away)
-        counts.in_flight_bytes = self.proxy.permits.held
+        """Send the Prometheus metrics of all proxy processes of this store."""
+        self.measure()
         # Asked in a thread: the counts are in Valkey.
         counts.object_store = await asyncio.to_thread(request_counts.totals)
         content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())
         await send_whole(send, 200, [content_type], generate_latest())
+
+    def measure(self) -> None:
+        """Set what the metrics tell of this moment."""
+        counts.in_flight_bytes = self.proxy.permits.held
+        counts.database_away = int(self.proxy.admission.lease.is_away)
 
 
 def check_metrics(scope: Scope, headers: Headers) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ SHARED_SECONDS = 1.0  # between two writings of the counts of one of several pro
 # What is counted, as numbers and by a label.
 NUMBERS = ("recorded", "streamed", "streams_kept")
 LABELLED = ("streams_lost", "answered", "not_recorded", "replaced", "refused")
-MOMENTARY = ("in_flight", "in_flight_bytes")
+MOMENTARY = ("in_flight", "in_flight_bytes", "database_away")
 
 SPOOL_BYTES = Gauge("istore_spool_bytes", "Bytes of entries not captured yet.")
 SPOOL_AGE = Gauge("istore_spool_age_seconds", "Age of the oldest segment.")
@@ -39,10 +39,6 @@ SPOOL_WAITING = Gauge(
     "Bytes kept apart for models whose blobs cannot be put.",
 )
 SPOOL_ASIDE = Gauge("istore_spool_files_aside", "Files set aside for replay_spool.")
-
-DATABASE_AWAY = Gauge(
-    "istore_proxy_database_away", "1 while calls go on from memory without it."
-)
 
 SPOOL_BYTES.set_function(lambda: size_of(settings.ISTORE_SPOOL_DIR))
 SPOOL_AGE.set_function(lambda: age_of(settings.ISTORE_SPOOL_DIR))
@@ -56,7 +52,7 @@ class Counts(Collector):
     """Counters of calls, all used in the thread of the event loop: plain numbers without locks."""
 
     def __init__(self) -> None:
-        self.in_flight = self.in_flight_bytes = 0
+        self.in_flight = self.in_flight_bytes = self.database_away = 0
         self.recorded = 0
         self.streamed = 0
         self.streams_kept = 0
@@ -90,6 +86,11 @@ class Counts(Collector):
             "Bytes held for them.",
             total("in_flight_bytes"),
         )
+        yield GaugeMetricFamily(
+            "istore_proxy_database_away",
+            "Processes whose calls go on from memory without it.",
+            total("database_away"),
+        )
         answered = by_label("answered")
         yield _family("answered", "Answers sent to clients.", STATUS, answered)
         yield CounterMetricFamily(
@@ -119,8 +120,17 @@ class Counts(Collector):
             requests.add_metric([operation], number)
         yield requests
 
-    async def share(self, folder: Path, number: int, processes: int) -> None:
-        """Write the counts of this process, one of several, to a file; go on for ever."""
+    async def share(
+        self,
+        folder: Path,
+        number: int,
+        processes: int,
+        measure: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Write the counts of this process, one of several, to a file; go on for ever.
+
+        ``measure`` is called before each writing, to set what is true at that moment.
+        """
         files = [folder / f"proxy-{each}.counts" for each in range(processes)]
         self._file = files.pop(number)
         self._others = files
@@ -132,6 +142,7 @@ class Counts(Collector):
                 key = int(label) if name in ("answered", "refused") else label
                 getattr(self, name)[key] += count
         while True:
+            measure()
             with suppress(OSError):  # a full disk must not end the process
                 fresh = self._file.with_suffix(".fresh")
                 fresh.write_bytes(orjson.dumps(self._own()))

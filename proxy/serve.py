@@ -35,7 +35,8 @@ async def serve(given: argparse.Namespace) -> None:
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
     for sent in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sent, stopping.set)
-    server = Server(Application(Proxy()))
+    application = Application(Proxy())
+    server = Server(application)
     # The objects made so far stay for ever. Frozen, they are no longer scanned by garbage
     # collections, for which calls would have to wait.
     gc.collect()
@@ -43,7 +44,9 @@ async def serve(given: argparse.Namespace) -> None:
     sharing = None  # a task, which the loop alone would not keep
     if given.number is not None:
         folder, processes = settings.ISTORE_HOME.run, settings.ISTORE_PROXY_WORKERS
-        sharing = loop.create_task(counts.share(folder, given.number, processes))
+        sharing = loop.create_task(
+            counts.share(folder, given.number, processes, application.measure)
+        )
     await server.run(socket_of(given), stopping, GRACE_SECONDS)
     if sharing is not None:
         sharing.cancel()

@@ -32,7 +32,7 @@ FAILURES_ALLOWED = 3
 # database still has much to write; it gets that time.
 STOP_ORDER = (
     ("web", "proxy", "demo"),
-    ("listener", "beat", "worker", "sessions"),
+    ("listener", "beat", "worker", "exporter", "sessions"),
     ("redis",),
     ("postgres",),
 )

@@ -16,7 +16,7 @@ from exports import archive_writer
 from exports.tests.conftest import opened
 from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import erase, open_erasure
-from inferences.store import pack_rewriting
+from inferences.store import pack_making, pack_rewriting
 from istore import blobs, failpoints
 from istore.blobs import packs, request_counts
 from istore.blobs.keys import DATASETS
@@ -253,6 +253,13 @@ def test_a_pack_without_rows_is_collected_when_it_is_old(filled):
     assert (found.kind, found.where, found.repaired) == ("orphan", key, True)
     assert key not in bodies()
     is_live(*TEXTS)
+
+
+def test_a_pack_in_the_making_is_not_taken_for_left(filled):
+    key = packs.new_key(f"{DATASETS}{filled.project_id}", packs.INPUTS)
+    pack_making.put([packs.build_inputs(key, [(b"u" * 16, b"alone")])])
+    assert findings(repair=True, old=True) == []
+    assert key in bodies()
 
 
 def test_a_member_without_a_row_is_released_when_it_is_old(filled):

@@ -79,13 +79,14 @@ class Carried:
         try:
             if plain != MetadataType.JSON:
                 value = MetadataValue(self.path[0], metadata_type(type_), text)
-                return bool(value.value == self._operand)
+                return bool(value.value == self.operand)
             return self._is_leaf(read_json(text))
         except ValueError:
             return False
 
     @property
-    def _operand(self) -> Any:
+    def operand(self) -> Any:
+        """Return the value, parsed as the type."""
         return self._filter().operand()
 
     def _is_leaf(self, value: Any) -> bool:
@@ -97,11 +98,11 @@ class Carried:
             else:
                 return False
         if self.type == "json.string":
-            return isinstance(value, str) and value == self._operand
+            return isinstance(value, str) and value == self.operand
         if isinstance(value, str):
             value = number_in(value)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and value == self._operand
+        return is_number and value == self.operand
 
     def is_among(self, items: Any) -> bool:
         """Return whether metadata in the form of a request body has the value."""

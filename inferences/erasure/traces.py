@@ -24,6 +24,7 @@ from inferences.models import (
     UploadGrant,
 )
 from inferences.models.metadata_values import in_slot
+from inferences.search.zone_maps import build
 from inferences.store import metadata_slots
 from inferences.store.removal import marker_key
 from istore import blobs
@@ -40,6 +41,7 @@ def register() -> None:
     trace_holders.register("source names", TraceHolder(of_value=source_names))
     trace_holders.register("pending actuals", TraceHolder(of_value=pending_actuals))
     trace_holders.register("saved views", TraceHolder(of_value=saved_views))
+    trace_holders.register("segments", TraceHolder(of_value=segments))
 
 
 def former_values(project: Project, carried: Carried) -> int:
@@ -177,3 +179,18 @@ def saved_views(project: Project, carried: Carried) -> int:
     ]
     views.filter(pk__in=asking).delete()
     return len(asking)
+
+
+def segments(project: Project, carried: Carried) -> int:
+    """Empty the segments of zone maps whose bounds or counts have the value."""
+    if carried.is_source:
+        return 0  # they count sources by number
+    emptied = 0
+    for model in project.models.order_by("pk"):
+        place = metadata_slots.place_of(model, carried.key, carried.type)
+        if place is not None and place.slot:
+            value = carried.operand
+            if isinstance(value, str):
+                value = in_slot(value)
+            emptied += build.forget_value(model.pk, place.slot, value)
+    return emptied

@@ -37,9 +37,7 @@ COUNTED = (
 class Segment(models.Model):
     """The bounds and the summary of one range of ids, both ends included.
 
-    Ranges do not overlap.
-
-    A slot without a value in any row has null bounds.
+    Ranges do not overlap. A slot without a value in any row has null bounds.
     """
 
     pk = models.CompositePrimaryKey("registered_model", "highest_id")

@@ -93,8 +93,8 @@ def values_of(
 ) -> Counter[str] | None:
     """Return how many matches have each value of a column of ``COUNTED``, as text.
 
-    Labels are numbers, scores those of their parts (``zone_maps.counts.SCORES``). None if segments do not tell it, as for conditions that only some
-    rows of each segment pass.
+    Labels are numbers, scores those of their parts (``zone_maps.counts.SCORES``). None if
+    segments do not tell it, as for conditions that only some rows of each segment pass.
     """
     asked = conditions_of(model, filters)
     if asked is None:

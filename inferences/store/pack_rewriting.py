@@ -100,7 +100,7 @@ def rewrite_until_done(touched: Iterable[str], below: str) -> Rewritten:
     until = time.monotonic() + PATIENCE
     while True:
         copying = {each for each in copying if not _has_tidied_up(each)}
-        more, waiting = _rewrite_each(waiting)
+        more, waiting = _rewrite_each(waiting, PAUSE)
         done += replace(more, waiting=0)
         if not waiting and not copying:
             return done
@@ -117,19 +117,23 @@ def _has_tidied_up(model_key: int) -> bool:
         return is_ours
 
 
-def _rewrite_each(some: Iterable[str]) -> tuple[Rewritten, dict[str, str]]:
+def _rewrite_each(
+    some: Iterable[str], seconds: float = 0.0
+) -> tuple[Rewritten, dict[str, str]]:
     """Rewrite each pack; return what was done, and why which packs have to wait."""
     total = Rewritten()
     waiting: dict[str, str] = {}
     for pack in some:
         try:
-            done = rewrite(pack)
+            done = rewrite(pack, seconds)
         except STORAGE_FAILURES as failure:  # the other packs go on
             logger.error("%s waits: %s", pack, failure)
             done, waiting[pack] = Rewritten(waiting=1), str(failure)
         else:
             if done.waiting:
-                waiting[pack] = "Its rows are locked, or not recorded yet."
+                waiting[pack] = (
+                    "Its rows are locked or not recorded yet, or others of its model are made."
+                )
         total += done
     return total, waiting
 
@@ -143,12 +147,15 @@ def _models_below(below: str) -> set[int]:
     return set(models.values_list("pk", flat=True))
 
 
-def rewrite(pack: str) -> Rewritten:
+def rewrite(pack: str, seconds: float = 0.0) -> Rewritten:
     """Rewrite one pack without its released members, or delete it if none is left.
 
-    It waits while another pack of its model is being made. Raises what the storage raises.
+    It has to wait while another pack of its model is being made, for longer than so many
+    seconds: ``pack_blobs`` leaves the lock for a moment only, between two batches, and whoever
+    stands in the queue gets it then. Raises what the storage raises.
     """
-    with pack_making.making(pack_making.model_key_of(pack)) as is_ours:
+    model_key = pack_making.model_key_of(pack)
+    with pack_making.making(model_key, seconds) as is_ours:
         return _rewrite(pack) if is_ours else Rewritten(waiting=1)
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
 from django.core.files.storage import default_storage
+from django.db import connection
 
 from inferences.maintenance import orphan_blobs
 from inferences.maintenance.orphan_blobs import Fate
 from inferences.models import Inference, InferencePayload
-from inferences.store import pack_rewriting, removal
+from inferences.store import pack_making, pack_rewriting, removal
 from inferences.tasks import finish_removals
 from inferences.tests.test_pack_rewriting import Store
 from istore import blobs
@@ -187,6 +191,34 @@ def test_a_removal_waits_for_the_packs_that_it_touched_alone(
     assert (done.rewritten, done.waiting) == (2, 0)
     with pytest.raises(TimeoutError, match=other.inputs.key):
         pack_rewriting.rewrite_until_done({other.inputs.key}, below_of(other.model))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_removal_gets_its_turn_beside_one_who_makes_packs_all_the_time(
+    s3_prefix, made, monkeypatch
+):
+    monkeypatch.setattr(pack_rewriting, "PATIENCE", 3.0)
+    done, begun = threading.Event(), threading.Event()
+
+    def make_packs():
+        try:
+            while not done.is_set():
+                with pack_making.making(made.model.pk, 5.0):
+                    begun.set()
+                    time.sleep(0.1)
+        finally:
+            connection.close()
+
+    made.remove("i1")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(make_packs)
+        assert begun.wait(10)
+        try:
+            touched = {made.records.key, made.inputs.key}
+            found = pack_rewriting.rewrite_until_done(touched, below_of(made.model))
+        finally:
+            done.set()
+    assert (found.rewritten, found.waiting) == (2, 0)
 
 
 def test_a_pack_that_the_object_store_refuses_stops_no_other(

@@ -44,6 +44,7 @@ OURS = {
     "kept answers",
     "pending actuals",
     "saved views",
+    "segments",
     "source names",
     "staged uploads",
 }

@@ -17,9 +17,9 @@ def said(counts: Counts) -> dict[tuple[str, str], float]:
     }
 
 
-async def shared(counts: Counts, folder, number: int) -> None:
+async def shared(counts: Counts, folder, number: int, *measure) -> None:
     """Share once, as a process does when it starts."""
-    task = asyncio.ensure_future(counts.share(folder, number, 2))
+    task = asyncio.ensure_future(counts.share(folder, number, 2, *measure))
     await asyncio.sleep(0)
     task.cancel()
 
@@ -51,3 +51,17 @@ async def test_a_damaged_file_counts_for_nothing(tmp_path):
     counts.streamed = 2
     await shared(counts, tmp_path, 0)
     assert said(counts) == {("istore_proxy_streamed_total", ""): 2}
+
+
+async def test_what_is_true_of_a_moment_is_measured_before_it_is_shared(tmp_path):
+    first, second = Counts(), Counts()
+
+    def measure():
+        first.in_flight_bytes, first.database_away = 5, 1
+
+    await shared(first, tmp_path, 0, measure)
+    await shared(second, tmp_path, 1)
+    assert said(second) == {
+        ("istore_proxy_in_flight_bytes", ""): 5,
+        ("istore_proxy_database_away", ""): 1,
+    }

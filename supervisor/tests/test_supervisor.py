@@ -256,14 +256,15 @@ def test_a_database_that_keeps_ending_stops_everything(tmp_path, signals_kept):
 
     def start(supervisor):
         supervisor.start("postgres", ["sh", "-c", "echo the disk is full; exit 3"])
-        supervisor.start("web", ["sleep", "60"])
+        for name in ("web", "proxy-2", "exporter"):
+            supervisor.start(name, ["sleep", "60"])
 
     with pytest.raises(
         Failed, match=r"^postgres: it ended three times within a minute"
     ):
         supervisor.run(start, lambda: None)
     assert "postgres | the disk is full" in message
-    assert not supervisor.children["web"].runs
+    assert not any(child.runs for child in supervisor.children.values())
 
 
 @pytest.fixture

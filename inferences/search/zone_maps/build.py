@@ -282,6 +282,33 @@ def forget_empty(model_key: int) -> None:
         _run(FORGET, {"model": model_key})
 
 
+@transaction.atomic
+def forget_value(model_key: int, slot: str, value: str | float) -> int:
+    """Empty the segments that tell of this value of a slot; return how many there were.
+
+    Call it when no row has the value any more. Rows are read instead of these segments until the
+    next run has built them anew.
+    """
+    # Otherwise a builder that has read the rows before could write the value once more.
+    _lock(model_key).wait_until_commit()
+    text, tells, values = "%s", "", [value]
+    if slot in NUMBER_SLOTS:
+        kind = "bigint" if slot in SLOTS["integer"] else "float8"
+        text = f"(%s::{kind})::text"
+        tells = f"OR %s::{kind} IN ({slot}_lowest, {slot}_highest)"
+        values = [value, value]
+    empty = [f"{slot}_counts", *(name for name, _ in _BOUNDS if name.startswith(slot))]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {SEGMENT} SET built_at = NULL, live = NULL, "
+            f"{', '.join(f'{name} = NULL' for name in empty)} "
+            f"WHERE model_key = %s AND ({slot}_counts ? {text} {tells})",
+            [model_key, *values],
+        )
+        emptied: int = cursor.rowcount
+    return emptied
+
+
 def _lock(model_key: int) -> AdvisoryLock:
     """Return the lock of the builder of this model's segments."""
     return AdvisoryLock("inferences.search.zone_maps", model_key)

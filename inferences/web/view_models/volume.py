@@ -1,9 +1,10 @@
 """The volume of inferences over time, counted or estimated.
 
-Where the summaries of segments tell how many match, they are added up. Otherwise, up to ``COUNTED`` matches are counted exactly. Otherwise the time is divided into parts, and
-``LOOKED_AT`` matches are read from both ends of each part. Their distances give the
-density; if both ends meet, the part is counted exactly. So the number of index entries read
-is bounded, however many match.
+Where the summaries of segments tell how many match, they are added up. Where they do not, up to
+``COUNTED`` matches are counted exactly. Of more, the time is divided into parts, and
+``LOOKED_AT`` matches are read from both ends of each part. Their distances give the density; if
+both ends meet, the part is counted exactly. So the number of index entries read is bounded,
+however many match.
 """
 
 from __future__ import annotations
