@@ -87,6 +87,23 @@ def file(name: str) -> str | None:
     return str(path)
 
 
+def endpoint(name: str) -> str | None:
+    """Return the URL of a server over HTTP, or None. Raises ``Malformed``."""
+    given = text(name)
+    if not given:
+        return None
+    try:
+        parts = urlsplit(given)
+        is_url = (
+            parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        )
+    except ValueError:
+        is_url = False
+    if not is_url:  # it may hold a password, so it is not repeated
+        raise Malformed(name, "is no URL such as https://objects.example.org.")
+    return given
+
+
 def networks(name: str, default: str = "") -> list[str]:
     """Return a list of addresses and networks. Raises ``Malformed``."""
     entries = listed(name, default)

@@ -46,7 +46,11 @@ def describe(error: BaseException) -> str:
     response = getattr(error, "response", None)  # of an object store
     if isinstance(response, Mapping) and isinstance(response.get("Error"), Mapping):
         operation = getattr(error, "operation_name", "a call")
-        return f"{name}: {response['Error'].get('Code')} of {operation}"
+        code = response["Error"].get("Code")
+        kind = (
+            name if name == code else f"{name}: {code}"
+        )  # boto3 names classes by codes
+        return f"{kind} of {operation}"
     return name
 
 

@@ -63,7 +63,8 @@ class Application:
         declared = headers.get(b"content-length")
         reader = Reader(receive, declared, is_held_back=is_held_back)
         sending = Sending(send)
-        counts.in_flight += 1
+        is_call = scope["raw_path"].partition(b"?")[0] not in self.own
+        counts.in_flight += is_call
         try:
             await self.answer(scope, headers, reader, sending)
         except Exception as error:
@@ -79,7 +80,7 @@ class Application:
             is_of_api = scope["raw_path"].startswith(PREFIX)
             await (send_problem if is_of_api else send_refusal)(sending, refused)
         finally:
-            counts.in_flight -= 1
+            counts.in_flight -= is_call
 
     async def answer(
         self, scope: Scope, headers: Headers, reader: Reader, send: Send

@@ -90,7 +90,7 @@ class Reservations:
         wanted = sum(len(wishes) for wishes, _ in batch)
         error = done.exception()
         if error is not None:
-            log.warning("Ids cannot be reserved: %s: %s", type(error).__name__, error)
+            log.warning("Ids cannot be reserved: %s", error)
             self._away_until = time.monotonic() + AWAY_SECONDS
         found = iter([None] * wanted if error is not None else done.result())
         for wishes, outcome in batch:

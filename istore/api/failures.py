@@ -75,6 +75,6 @@ def _full(error: Exception) -> StoreError:
 
 
 def _unavailable(error: Exception) -> StoreError:
-    logger.error("A server behind this one fails: %s: %s", type(error).__name__, error)
+    logger.error("A server behind this one fails: %s", error)
     message = "A server behind this one does not answer. Try again soon."
     return Unavailable("dependency-unavailable", message, retry_after=2)

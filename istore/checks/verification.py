@@ -17,6 +17,7 @@ from typing import Any
 
 from django.conf import settings
 
+from istore.blobs.storage_failures import STORAGE_FAILURES
 from istore.db import clock
 from istore.db.advisory_lock import AdvisoryLock
 from istore.hooks import Hook
@@ -121,7 +122,12 @@ class Report:
                         self.sample.append(finding)
                     yield finding
             except Exception as error:  # an outage, a locked table
-                log.exception("The check %s broke off.", name)
+                is_outage = isinstance(error, STORAGE_FAILURES)
+                log.error(
+                    "The check %s broke off: %s",
+                    *(name, error),
+                    exc_info=None if is_outage else error,
+                )
                 self.unfinished[name] = f"{type(error).__name__}: {error}"[:300]
 
     def as_dict(self) -> dict[str, Any]:

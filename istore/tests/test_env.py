@@ -102,6 +102,14 @@ def test_what_is_no_prefix_of_keys_stops_the_start(given, value):
     assert "is not letters, digits" in stops(env.key_prefix)
 
 
+@pytest.mark.parametrize("value", ["localhost:9", "http://", "ftp://a", "http://a:b"])
+def test_what_is_no_url_stops_the_start(given, value):
+    given(value)
+    assert "is no URL" in stops(env.endpoint)
+    given("http://localhost:9")
+    assert env.endpoint("ISTORE_X") == "http://localhost:9"
+
+
 def test_a_file_that_cannot_be_read_stops_the_start(given, tmp_path):
     given(str(tmp_path))
     assert "is no file that can be read" in stops(env.file)

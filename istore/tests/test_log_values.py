@@ -11,9 +11,11 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from botocore.exceptions import ClientError
 from django.db import DataError, IntegrityError, OperationalError, connection
 from django.test import Client
 
+from istore.log_values import describe
 from istore.logs import SHARED, Formatter, configuration
 from istore.models import Project
 from istore.tests.running_store import RunningStore, wait_until
@@ -48,6 +50,15 @@ def test_a_traceback_says_where_and_what_kind_without_the_message():
 
     assert MARK not in line
     assert "ValueError" in line and "KeyError" in line and "test_log_values.py" in line
+
+
+def test_an_error_of_an_object_store_says_its_code_once():
+    answer = {"Error": {"Code": "NoSuchBucket", "Message": MARK}}
+    named = type("NoSuchBucket", (ClientError,), {})
+
+    assert describe(named(answer, "PutObject")) == "NoSuchBucket of PutObject"
+    other = describe(ClientError(answer, "PutObject"))
+    assert other == "ClientError: NoSuchBucket of PutObject"
 
 
 @pytest.mark.django_db(transaction=True)

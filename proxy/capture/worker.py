@@ -350,7 +350,7 @@ class Capture:
             try:
                 packed.put()
             except Exception as error:  # storages differ in what they raise
-                log.warning("A pack cannot be put: %s: %s", type(error).__name__, error)
+                log.warning("A pack cannot be put: %s", error)
             else:
                 self.storage.note_put(model)
                 return True
@@ -392,9 +392,7 @@ class StorageWatch:
         try:
             blobs.probe()
         except Exception as error:  # storages differ in what they raise
-            log.warning(
-                "The blob store takes nothing: %s: %s", type(error).__name__, error
-            )
+            log.warning("The blob store takes nothing: %s", error)
             return False
         return True
 
@@ -472,9 +470,7 @@ class WaitingEntries:
                 try:
                     packed.put()
                 except Exception as error:  # storages differ in what they raise
-                    log.warning(
-                        "%s still waits: %s: %s", model, type(error).__name__, error
-                    )
+                    log.warning("%s still waits: %s", model, error)
                     self.expect(model)
                     return False
                 self._storage.note_put(model)

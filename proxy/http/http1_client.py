@@ -72,10 +72,14 @@ class Response:
             if not length.isdigit() or len(length) > 19:
                 raise NotHttp("invalid Content-Length")
             self._length = int(length)
-        encoding = self.header(b"transfer-encoding").lower()
-        if encoding not in (b"", b"identity", b"chunked"):
+        encodings = {
+            value.lower()
+            for name, value in self.headers
+            if name == b"transfer-encoding"
+        }
+        if len(encodings) > 1 or not encodings <= {b"identity", b"chunked"}:
             raise NotHttp("a transfer encoding that was not asked for")
-        self.is_chunked = encoding == b"chunked"
+        self.is_chunked = encodings == {b"chunked"}
 
 
 class Connection(asyncio.Protocol):

@@ -45,6 +45,7 @@ LINGER_SECONDS = 2.0  # for a client to read why its broken request was refused
 TICK_SECONDS = 1.0  # between two looks at these times
 VERSIONS = ("1.1", "1.0")
 NO_CONTENT = (204, 304)
+TRANSFER_ENCODING = b"transfer-encoding"
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -366,9 +367,9 @@ class ServerConnection(asyncio.Protocol):
         self._head_bytes = self._header_count = 0  # those of the trailers from here on
         version = parser.get_http_version()
         given = dict(self._headers)
-        check_framing(version, given)
+        check_framing(version, self._headers)
         if parser.should_upgrade() and (
-            b"content-length" in given or b"transfer-encoding" in given
+            b"content-length" in given or TRANSFER_ENCODING in given
         ):  # llhttp does not read its body
             raise Malformed(400, "A request with a body cannot be an upgrade.")
         target = origin_form(self._target)
@@ -422,8 +423,9 @@ class ServerConnection(asyncio.Protocol):
             requests.popleft()
             self._held -= sum(map(len, request.pieces))
             if not (request.is_answered and request.may_keep and request.is_whole):
+                self._task = None
                 self._close(request.is_whole)
-                break
+                return
             self._let_come()
         self._task = None
         if self._is_lost or self._transport.is_closing():
@@ -490,8 +492,11 @@ class ServerConnection(asyncio.Protocol):
         Otherwise it would see a reset in place of the answer.
         """
         self._is_deaf, self._malformed = True, None
+        self._requests.clear()  # of those behind it, which nobody answers
+        self._held = 0
         if self._is_lost or self._transport.is_closing():
             return
+        self._let_come()
         if is_read or self._has_ended:
             self._transport.close()
             self._until = self._loop.time() + SEND_SECONDS
@@ -570,17 +575,18 @@ def connections_limit() -> int:
     return min(CONNECTIONS_MOST, files // 2)
 
 
-def check_framing(version: str, headers: dict[bytes, bytes]) -> None:
+def check_framing(version: str, headers: list[tuple[bytes, bytes]]) -> None:
     """Raise ``Malformed`` for a head that two readers could understand differently.
 
     llhttp has refused a length that is repeated or stands beside chunks.
     """
+    names = [name for name, _ in headers]
     if version not in VERSIONS:
         raise Malformed(400, f"HTTP/{version} is not spoken here.")
-    if version == "1.1" and b"host" not in headers:
+    if version == "1.1" and b"host" not in names:
         raise Malformed(400, "The request has no Host header.")
-    encoding = headers.get(b"transfer-encoding")
-    if encoding is not None and (encoding.lower() != b"chunked" or version == "1.0"):
+    encodings = [value.lower() for name, value in headers if name == TRANSFER_ENCODING]
+    if encodings and (encodings != [b"chunked"] or version == "1.0"):
         raise Malformed(400, "The only transfer encoding is chunked, of HTTP/1.1.")
 
 

@@ -369,6 +369,7 @@ def test_the_proxy_tells_about_itself(proxied):
     metrics = requests.get(f"{proxied.url}/metrics", timeout=5).text
     assert "istore_proxy_recorded_total" in metrics
     assert "istore_spool_bytes" in metrics
+    assert "istore_proxy_in_flight 0.0" in metrics  # the question itself is no call
 
 
 def test_metrics_want_their_token_where_others_come_through(proxied, settings):

@@ -136,6 +136,8 @@ SMUGGLED = {
     "a coding behind chunks": b"Transfer-Encoding: chunked, identity\r\n",
     "chunks twice": CHUNKED + CHUNKED,
     "identity": b"Transfer-Encoding: identity\r\n",
+    "a coding in a header before chunks": b"Transfer-Encoding: gzip\r\n" + CHUNKED,
+    "identity in a header before chunks": b"Transfer-Encoding: identity\r\n" + CHUNKED,
     "a blank before the colon": b"Transfer-Encoding : chunked\r\n",
     "a folded header": b"X: a\r\n Transfer-Encoding: chunked\r\n",
     "a bare line feed": b"X: a\nTransfer-Encoding: chunked\r\n",
@@ -235,6 +237,23 @@ async def test_who_waits_to_be_asked_for_the_body_is_asked():
         said = (await reader.read()).removeprefix(b"POST /x ok")
         assert statuses(said) == [200]
         assert b"connection: close" in said
+        writer.close()
+
+
+@pytest.mark.parametrize("before", [0, 2 * http_server.HELD_BYTES])
+async def test_who_is_answered_early_may_send_on_for_a_while(before):
+    """A reset would take the answer from a client that has not read it yet."""
+    async with serving() as (_, _, connect):
+        reader, writer = await connect()
+        head = b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n"
+        writer.write(head + bytes(before))
+        async with asyncio.timeout(10):
+            assert statuses(await reader.read()) == [200]
+            for _ in range(40):
+                writer.write(bytes(100_000))
+                await writer.drain()
+                await asyncio.sleep(0.005)
+        assert not writer.is_closing()
         writer.close()
 
 

@@ -67,7 +67,9 @@ def test_v2_of_a_detector(served):
     assert (
         client.get("/v2/models/object-detection").json()["name"] == "object-detection"
     )
-    assert client.get("/v2/models/other").status_code == 404
+    other = client.get("/v2/models/other")
+    assert other.status_code == 404
+    assert "The model of this server is " in other.json()["error"]
     body = {
         "id": "a-1",
         "inputs": [tensor([PIXEL], parameters={"content_type": "base64"})],

@@ -249,7 +249,8 @@ def tally_of_texts(slot: str, comparisons: Sequence[tuple[str, Any]]) -> Sql | N
             return _total([tally_of_value(slot, each) for each in sorted(set(values))])
     if not {lookup for lookup, _ in comparisons} <= OPERATORS.keys():
         return None
-    tests = [f"each.value {OPERATORS[name]} %s" for name, _ in comparisons]
+    # By code points, as the index and the check of rows compare.
+    tests = [f'each.value COLLATE "C" {OPERATORS[name]} %s' for name, _ in comparisons]
     return _counted(slot, "text", tests, [value for _, value in comparisons])
 
 

@@ -491,6 +491,8 @@ def test_each_setting_has_a_variable(tmp_path):
         ({"ADDRESSING": "auto"}, "ADDRESSING"),
         ({"CA_BUNDLE": "/absent.pem"}, "CA_BUNDLE"),
         ({"PREFIX": "../x"}, "PREFIX"),
+        ({"ENDPOINT": "minio.internal:9000"}, "ENDPOINT"),
+        ({"PUBLIC_ENDPOINT": "//blobs.example.org"}, "PUBLIC_ENDPOINT"),
     ],
 )
 def test_settings_that_do_not_fit_stop_the_start(tmp_path, variables, name):

@@ -58,7 +58,7 @@ def test_the_exit_status_of_findings_is_1_and_of_the_run_after_a_repair_0(counts
     assert command()[0] == 0
 
 
-def test_the_exit_status_of_a_check_that_breaks_off_is_2(monkeypatch):
+def test_the_exit_status_of_a_check_that_breaks_off_is_2(monkeypatch, caplog):
     def broken(scope):
         raise OSError("The object store is away.")
         yield
@@ -68,6 +68,8 @@ def test_the_exit_status_of_a_check_that_breaks_off_is_2(monkeypatch):
 
     assert code == 2
     assert "rows is unfinished: OSError" in output
+    assert "1 checks, 1 unfinished, 0 findings." in output
+    assert not any(record.exc_info for record in caplog.records)
 
 
 def test_json_is_a_line_for_each_finding_and_one_for_the_end(counts, project):

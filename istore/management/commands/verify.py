@@ -69,7 +69,9 @@ class Command(BaseCommand):
         total = sum(report.found.values())
         noun = "finding" if total == 1 else "findings"
         mended = f", {report.repaired} repaired" if report.repaired else ""
-        self._line(f"{len(report.names)} checks, {total} {noun}{mended}.")
+        unfinished = len(report.unfinished)
+        left = f", {unfinished} unfinished" if unfinished else ""
+        self._line(f"{len(report.names)} checks{left}, {total} {noun}{mended}.")
         for name, why in report.unfinished.items():
             self.stderr.write(f"{name} is unfinished: {why}")
 

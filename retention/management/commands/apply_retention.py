@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from argparse import ArgumentParser
 from typing import Any
 
@@ -13,6 +14,8 @@ from istore.tasks.tracking import TaskState
 from retention import policies
 from retention.models import RetentionPolicy
 from retention.sweeping import sweep
+
+POLL_SECONDS = 0.2
 
 
 class Command(StoreCommand):
@@ -30,7 +33,9 @@ class Command(StoreCommand):
         if policy is None:
             raise CommandError(f"Model {model_id} has no retention policy.")
         task = policies.open_task("manage.py apply_retention", policy, dry_run=dry_run)
-        sweep(task)
+        while task.is_active and not sweep(task):  # a worker was told of it, too
+            time.sleep(POLL_SECONDS)
+            task.refresh_from_db()
         task.refresh_from_db()
         if task.state != TaskState.COMPLETE:
             raise CommandError(f"The task is {task.state}. {task.reason}".strip())

@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
             ready = {"name": mock.name, "ready": True}
             self._send(200, ready if model[2] else v2.metadata(mock))
         else:
-            self._send(404, self._error(path, f"There is no {path:.200}.", 404))
+            self._send_absent(path)
 
     def do_POST(self) -> None:
         path = unquote(urlsplit(self.path).path)
@@ -98,7 +98,16 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.strip("/") == mock.interface.endpoint:
             self._send(200, mock.infer(v2.read_body(content, None)))
         else:
-            self._send(404, self._error(path, f"There is no {path:.200}.", 404))
+            self._send_absent(path)
+
+    def _send_absent(self, path: str) -> None:
+        name, model = self.server.mock.name, MODEL.fullmatch(path)
+        known = (
+            f" The model of this server is {name}."
+            if model and model[1] != name
+            else ""
+        )
+        self._send(404, self._error(path, f"There is no {path:.200}.{known}", 404))
 
     def _content(self) -> bytes | None:
         """Return the body, or None after sending an error about it."""
