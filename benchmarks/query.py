@@ -415,7 +415,7 @@ def panels(model: RegisteredModel) -> dict[str, Callable[[], object]]:
     question, everything = Question(QueryDict("")), InferenceFilter()
     drawn = sampling.sample(model, everything)
     return {
-        "facets of the panel": lambda: facets.facets(model, question),
+        "facets of the panel": lambda: facets.count_facets(model, question),
         "volume": lambda: volume.volume(model, question, drawn),
         "labels of the statistics": lambda: summaries.labels(model, everything),
         "scores of the statistics": lambda: summaries.scores(model, everything),
@@ -493,7 +493,7 @@ def without_summaries(bare: Bare, model: RegisteredModel) -> None:
     """Compare the statements of counts with those without summaries, in turns."""
     from unittest.mock import patch
 
-    from inferences.search.zone_maps.counts import Summed
+    from inferences.search.zone_maps.counts import SegmentSum
 
     print(
         f"{'SQL p50 / p95 in ms':34} {'rows read':>18} {'summaries':>18} {'share':>6}"
@@ -508,7 +508,7 @@ def without_summaries(bare: Bare, model: RegisteredModel) -> None:
     }
     calls |= {name: [partial(captured, act)] for name, act in panels(model).items()}
     for name, asked in calls.items():
-        with patch.object(Summed, "tells", lambda self, share=0.5: False):
+        with patch.object(SegmentSum, "tells", lambda self, share=0.5: False):
             before = [statements() for statements in asked]
         after = [statements() for statements in asked]
         took: tuple[list[float], list[float]] = ([], [])

@@ -87,7 +87,7 @@ def release_copies(model: RegisteredModel, start: datetime) -> int:
     captures: set[bytes] = set()
     keys: list[str] = []
     for name in filter(packs.has_records, names):
-        members = _exhaust(_members(name))
+        members = _drop_findings(_members(name))
         left = _unnamed({e.content_key(name): e for e in members}, model, start)
         markers = {e.marker_key(name): k for k, e in left.items()}
         live = packs.unreleased(left)
@@ -97,7 +97,7 @@ def release_copies(model: RegisteredModel, start: datetime) -> int:
         keys += gone
         captures |= {left[key].unique for key in gone}
     for name in filter(packs.has_inputs, names) if captures else ():
-        members = [e for e in _exhaust(_members(name)) if e.unique in captures]
+        members = [e for e in _drop_findings(_members(name)) if e.unique in captures]
         keys += _unnamed({e.content_key(name): e for e in members}, model, start)
     # The inputs that have an object of their own.
     own = [f"{prefix}{UUID(bytes=each)}/{blobs.INPUT}" for each in captures]
@@ -106,7 +106,7 @@ def release_copies(model: RegisteredModel, start: datetime) -> int:
     return len(captures)
 
 
-def _exhaust(found: Generator[Finding, None, list[Member]]) -> list[Member]:
+def _drop_findings(found: Generator[Finding, None, list[Member]]) -> list[Member]:
     """Return what the generator returns; its findings are for ``verify`` to tell."""
     while True:
         try:

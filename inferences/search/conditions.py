@@ -21,7 +21,7 @@ from inferences.search.access_paths import (
 )
 from inferences.search.filters import Filter, TimeWindow
 from inferences.search.filters.tree import conjuncts
-from inferences.search.zone_maps.counts import Summed
+from inferences.search.zone_maps.counts import SegmentSum
 from inferences.search.zone_maps.pruning import Range
 
 
@@ -73,9 +73,9 @@ class Conditions:
         return self.lowest is not None or self.highest is not None
 
     @property
-    def summed(self) -> Summed:
+    def segment_sum(self) -> SegmentSum:
         """Return what the summaries of segments are to count."""
-        return Summed(self.model, self.tallies, self.lowest, self.highest)
+        return SegmentSum(self.model, self.tallies, self.lowest, self.highest)
 
     def rows(self, window: Sql, part: Sql | None = None, beside: str = "") -> Sql:
         """Return the count of the matching rows in a window, or the counts by a part of them.

@@ -39,7 +39,7 @@ def count_matching(
     model: RegisteredModel, filters: Filter, most: int | None = None
 ) -> Count:
     """Return how many inferences pass the filter, counted no further than ``most``."""
-    number = count_told(model, filters)
+    number = count_by_segments(model, filters)
     if number is None and most is not None:
         number = all_matching(model, filters).order_by()[: most + 1].count()
     if number is not None:
@@ -55,7 +55,7 @@ def count_matching(
     return Count(number)
 
 
-def count_told(model: RegisteredModel, filters: Filter) -> int | None:
+def count_by_segments(model: RegisteredModel, filters: Filter) -> int | None:
     """Return the exact count if the summaries of segments tell it, in milliseconds.
 
     None for models without segments, and where rows have to be read.
@@ -63,11 +63,11 @@ def count_told(model: RegisteredModel, filters: Filter) -> int | None:
     asked = conditions_of(model, filters)
     if asked is None:
         return 0
-    if not asked.summed.tells():
+    if not asked.segment_sum.tells():
         return None
     wanted = _labels_alone(model, filters)
     rows = _by_detections(asked, wanted, GAP, GAP) if wanted else asked.rows(GAP)
-    return asked.summed.count(rows)
+    return asked.segment_sum.count(rows)
 
 
 def volume(
@@ -81,11 +81,11 @@ def volume(
     if asked is None:
         return [0] * (len(limits) - 1)
     asked = asked.within(limits[0], limits[-1] - 1)
-    if not asked.summed.tells():
+    if not asked.segment_sum.tells():
         return None
     edges = Sql("%s::bigint[]", (list(limits),))
     part = Sql(f"width_bucket({TABLE}.id, {edges.sql})", edges.values)
-    return asked.summed.over_time(limits, asked.rows(GAP, part))
+    return asked.segment_sum.over_time(limits, asked.rows(GAP, part))
 
 
 def values_of(
@@ -99,11 +99,11 @@ def values_of(
     asked = conditions_of(model, filters)
     if asked is None:
         return Counter()
-    if asked.tallies or model.awaits_classes or not asked.summed.tells_of(column):
+    if asked.tallies or model.awaits_classes or not asked.segment_sum.tells_of(column):
         return None
     value, beside = value_of(column)
     part = Sql(f"{value}::text")
-    return asked.summed.by_value(column, asked.rows(GAP, part, beside))
+    return asked.segment_sum.by_value(column, asked.rows(GAP, part, beside))
 
 
 def scores_of(model: RegisteredModel, filters: Filter, bins: int) -> list[int] | None:

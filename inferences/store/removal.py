@@ -207,7 +207,7 @@ def remove_one(
         ids, _, storage_keys = _intend(model, chosen)
         gone_by = _bytes_gone_by(storage_keys)
         if ids:
-            details = _said_of(gone_by)
+            details = _audit_details(gone_by)
             AuditEntry.write(
                 actor, "inference.delete", inference_id, model.project, **details
             )
@@ -245,7 +245,7 @@ def intend_all(
                 model.model_id,
                 model.project,
                 count=len(ids),
-                **_said_of(_bytes_gone_by(keys)),
+                **_audit_details(_bytes_gone_by(keys)),
             )
         failpoint("removal.records_intended")
         yield names
@@ -258,7 +258,7 @@ def _bytes_gone_by(keys: Iterable[str]) -> datetime | None:
     return now() + timedelta(minutes=settings.ISTORE_PACK_COMPACT_MINUTES)
 
 
-def _said_of(bytes_gone_by: datetime | None) -> dict[str, str]:
+def _audit_details(bytes_gone_by: datetime | None) -> dict[str, str]:
     """Return the details of an audit entry that tell until when the bytes are gone."""
     return {"bytes_gone_by": bytes_gone_by.isoformat()} if bytes_gone_by else {}
 

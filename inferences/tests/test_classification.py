@@ -50,7 +50,7 @@ from inferences.tasks import tell_classes_apart
 from inferences.tests.builders import as_before
 from inferences.web.view_models import summaries
 from inferences.web.view_models.answers import answer_of_text
-from inferences.web.view_models.facets import facets
+from inferences.web.view_models.facets import count_facets
 from inferences.web.view_models.questions import Question
 from inferences.web.view_models.sampling import sample
 from istore import failpoints
@@ -180,7 +180,7 @@ def test_statistics_and_facets_speak_of_the_best_class(digits):
     drawn = summaries.scores(digits, InferenceFilter())
     assert drawn.total == 50
     assert sum(each.count for each in drawn.bins if each.low < 0.45) == 0
-    assert {choice.count for choice in facets(digits, question()).labels} == {5}
+    assert {choice.count for choice in count_facets(digits, question()).labels} == {5}
 
 
 def question() -> Question:
@@ -317,7 +317,7 @@ def everything(model) -> dict[str, object]:
     told["labels"] = summaries.labels(model, InferenceFilter()).counts
     told["scores"] = summaries.scores(model, InferenceFilter()).total
     told["facet"] = sorted(
-        (each.name, each.count) for each in facets(model, question()).labels
+        (each.name, each.count) for each in count_facets(model, question()).labels
     )
     told["rows"] = sorted(
         (row.id, row.labels, row.scores)

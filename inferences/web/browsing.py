@@ -128,7 +128,7 @@ def _counting(address: str) -> str:
 def _facets(model: RegisteredModel, question: Question) -> counting.Facets | None:
     """Return the facets; None if there is nothing to count or it exceeds the timeout."""
     try:
-        return counting.facets(model, question)
+        return counting.count_facets(model, question)
     except (ValidationError, OperationalError):
         return None
 
@@ -215,7 +215,7 @@ def facets(request: HttpRequest, model_id: str) -> HttpResponse:
     question = Question(request.GET)
     context: dict[str, Any] = {"model": model, "question": question}
     try:
-        context["facets"] = counting.facets(model, question)
+        context["facets"] = counting.count_facets(model, question)
     except ValidationError:
         return HttpResponse(status=204)
     except OperationalError:

@@ -39,7 +39,7 @@ def erase_ranges(file: IO[bytes], ranges: Iterable[tuple[int, int]]) -> None:
     """
     descriptor = file.fileno()
     size = os.fstat(descriptor).st_size
-    for start, end in joined(ranges):
+    for start, end in merge_ranges(ranges):
         if start < (end := min(end, size)):
             _erase(descriptor, start, end, size)
     sync_file(file)
@@ -50,7 +50,7 @@ def is_zero(content: bytes) -> bool:
     return content == bytes(len(content))
 
 
-def joined(
+def merge_ranges(
     ranges: Iterable[tuple[int, int]], gap: int = 0
 ) -> Iterator[tuple[int, int]]:
     """Yield the ranges as (start, end), in order, joined where at most ``gap`` lies between."""

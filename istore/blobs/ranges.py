@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from istore.blobs.holes import joined
+from istore.blobs.holes import merge_ranges
 from istore.blobs.storage import storage
 
 
@@ -18,7 +18,7 @@ def read_ranges(
     for the storage. Raises ``FileNotFoundError`` if there is no
     such pack, and ``BlobDamaged`` if it ends before a range.
     """
-    reads = list(joined(ranges, storage.gap_bytes if gap is None else gap))
+    reads = list(merge_ranges(ranges, storage.gap_bytes if gap is None else gap))
     contents = storage.read_spans(pack_key, reads)
     starts = [start for start, _ in reads]
     found = []

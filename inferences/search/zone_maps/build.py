@@ -211,7 +211,7 @@ def seal() -> int:
     if not wait_for_writers():
         return 0
     built, begun = 0, time.monotonic()
-    for _ in chain.from_iterable(starmap(built_segments, announced)):
+    for _ in chain.from_iterable(starmap(build_segments, announced)):
         built += 1
         if time.monotonic() > ended:
             break
@@ -246,7 +246,7 @@ def wait_for_writers() -> bool:
     return True
 
 
-def built_segments(model_key: int, last: int) -> Iterator[tuple[int, int]]:
+def build_segments(model_key: int, last: int) -> Iterator[tuple[int, int]]:
     """Build the waiting segments of a model; yield the first and last id of each.
 
     ``last`` is the highest id whose announcement was waited for.

@@ -110,7 +110,7 @@ GAP = Sql(" AND id BETWEEN gap.low AND gap.high")  # the ids to read, as a windo
 
 
 @dataclass(frozen=True, slots=True)
-class Summed:
+class SegmentSum:
     """What is counted: the live rows of a model within a window that pass all conditions.
 
     There is one tally for each condition, None where summaries do not tell.

@@ -25,7 +25,7 @@ from inferences.search.counting import count_matching, scores_of, values_of, vol
 from inferences.search.filters import matching
 from inferences.search.statistics import StatisticsQuery, statistics
 from inferences.search.zone_maps import build
-from inferences.search.zone_maps.counts import SCORES, Summed
+from inferences.search.zone_maps.counts import SCORES, SegmentSum
 from inferences.store import metadata_edits, removal, soft_deletion
 from inferences.store.recording import record
 from inferences.tests.zone_maps.builders import EXAMPLES, at, counting, inference
@@ -323,7 +323,7 @@ def sampled(model, monkeypatch):
 
 def test_the_panel_counts_all_matches(sampled):
     question = Question(QueryDict(""))
-    found = facets.facets(sampled, question)
+    found = facets.count_facets(sampled, question)
 
     assert not found.sample.is_whole
     assert found.exact == ["labels", "sources", "actions"]
@@ -345,7 +345,7 @@ def test_statistics_of_texts_are_those_of_the_rows(sampled, monkeypatch):
         query = StatisticsQuery(key, "string")
         found = statistics(sampled, query)
         with monkeypatch.context() as patch:
-            patch.setattr(Summed, "tells", lambda self, share=0.5: False)
+            patch.setattr(SegmentSum, "tells", lambda self, share=0.5: False)
             assert statistics(sampled, query) == found
     everything = text.parse("*")
     labels = summaries.labels(sampled, everything)

@@ -106,7 +106,7 @@ def test_a_writer_who_commits_after_the_build_leaves_a_touch(kept, write, name):
     assert build.wait_for_writers()
     ((model_key, last),) = build._rows(build.ANNOUNCED)
     with Writer(lambda: write(kept)).at_work():
-        assert len(list(build.built_segments(model_key, last))) > 5
+        assert len(list(build.build_segments(model_key, last))) > 5
         assert names(kept, counter(">=", 7000)) == []
 
     assert names(kept, counter(">=", 7000)) == [name]
@@ -120,9 +120,9 @@ def test_what_another_announced_meanwhile_is_not_built(model):
     counting(model)
     build.announce_all()
 
-    assert list(build.built_segments(model.pk, build.FIRST)) == []
+    assert list(build.build_segments(model.pk, build.FIRST)) == []
     record(model, [inference("late", 20.5)])
-    assert list(build.built_segments(model.pk, build.FIRST)) == []
+    assert list(build.build_segments(model.pk, build.FIRST)) == []
 
     assert build.seal() > 5
 
@@ -132,9 +132,9 @@ def test_two_do_not_build_at_once(kept):
     ((model_key, last),) = build._rows(build.ANNOUNCED)
 
     with Writer(lambda: build._build_next(model_key, last)).at_work():
-        assert list(build.built_segments(model_key, last)) == []
+        assert list(build.build_segments(model_key, last)) == []
 
-    assert len(list(build.built_segments(model_key, last))) > 5
+    assert len(list(build.build_segments(model_key, last))) > 5
 
 
 def test_no_row_is_ever_lost_beside_writers_and_builders(kept):

@@ -12,7 +12,7 @@ from django.db import OperationalError
 from inferences.maintenance import storage_by_model
 from inferences.models import Inference, InferenceKey, RegisteredModel
 from inferences.models.row_ids import LOWEST, moment_of
-from inferences.search.counting import Count, count_matching, count_told
+from inferences.search.counting import Count, count_by_segments, count_matching
 from inferences.search.filters import Filter, InferenceFilter
 from inferences.store.reading import join_payloads
 from inferences.web.view_models.inputs import Look, looks
@@ -73,7 +73,7 @@ def activity(model: RegisteredModel) -> Activity:
     ids = list(live.newest_first().values_list("id", flat=True)[:SAMPLE])
     volume, window = _volume([moment_of(each) for each in ids])
     everything = InferenceFilter()
-    told = count_told(model, everything)
+    told = count_by_segments(model, everything)
     count = Count(told or 0)
     if told is None:
         count = count_matching(model, everything, settings.ISTORE_COUNT_AT_ONCE)

@@ -38,7 +38,7 @@ VALUES_MAX = 12
 POINTS_MAX = 1_500
 CHOICE_SECONDS = 0.5
 # The facets that summaries of segments may tell, with their columns.
-EXACTLY = {"label": "labels", "source": "source_id", "action": "inference_action"}
+EXACT_COLUMNS = {"label": "labels", "source": "source_id", "action": "inference_action"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Facets:
     placed: int = 0
 
 
-def facets(model: RegisteredModel, question: Question) -> Facets:
+def count_facets(model: RegisteredModel, question: Question) -> Facets:
     """Return all facets of a query.
 
     Raises ``ValidationError`` if a filter is not valid, and ``OperationalError`` if finding
@@ -106,8 +106,10 @@ def facets(model: RegisteredModel, question: Question) -> Facets:
         return drawn[filters]
 
     exact: dict[str, Counter[str]] = {}
-    for name, column in EXACTLY.items():
-        found = _exactly(model, question.filters_without(name), column, newest(name))
+    for name, column in EXACT_COLUMNS.items():
+        found = _count_all_values(
+            model, question.filters_without(name), column, newest(name)
+        )
         if found is not None:
             exact[name] = found
     whole = newest()
@@ -136,7 +138,7 @@ def facets(model: RegisteredModel, question: Question) -> Facets:
     )
 
 
-def _exactly(
+def _count_all_values(
     model: RegisteredModel, filters: Filter, column: str, drawn: Sample
 ) -> Counter[str] | None:
     """Return the counts of a column over all matches; None if the sample has to do."""
