@@ -14,6 +14,7 @@ from exports.formats import FORMATS
 from exports.tests.conftest import png
 from inferences.erasure import matching_records, trace_holders
 from istore import blobs
+from istore.blobs import packs
 from istore.checks import verification
 from istore.db.clock import now
 from istore.models import Role
@@ -171,7 +172,9 @@ def test_an_erasure_reaches_entries_archives_and_inputs(api, filled, project, mo
     assert not task.has_archive
     left = api.get(f"{HARD}/versions/1/entries").json()["results"]
     assert [each["inference_id"] for each in left] == ["b", "c"]
-    assert len(list(blobs.walk("datasets/"))) == 2
+    (pack,) = [each.key for each in blobs.walk("datasets/")]
+    members = [each.content_key(pack) for each in packs.read_index(pack)]
+    assert len(packs.unreleased(members)) == 2 < len(members)
 
 
 def test_an_erasure_finds_values_of_inferences_that_are_gone(
@@ -192,5 +195,6 @@ def test_verify_finds_inputs_that_are_missing(api, filled):
     assert list(check.look(scope)) == []
     first = next(iter(blobs.walk("datasets/")))
     blobs.delete([first.key])
-    (finding,) = check.look(scope)
-    assert finding.where == first.key
+    found = [each.where for each in check.look(scope)]
+    assert len(found) == 3
+    assert {packs.pack_of(each) for each in found} == {first.key}

@@ -133,16 +133,27 @@ def make(
     return Made(event, picture, body, value)
 
 
-def put_packs(some: Sequence[Made]) -> list[InferenceEvent]:
-    """Put inferences of one model and hour into two packs; return their events."""
+def put_packs(
+    some: Sequence[Made], *, own_inputs: bool = False
+) -> list[InferenceEvent]:
+    """Put inferences of one model and hour into two packs; return their events.
+
+    With ``own_inputs`` the inputs are objects of their own, as large ones are.
+    """
     folders = [each.event.data_storage_key.rpartition("/")[0] for each in some]
     hour = folders[0].rpartition("/")[0]
     names = [UUID(each.rpartition("/")[2]).bytes for each in folders]
-    inputs = packs.build_inputs(
-        packs.new_key(hour, packs.INPUTS),
-        zip(names, [each.picture for each in some], strict=True),
-    )
-    data_keys = [each.content_key(inputs.key) for each in inputs.members]
+    data_keys = [each.event.data_storage_key for each in some]
+    if own_inputs:
+        for each, key in zip(some, data_keys, strict=True):
+            blobs.put(key, each.picture)
+    else:
+        inputs = packs.build_inputs(
+            packs.new_key(hour, packs.INPUTS),
+            zip(names, [each.picture for each in some], strict=True),
+        )
+        blobs.put(inputs.key, inputs.body)
+        data_keys = [each.content_key(inputs.key) for each in inputs.members]
     markers = [
         json.dumps(marker_in_pack(each.marker, each.event.as_dict(), key)).encode()
         for each, key in zip(some, data_keys, strict=True)
@@ -151,8 +162,7 @@ def put_packs(some: Sequence[Made]) -> list[InferenceEvent]:
         packs.new_key(hour, packs.RECORDS),
         zip(names, markers, [each.answer for each in some], strict=True),
     )
-    for pack in (inputs, records):
-        blobs.put(pack.key, pack.body)
+    blobs.put(records.key, records.body)
     return [
         replace(
             each.event,

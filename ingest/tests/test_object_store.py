@@ -26,7 +26,7 @@ def test_many_markers_are_fetched_and_keep_their_order(model, deliver, stream):
 
 
 def test_an_answer_beside_the_marker_is_fetched_and_copies_go(model, deliver):
-    first, copy = (capture(model, "a", inline=False) for _ in range(2))
+    first, copy = (capture(model, "a", inline=False, packed=False) for _ in range(2))
 
     deliver(first)
     deliver(copy)

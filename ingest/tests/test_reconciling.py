@@ -198,7 +198,9 @@ def test_models_are_reconciled_one_by_one(project, model, stream, listen):
 def test_packs_in_the_making_hold_nothing_that_was_lost(
     model, stream, listen, monkeypatch
 ):
-    stream.publish([published_now(captured(model, str(n))) for n in range(3)])
+    stream.publish(
+        [published_now(captured(model, str(n), packed=False)) for n in range(3)]
+    )
     listen()
     met = []
 
@@ -215,15 +217,17 @@ def test_packs_in_the_making_hold_nothing_that_was_lost(
 def test_what_moves_while_rows_are_looked_for_was_not_lost(
     model, stream, listen, monkeypatch
 ):
-    stream.publish([published_now(captured(model, str(n))) for n in range(3)])
+    stream.publish(
+        [published_now(captured(model, str(n), packed=False)) for n in range(3)]
+    )
     listen()
-    answer_keys = reconciling._answer_keys
+    keys = reconciling._keys
 
     def move_first(hour):
-        monkeypatch.setattr(reconciling, "_answer_keys", answer_keys)
+        monkeypatch.setattr(reconciling, "_keys", keys)
         assert [each.packed for each in packing_stored.pack_model(model)] == [3]
-        return answer_keys(hour)
+        return keys(hour)
 
-    monkeypatch.setattr(reconciling, "_answer_keys", move_first)
+    monkeypatch.setattr(reconciling, "_keys", move_first)
     assert reconcile(stream) == 0
     assert reconcile(stream) == 0

@@ -10,13 +10,11 @@ import pytest
 from django.core.cache import cache
 
 from inferences.maintenance.orphan_members import unnamed_objects
-from inferences.maintenance.packing_stored import _marker
 from inferences.store import removal
 from ingest import reconciling
 from ingest.events import InferenceEvent
-from ingest.markers import read_event_of, read_marker
 from ingest.reconciling import reconcile
-from ingest.tests.builders import capture, published_now
+from ingest.tests.builders import make, published_now, put_packs
 from istore import blobs
 from istore.blobs import moves, packs
 from istore.checks.verification import Scope
@@ -57,42 +55,8 @@ def packed(
 ) -> list[InferenceEvent]:
     """Put captures of three hours ago as packs; without inputs these stay objects."""
     at = datetime.now(UTC) - AGO
-    uniques = [uuid4() for _ in names]
-    made = [
-        capture(model, name, unique=each, received_at=at, published_at=at)
-        for name, each in zip(names, uniques, strict=True)
-    ]
-    hour = made[0].data_storage_key.rsplit("/", 2)[0]
-    inputs = packs.build_inputs(
-        packs.new_key(hour, packs.INPUTS),
-        [
-            (unique.bytes, blobs.get(each.data_storage_key))
-            for unique, each in zip(uniques, made, strict=True)
-        ],
-    )
-    keys = [member.content_key(inputs.key) for member in inputs.members]
-    if with_inputs:
-        blobs.put(inputs.key, inputs.body)
-    else:
-        keys = [each.data_storage_key for each in made]
-    records = packs.build_records(
-        packs.new_key(hour, packs.RECORDS),
-        [
-            (
-                unique.bytes,
-                _marker(blobs.get(each.metadata_storage_key), key),
-                blobs.get(each.inference_storage_key),
-            )
-            for unique, each, key in zip(uniques, made, keys, strict=True)
-        ],
-    )
-    blobs.put(records.key, records.body)
-    for each in made:
-        blobs.delete([each.inference_storage_key, each.metadata_storage_key])
-        if with_inputs:
-            blobs.delete([each.data_storage_key])
-    markers = [member.marker_key(records.key) for member in records.members]
-    return [read_event_of(read_marker(blobs.get(key)), key) for key in markers]
+    made = [make(model, name, received_at=at, published_at=at) for name in names]
+    return put_packs(made, own_inputs=not with_inputs)
 
 
 def ids(model) -> list[str]:
