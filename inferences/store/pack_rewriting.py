@@ -29,7 +29,7 @@ from inferences.models.row_ids import LOWEST, first_id_at
 from inferences.store import pack_making
 from istore import blobs
 from istore.blobs import moves, pack_notes, packs
-from istore.blobs.keys import DATASETS, MemberKey
+from istore.blobs.keys import DATASETS, MemberKey, prefix_of_model
 from istore.blobs.packs import Member, Pack
 from istore.blobs.storage_failures import STORAGE_FAILURES
 from istore.failpoints import failpoint
@@ -79,8 +79,8 @@ def rewrite_all(below: str = "", before: datetime | None = None) -> Rewritten:
     go if a kill has left them.
     """
     total = Rewritten()
-    for model_key in pack_making.models_with_notes(below):
-        with pack_making.making(model_key) as is_ours:
+    for owner in pack_making.owners_with_notes(below):
+        with pack_making.making(owner) as is_ours:
             total += Rewritten(waiting=not is_ours)
     if not pack_notes.are_kept():
         return total
@@ -111,9 +111,9 @@ def rewrite_until_done(touched: Iterable[str], below: str) -> Rewritten:
         time.sleep(PAUSE)
 
 
-def _has_tidied_up(model_key: int) -> bool:
-    """Return whether no pack of the model is in the making that was begun before this call."""
-    with pack_making.making(model_key, PAUSE) as is_ours:
+def _has_tidied_up(owner: str) -> bool:
+    """Return whether no pack of the owner is in the making that was begun before this call."""
+    with pack_making.making(owner, PAUSE) as is_ours:
         return is_ours
 
 
@@ -138,24 +138,25 @@ def _rewrite_each(
     return total, waiting
 
 
-def _models_below(below: str) -> set[int]:
-    """Return the numbers of the models below ``<project>/`` or ``<project>/<model>/``."""
+def _models_below(below: str) -> set[str]:
+    """Return the prefixes of the models below ``<project>/`` or ``<project>/<model>/``."""
     project, model, *_ = below.split("/")
     models = RegisteredModel.objects.filter(project=int(project))
     if model:
         models = models.filter(pk=int(model))
-    return set(models.values_list("pk", flat=True))
+    return {
+        prefix_of_model(int(project), e) for e in models.values_list("pk", flat=True)
+    }
 
 
 def rewrite(pack: str, seconds: float = 0.0) -> Rewritten:
     """Rewrite one pack without its released members, or delete it if none is left.
 
-    It has to wait while another pack of its model is being made, for longer than so many
+    It has to wait while another pack of its owner is being made, for longer than so many
     seconds: ``pack_blobs`` leaves the lock for a moment only, between two batches, and whoever
     stands in the queue gets it then. Raises what the storage raises.
     """
-    model_key = pack_making.model_key_of(pack)
-    with pack_making.making(model_key, seconds) as is_ours:
+    with pack_making.making(pack_making.owner_of(pack), seconds) as is_ours:
         return _rewrite(pack) if is_ours else Rewritten(waiting=1)
 
 
@@ -288,7 +289,7 @@ def _run(statement: str, pack: str, moved: Mapping[str, str]) -> set[str]:
                 {
                     "old": [key for key in moved if key not in found],
                     "new": [new for key, new in moved.items() if key not in found],
-                    "model": pack_making.model_key_of(pack),
+                    "model": int(pack.split("/")[1]),
                     "lowest": lowest,
                     "highest": highest,
                 },

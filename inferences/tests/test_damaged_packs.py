@@ -203,7 +203,7 @@ def test_a_removal_gets_its_turn_beside_one_who_makes_packs_all_the_time(
     def make_packs():
         try:
             while not done.is_set():
-                with pack_making.making(made.model.pk, 5.0):
+                with pack_making.making(below_of(made.model), 5.0):
                     begun.set()
                     time.sleep(0.1)
         finally:

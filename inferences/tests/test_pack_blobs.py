@@ -471,7 +471,7 @@ def test_removals_and_other_runs_wait_for_packs_in_the_making(
 
     def others():
         try:
-            with pack_making.making(model.pk) as is_ours:
+            with pack_making.making(below) as is_ours:
                 assert not is_ours
             with pytest.raises(TimeoutError):
                 pack_rewriting.rewrite_until_done((), below)
