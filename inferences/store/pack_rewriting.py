@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection, transaction
 
 from inferences.models import InferencePayload, RegisteredModel
-from inferences.models.row_ids import LOWEST, first_id_at
+from inferences.models.row_ids import first_id_at
 from inferences.store import pack_making
 from istore import blobs
 from istore.blobs import moves, pack_notes, packs
@@ -37,7 +37,9 @@ from istore.hooks import Hook
 
 HOUR = timedelta(hours=1)
 PATIENCE, PAUSE = 30.0, 0.5  # seconds
-BETWEEN = 2 * HOUR  # nearly always the hours of a pack and of its rows are this close
+BESIDE = timedelta(
+    minutes=10
+)  # a create by the API takes its key so long before its time
 
 logger = logging.getLogger(__name__)
 
@@ -256,20 +258,25 @@ def _is_all_named(pack: str, live: list[Member]) -> bool:
     return not left
 
 
+# A row's id is of the hour of its pack: served by the primary key.
+OF_THE_HOUR = "payload.id BETWEEN %(lowest)s AND %(highest)s"
+# Or the clock of the proxy was wrong, of which the key tells still, and the id was corrected:
+# served by the index ``payload_with_clock_anomaly``.
+CORRECTED = """payload.notes ? 'clock_anomaly'
+  AND (payload.notes -> 'times' ->> 'received') COLLATE "C" >= %(begin)s
+  AND (payload.notes -> 'times' ->> 'received') COLLATE "C" < %(end)s"""
 # A row with an intent is left out: whoever removes it has read the old key.
 NAMED = f"""
 SELECT payload.id, moved.old, moved.new FROM {InferencePayload._meta.db_table} AS payload
 JOIN unnest(%(old)s::text[], %(new)s::text[]) AS moved (old, new)
   ON payload.{{column}} = moved.old
-WHERE model_key = %(model)s AND payload.id BETWEEN %(lowest)s AND %(highest)s
-  AND {{intents}}
+WHERE model_key = %(model)s AND {{which}} AND {{intents}}
 """
 REPOINT = f"""
 WITH free AS ({NAMED} FOR UPDATE OF payload SKIP LOCKED)
 UPDATE {InferencePayload._meta.db_table} AS payload SET {{column}} = free.new
 FROM free
-WHERE payload.model_key = %(model)s AND payload.id = free.id
-  AND payload.id BETWEEN %(lowest)s AND %(highest)s
+WHERE payload.model_key = %(model)s AND payload.id = free.id AND {{which}}
 RETURNING payload.id, free.old
 """
 
@@ -282,30 +289,26 @@ def _run(statement: str, pack: str, moved: Mapping[str, str]) -> set[str]:
     found: set[str] = set()
     if pack.startswith(DATASETS):
         return found  # no inference names it
-    for lowest, highest in _ranges_around(pack):
+    _, model_key, *hour, _ = pack.split("/")
+    start = datetime.strptime("/".join(hour), "%Y/%m/%d/%H").replace(tzinfo=UTC)
+    values = {
+        "model": int(model_key),
+        "lowest": first_id_at(start - BESIDE),
+        "highest": first_id_at(start + HOUR + BESIDE),
+        "begin": f"{start:%Y-%m-%dT%H}",
+        "end": f"{start + HOUR:%Y-%m-%dT%H}",
+    }
+    for which in (OF_THE_HOUR, CORRECTED):
+        old = [key for key in moved if key not in found]
+        if not old:
+            break
         with connection.cursor() as cursor:
             cursor.execute(
-                statement.format(column=column, intents=intents),
-                {
-                    "old": [key for key in moved if key not in found],
-                    "new": [new for key, new in moved.items() if key not in found],
-                    "model": int(pack.split("/")[1]),
-                    "lowest": lowest,
-                    "highest": highest,
-                },
+                statement.format(column=column, intents=intents, which=which),
+                {**values, "old": old, "new": [moved[key] for key in old]},
             )
-            found |= {old for _, old, *_ in cursor}
-        if len(found) == len(moved):
-            break
+            found |= {row[1] for row in cursor}
     return found
-
-
-def _ranges_around(pack: str) -> Iterator[tuple[int, int]]:
-    """Yield the row ids of the pack's hour, where nearly all rows are, and then all row ids."""
-    hour = "/".join(pack.split("/")[2:6])
-    start = datetime.strptime(hour, "%Y/%m/%d/%H").replace(tzinfo=UTC)
-    yield first_id_at(start - BETWEEN), first_id_at(start + BETWEEN + HOUR)
-    yield LOWEST, 2**63 - 1
 
 
 def _forget(pack: str) -> None:
