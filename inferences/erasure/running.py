@@ -91,7 +91,6 @@ def _erase(task: ErasureTask) -> None:
             while _intend(task, model, carried):
                 _carry_out(task)
         failpoint("erasure.records_removed")
-        began = _began(task)
         for name, holder in sorted(trace_holders.items()):
             if holder.of_value:
                 with LeaseKeeper(task).in_background():
@@ -99,10 +98,11 @@ def _erase(task: ErasureTask) -> None:
                 task.advance(report=_with(task.report, "traces", {name: count}))
         failpoint("erasure.traces_removed")
         with LeaseKeeper(task).in_background():
+            # Whoever was removed before had the value, too: their bytes are waited for as well.
             released = [
                 pack
                 for prefix in prefixes_of_project(task.project_id)
-                for pack in pack_notes.packs_with_notes(prefix, since=began)
+                for pack in pack_notes.packs_with_notes(prefix)
             ]
             _rewrite_packs(task, released, f"{task.project_id}/")
             left = count_carriers(task.project, carried)

@@ -16,6 +16,7 @@ from inferences.models import Inference, InferencePayload
 from inferences.models.row_ids import first_id_at
 from inferences.store import pack_making, pack_rewriting, removal
 from inferences.store.pack_rewriting import BUSY, LOCKED, Rewritten
+from inferences.tests.erasure_builders import open_task
 from inferences.tests.test_damaged_packs import (
     MOMENT,
     below_of,
@@ -28,6 +29,7 @@ from istore.blobs import pack_notes
 from istore.db.clock import now
 from istore.errors import Unavailable
 from istore.models import ReleasedMember
+from istore.tasks.tracking import TaskState
 
 pytestmark = pytest.mark.django_db
 
@@ -44,6 +46,47 @@ def erase(task) -> None:
     task.refresh_from_db()
     running.erase(task)
     task.refresh_from_db()
+
+
+def test_an_erasure_waits_for_what_was_removed_before_it(
+    s3_prefix, make_inference, model, project
+):
+    made = store_of(make_inference, model)
+    made.remove("i1")
+    ReleasedMember.objects.update(released_at=now() - timedelta(minutes=10))
+
+    task = open_task(project)
+    erase(task)
+
+    assert (task.state, task.reason) == (TaskState.COMPLETE, "")
+    made.is_gone("i1")
+    made.is_live("i2")
+    assert task.report["packs"]["rewritten"] == 2
+
+
+def test_an_erasure_that_has_to_wait_says_for_what_and_counts_what_is_done(
+    s3_prefix, impatient, make_inference, make_model, model, project
+):
+    made = store_of(make_inference, model)
+    other = store_of(make_inference, make_model("other"))
+    for each in (made, other):
+        each.remove("i1")
+    with_intents(other.model, other.model.inferences.filter(inference_id="i2"))
+    told = f"2 packs wait. {other.inputs.key}, {other.records.key}: {LOCKED}."
+    task = open_task(project)
+
+    erase(task)
+
+    assert (task.state, task.reason) == (TaskState.RUNNING, told)
+    assert task.report["packs"]["rewritten"] == 2
+    made.is_gone("i1")
+
+    removal.RECORDS.finish(other.model)
+    erase(task)
+
+    assert (task.state, task.reason) == (TaskState.COMPLETE, "")
+    assert task.report["packs"]["rewritten"] == 4
+    other.is_gone("i1")
 
 
 def test_many_packs_that_wait_are_told_by_their_reasons():
