@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -336,7 +337,7 @@ def _run(statement: str, pack: str, moved: Mapping[str, str]) -> set[str]:
         return found  # no inference names it
     _, model_key, *hour, _ = pack.split("/")
     start = datetime.strptime("/".join(hour), "%Y/%m/%d/%H").replace(tzinfo=UTC)
-    values = {
+    values: dict[str, Any] = {
         "model": int(model_key),
         "lowest": first_id_at(start - BESIDE),
         "highest": first_id_at(start + HOUR + BESIDE),
