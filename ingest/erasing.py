@@ -16,6 +16,7 @@ from ingest.markers import read_event_of, read_marker
 from ingest.models import DeadLetter
 from ingest.reconciliation_state import is_stored
 from istore import blobs
+from istore.blobs import packs
 from istore.models import Project
 
 OTHER_ID = re.compile("~[0-9a-f]{8}$")  # as ``reconciliation_state.id_of_other`` adds
@@ -47,35 +48,44 @@ def erase_letters_of(model: RegisteredModel, row_ids: list[int]) -> int:
     return replayed.delete()[0]
 
 
-@transaction.atomic
 def _erase(key: int, carried: Carried) -> int:
     """Remove one letter, and those of the same marker, if it carries the value.
 
-    Its lock holds off whoever would point it at another pack meanwhile.
+    Objects of their own go first, without a lock, as the object store may take its time. Members
+    of packs are deleted under the lock of the letter: it holds off whoever would point the letter
+    at another pack meanwhile. The marker goes last: after a crash it still says what the event
+    has.
     """
-    row = DeadLetter.objects.select_for_update().filter(pk=key).first()
+    row = DeadLetter.objects.filter(pk=key).first()
     if row is None or not _carries(row.metadata_storage_key, carried):
         return 0
     try:
-        _delete_blobs(row)
+        own = [each for each in _blobs_of(row) if not packs.is_member(each)]
     except Rejected:  # its event cannot be read: it is left to people
         return 0
-    same = DeadLetter.objects.filter(metadata_storage_key=row.metadata_storage_key)
-    return same.delete()[0]
+    for each in own:
+        blobs.delete([each])
+    with transaction.atomic():
+        row = DeadLetter.objects.select_for_update().filter(pk=key).first()
+        if row is None:
+            return 0
+        marker = row.metadata_storage_key
+        if packs.is_member(marker):
+            for each in filter(packs.is_member, _blobs_of(row)):
+                blobs.delete([each])
+        return DeadLetter.objects.filter(metadata_storage_key=marker).delete()[0]
 
 
-def _delete_blobs(row: DeadLetter) -> None:
-    """Delete the blobs of a dead letter that no record names."""
+def _blobs_of(row: DeadLetter) -> list[str]:
+    """Return the keys of the blobs of a dead letter that no record names, its marker last."""
     event = _event_of(row)
     model = RegisteredModel.objects.filter(pk=_model_key(row)).first()
     copy = blobs.copy_name(event.inference_storage_key)
     if model is not None and is_stored(model, copy, event.inference_id):
-        return
+        return []
     keys = {event.data_storage_key, event.inference_storage_key}
     named = named_among(model, sorted(keys)) if model is not None else set()
-    # The marker goes last: after a crash it still says what the event has.
-    blobs.delete(keys - named)
-    blobs.delete([row.metadata_storage_key])
+    return [*sorted(filter(None, keys - named)), row.metadata_storage_key]
 
 
 def _event_of(row: DeadLetter) -> InferenceEvent:

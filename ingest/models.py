@@ -63,8 +63,13 @@ class DeadLetter(models.Model):
         ]
         indexes = [
             # Used by reconcile and ``verify``, which look up dead letters by marker: these are
-            # not published again.
-            models.Index("metadata_storage_key", name="set_aside_by_marker")
+            # not published again. And by erasures and rewrites of packs, which look for those
+            # below a prefix.
+            models.Index(
+                fields=["metadata_storage_key"],
+                opclasses=["text_pattern_ops"],
+                name="set_aside_by_marker_prefix",
+            )
         ]
 
     def __str__(self) -> str:

@@ -262,7 +262,15 @@ class ReleasedMember(models.Model):
         constraints = [
             models.UniqueConstraint("pack_key", "offset", name="released_once")
         ]
-        indexes = [models.Index("released_at", name="released_by_age")]
+        indexes = [
+            models.Index("released_at", name="released_by_age"),
+            # Removals look for the packs below the prefix of a project, a model or an hour.
+            models.Index(
+                fields=["pack_key"],
+                opclasses=["text_pattern_ops"],
+                name="released_by_pack_prefix",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.pack_key}#{self.offset}-{self.length}"

@@ -28,10 +28,12 @@ from inferences.maintenance import disk_space
 from inferences.models import InferencePayload, InferenceQuerySet, RegisteredModel
 from inferences.models.row_ids import LOWEST, first_id_at
 from inferences.store import pack_rewriting, removal, scan_bounds
+from inferences.store.pack_rewriting import Rewritten
 from inferences.store.removal import Batch, Removal
 from istore import blobs
 from istore.blobs import pack_notes
 from istore.db import clock
+from istore.errors import Unavailable
 from istore.failpoints import failpoint
 from istore.tasks.lease_keeper import LeaseKeeper
 from istore.tasks.tracking import Failed, Stopped, TaskState
@@ -128,9 +130,14 @@ class Trail:
             since = task.created_at
             self.packs.update(pack_notes.packs_with_notes(below, since=since))
         with LeaseKeeper(task).in_background():
-            done = pack_rewriting.rewrite_until_done(self.packs, below)
+            pack_rewriting.rewrite_until_done(self.packs, below, self._count)
         self.packs.clear()
-        task.record(
+        task.record()
+
+    def _count(self, done: Rewritten) -> None:
+        task = self.task
+        task.advance(
+            heed_stop=False,
             deleted_pack_count=task.deleted_pack_count + done.deleted,
             rewritten_pack_count=task.rewritten_pack_count + done.rewritten,
             given_back_bytes=task.given_back_bytes + done.bytes,
@@ -246,7 +253,7 @@ class Sweep(ABC):
     def _until_none_is_left(self, start: int) -> int:
         """Remove batches until nothing is stale, and return the row id below which that holds.
 
-        Raises ``TimeoutError`` if rows stay locked for ``LOCKED_PATIENCE`` seconds.
+        Raises ``Unavailable`` if rows stay locked for ``LOCKED_PATIENCE`` seconds.
         """
         above, waiting_since = start, time.monotonic()
         while True:
@@ -261,7 +268,7 @@ class Sweep(ABC):
             elif not self.stale(start, below).exists():
                 return below
             elif time.monotonic() - waiting_since > LOCKED_PATIENCE:
-                raise TimeoutError(f"Rows of {self.model} stay locked.")
+                raise Unavailable("rows-locked", f"Rows of {self.model} stay locked.")
             else:
                 time.sleep(LOCKED_PAUSE)
 

@@ -91,7 +91,6 @@ def _erase(task: ErasureTask) -> None:
             while _intend(task, model, carried):
                 _carry_out(task)
         failpoint("erasure.records_removed")
-        began = _began(task)
         for name, holder in sorted(trace_holders.items()):
             if holder.of_value:
                 with LeaseKeeper(task).in_background():
@@ -99,16 +98,15 @@ def _erase(task: ErasureTask) -> None:
                 task.advance(report=_with(task.report, "traces", {name: count}))
         failpoint("erasure.traces_removed")
         with LeaseKeeper(task).in_background():
-            rewritten = pack_rewriting.rewrite_until_done(
-                [
-                    pack
-                    for prefix in prefixes_of_project(task.project_id)
-                    for pack in pack_notes.packs_with_notes(prefix, since=began)
-                ],
-                f"{task.project_id}/",
-            )
+            # Whoever was removed before had the value, too: their bytes are waited for as well.
+            released = [
+                pack
+                for prefix in prefixes_of_project(task.project_id)
+                for pack in pack_notes.packs_with_notes(prefix)
+            ]
+            _rewrite_packs(task, released, f"{task.project_id}/")
             left = count_carriers(task.project, carried)
-        task.advance(report=_with_packs(task.report, rewritten))
+        task.advance()
         if not left["records"]:
             break
     task.record(report={**task.report, "left": left})
@@ -220,12 +218,11 @@ def _carry_out(task: ErasureTask) -> None:
             hour = blobs.prefix_for(model.project_id, model.pk, start, "")
             touched |= set(pack_notes.packs_with_notes(hour, since=began))
         below = f"{model.project_id}/{model.pk}/"
-        packs = pack_rewriting.rewrite_until_done(touched, below)
+        _rewrite_packs(task, touched, below)
         failpoint("erasure.batch_removed")
         left = _rows_left(model, ids) + _objects_left(batch["objects"])
     proof = {"looked_for": len(ids) + len(batch["objects"]), "left": left}
     report = _with(_with(task.report, "traces", made), "proof", proof)
-    report = _with_packs(report, packs)
     task.advance(report=report, open_batch=None)
 
 
@@ -263,9 +260,14 @@ def _objects_left(keys: list[str]) -> int:
     return sum(there) + blobs.count_old_versions(gone)
 
 
-def _with_packs(report: dict[str, Any], packs: Rewritten) -> dict[str, Any]:
-    """Return the report with the packs that were rewritten, or deleted whole, for it."""
-    return _with(report, "packs", packs.counts) if packs.counts else report
+def _rewrite_packs(task: ErasureTask, touched: Iterable[str], below: str) -> None:
+    """Rewrite the packs, or delete them whole, and count each of them in the report."""
+
+    def count(done: Rewritten) -> None:
+        report = _with(task.report, "packs", done.counts)
+        task.advance(heed_stop=False, report=report)
+
+    pack_rewriting.rewrite_until_done(touched, below, count)
 
 
 def _with(report: dict[str, Any], part: str, counts: dict[str, int]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from inferences.search.zone_maps import build
 from inferences.store import metadata_slots
 from inferences.store.removal import marker_key
 from istore import blobs
+from istore.blobs import packs
 from istore.models import IdempotentCall, Project
 
 
@@ -58,15 +59,28 @@ def former_values(project: Project, carried: Carried) -> int:
                 if payload is not None and payload.answer_storage_key:
                     # The note is committed first, so a missing marker is always explained.
                     _say_erased(model.pk, row.row_id)
-            # The lock keeps the record where it is, whose pack may be rewritten meanwhile.
-            with transaction.atomic():
-                payload = _locked(model, row.row_id)
-                if payload is not None and payload.answer_storage_key:
-                    marker = marker_key(payload.answer_storage_key)
-                    blobs.delete([marker] if marker else [])
+            _delete_marker(model, row.row_id)
             MetadataChange.objects.filter(pk=row.pk).delete()
             went += 1
     return went
+
+
+def _delete_marker(model: RegisteredModel, row_id: int) -> None:
+    """Delete the marker of a record, if the record is there.
+
+    The lock keeps a record in a pack where it is, as the pack may be rewritten meanwhile. An
+    object of its own is deleted without: no pack is made of it with its marker, once that is
+    noted as erased, and the object store may take its time.
+    """
+    with transaction.atomic():
+        payload = _locked(model, row_id)
+        if payload is None or not payload.answer_storage_key:
+            return
+        marker = marker_key(payload.answer_storage_key)
+        if marker and packs.is_member(marker):
+            blobs.delete([marker])
+            return
+    blobs.delete([marker] if marker else [])
 
 
 def _locked(model: RegisteredModel, row_id: int) -> InferencePayload | None:

@@ -34,6 +34,7 @@ from inferences.models.row_ids import first_id_at
 from inferences.store import pack_making
 from istore import blobs
 from istore.blobs import Stored, pack_notes, packs
+from istore.blobs.keys import prefix_of_model
 from istore.blobs.packs import Member
 from istore.checks.verification import Finding, Scope
 from istore.db.clock import now
@@ -46,7 +47,7 @@ def unnamed_members(scope: Scope) -> Iterator[Finding]:
     """Find members that no record names, and packs that cannot be read."""
     for model in models_of(scope):
         if scope.repair:
-            with pack_making.making(model.pk):
+            with pack_making.making(prefix_of_model(model.project_id, model.pk)):
                 pass  # what a killed process left is gone
         for start in hours_of(model, scope.since):
             yield from _of_hour(model, start, scope)

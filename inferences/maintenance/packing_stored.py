@@ -1,13 +1,17 @@
 """Pack what is stored as objects of its own, so that a store of an earlier release gets small.
 
-Records are taken oldest first, those of one hour together. Each batch is copied into packs,
-which are put (``inferences/store/pack_making.py``); then the rows are pointed at them, in one
-transaction; then the old objects are deleted. The work may be stopped at any moment and begun
-again, and every batch is whole or undone.
+Records are taken oldest first, those of one hour together. Each group that fits into a pack is
+read, and copied into packs, which are put (``inferences/store/pack_making.py``); then the rows are
+pointed at them, in one transaction; then the old objects are deleted. The work may be stopped at
+any moment and begun again, and every group is whole or undone.
+
+The lock of the model's packs is held for one group, from after it was read, so that removals get
+their turn in between. A removal that is complete by then has taken its rows away: the rows are
+looked at once more before the put, so that no byte of it comes back.
 
 A row with an intent is left alone: whoever removes it has read its keys. So is one whose marker
 was read here and is being erased, and one that is locked, so that this waits for nobody. When
-such a row was copied already, the rest of its batch is copied anew, without it. What changes a
+such a row was copied already, the rest of its group is copied anew, without it. What changes a
 row meanwhile finds it by its id, and reads its keys anew.
 """
 
@@ -15,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -29,6 +34,7 @@ from inferences.store import pack_making, removal
 from inferences.store.marker_form import marker_in_pack
 from istore import blobs
 from istore.blobs import moves, packs
+from istore.blobs.keys import prefix_of_model
 from istore.blobs.packs import Pack
 from istore.failpoints import failpoint
 
@@ -63,7 +69,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The packs of a batch that are not put yet, and the new keys by row id."""
+    """The packs of a group that are not put yet, and the new keys by row id."""
 
     packs: list[Pack]
     data_keys: dict[int, str]
@@ -82,18 +88,12 @@ class Progress:
 def pack_model(model: RegisteredModel) -> Iterator[Progress]:
     """Pack the records of a model whose answers are objects of their own, batch by batch."""
     after = LOWEST
-    while True:
-        with pack_making.making(model.pk, WAIT) as is_ours:
-            if not is_ours:
-                continue
-            rows = _next(model, after)
-            if not rows:
-                return
-            packed = sum(
-                _pack(model, hour, some)
-                for hour, group in _by_hour(rows).items()
-                for some in _read(group)
-            )
+    while rows := _next(model, after):
+        packed = sum(
+            _pack(model, hour, some)
+            for hour, group in _by_hour(rows).items()
+            for some in _read(group)
+        )
         after = rows[-1][0]
         yield Progress(packed, after)
 
@@ -153,17 +153,34 @@ def _stored(row_id: int, data_key: str, answer_key: str) -> Stored:
 
 def _pack(model: RegisteredModel, hour: str, stored: list[Stored]) -> int:
     """Move these records into packs; return how many, without those that changed meanwhile."""
+    failpoint("packing.read")
     while stored:
-        made = _make(hour, stored)
-        pack_making.put(made.packs)
-        failpoint("packing.put")
-        moved = _repoint(model, stored, made)
-        failpoint("packing.repointed")
-        pack_making.finish(made.packs)
+        with _turn(model):
+            free = _find_free(model, stored)
+            stored = [each for each in stored if each.row_id in free]
+            if not stored:
+                break
+            made = _make(hour, stored)
+            pack_making.put(made.packs)
+            failpoint("packing.put")
+            moved = _repoint(model, stored, made)
+            failpoint("packing.repointed")
+            pack_making.finish(made.packs)
         if len(moved) == len(stored):
             break
         stored = [each for each in stored if each.row_id in moved]
     return len(stored)
+
+
+@contextmanager
+def _turn(model: RegisteredModel) -> Iterator[None]:
+    """Hold the lock of the model's packs, once it is free."""
+    owner = prefix_of_model(model.project_id, model.pk)
+    while True:
+        with pack_making.making(owner, WAIT) as is_ours:
+            if is_ours:
+                yield
+                return
 
 
 def _make(hour: str, stored: list[Stored]) -> Made:
@@ -207,38 +224,40 @@ def _marker(marker: bytes, data_key: str) -> bytes:
     return orjson.dumps({**packed, "answer": answer})
 
 
+# The rows that are as they were read, and that nobody removes.
+FREE = f"""
+SELECT payload.id FROM {InferencePayload._meta.db_table} AS payload
+JOIN unnest(
+    %(ids)s::bigint[], %(old_data)s::text[], %(old_answers)s::text[], %(marked)s::boolean[]
+) AS read (id, data, answer, is_marked) ON payload.id = read.id
+WHERE payload.model_key = %(model)s
+  AND payload.id BETWEEN %(lowest)s AND %(highest)s
+  AND payload.data_storage_key = read.data
+  AND payload.answer_storage_key = read.answer
+  AND removal_at IS NULL AND input_removal_at IS NULL
+  AND NOT (is_marked AND coalesce(notes ? 'marker_erased', false))
+"""
 REPOINT = f"""
-WITH moved AS (
-    SELECT * FROM unnest(
-        %(ids)s::bigint[], %(old_data)s::text[], %(old_answers)s::text[],
-        %(new_data)s::text[], %(new_answers)s::text[], %(marked)s::boolean[]
-    ) AS m (id, old_data, old_answer, new_data, new_answer, is_marked)
-), free AS (
-    SELECT moved.* FROM {InferencePayload._meta.db_table} AS payload
-    JOIN moved ON payload.id = moved.id
-    WHERE payload.model_key = %(model)s
-      AND payload.id BETWEEN %(lowest)s AND %(highest)s
-      AND payload.data_storage_key = moved.old_data
-      AND payload.answer_storage_key = moved.old_answer
-      AND removal_at IS NULL AND input_removal_at IS NULL
-      AND NOT (is_marked AND coalesce(notes ? 'marker_erased', false))
-    FOR UPDATE OF payload SKIP LOCKED
-)
+WITH free AS ({FREE} FOR UPDATE OF payload SKIP LOCKED)
 UPDATE {InferencePayload._meta.db_table} AS payload
-SET data_storage_key = free.new_data, answer_storage_key = free.new_answer
-FROM free
+SET data_storage_key = moved.data, answer_storage_key = moved.answer
+FROM free JOIN unnest(
+    %(ids)s::bigint[], %(new_data)s::text[], %(new_answers)s::text[]
+) AS moved (id, data, answer) ON free.id = moved.id
 WHERE payload.model_key = %(model)s AND payload.id = free.id
   AND payload.id BETWEEN %(lowest)s AND %(highest)s
 RETURNING payload.id
 """
 
 
-@transaction.atomic
-def _repoint(model: RegisteredModel, stored: list[Stored], made: Made) -> set[int]:
-    """Point the rows at their members; return those that are as read.
+def _find_free(model: RegisteredModel, stored: list[Stored]) -> set[int]:
+    """Return the rows that are as read, and that nobody removes."""
+    return _run(FREE, model, stored)
 
-    If these are not all, nothing is changed.
-    """
+
+def _run(
+    statement: str, model: RegisteredModel, stored: list[Stored], **more: list[str]
+) -> set[int]:
     ids = [each.row_id for each in stored]
     values: dict[str, Any] = {
         "model": model.pk,
@@ -247,13 +266,27 @@ def _repoint(model: RegisteredModel, stored: list[Stored], made: Made) -> set[in
         "highest": max(ids),
         "old_data": [each.data_key for each in stored],
         "old_answers": [each.answer_key for each in stored],
-        "new_data": [made.data_keys[each] for each in ids],
-        "new_answers": [made.answer_keys[each] for each in ids],
         "marked": [each.marker != b"" for each in stored],
+        **more,
     }
     with connection.cursor() as cursor:
-        cursor.execute(REPOINT, values)
-        moved = {row_id for (row_id,) in cursor}
+        cursor.execute(statement, values)
+        return {row_id for (row_id,) in cursor}
+
+
+@transaction.atomic
+def _repoint(model: RegisteredModel, stored: list[Stored], made: Made) -> set[int]:
+    """Point the rows at their members; return those that are as read.
+
+    If these are not all, nothing is changed.
+    """
+    moved = _run(
+        REPOINT,
+        model,
+        stored,
+        new_data=[made.data_keys[each.row_id] for each in stored],
+        new_answers=[made.answer_keys[each.row_id] for each in stored],
+    )
     inputs = [each.data_key for each in stored if each.data is not None]
     own = [key for e in stored for key in removal.blob_keys("", e.answer_key)]
     is_whole = len(moved) == len(stored)

@@ -7,8 +7,9 @@ the transaction that points the rows at the pack says in the note what the pack 
 that is deleted, the note goes. So each note that a kill leaves tells what is to be deleted: the
 pack, or what it replaced with the previews of it.
 
-Packs of one model are made under one lock. Whoever gets it knows that no note of the model
-belongs to a process that lives, and first tidies up after the killed one.
+Packs of one owner, a model or the datasets of a project, are made under one lock. Whoever gets it
+knows that no note of the owner belongs to a process that lives, and first tidies up after the
+killed one.
 """
 
 from __future__ import annotations
@@ -22,35 +23,40 @@ from django.db.models import QuerySet
 from inferences.previews import pictures
 from istore import blobs
 from istore.blobs import packs
+from istore.blobs.keys import DATASETS
 from istore.blobs.packs import Pack
 from istore.db.advisory_lock import AdvisoryLock
 from istore.failpoints import failpoint
 from istore.models import PackInMaking
 
 
-def model_key_of(pack: str) -> int:
-    """Return the number of the model whose pack this is."""
-    return int(pack.split("/")[1])
+def owner_of(pack: str) -> str:
+    """Return the prefix of the model, or of the project's datasets, whose pack this is."""
+    first, second, _ = pack.split("/", 2)
+    return f"{first}/{second}/"
 
 
 @contextmanager
-def making(model_key: int, seconds: float = 0.0) -> Iterator[bool]:
-    """Hold the lock of a model's packs; yield False, holding nothing, if it is not free in time.
+def making(owner: str, seconds: float = 0.0) -> Iterator[bool]:
+    """Hold the lock of an owner's packs; yield False, holding nothing, if it is not free in time.
 
     What a killed process left is tidied up first.
     """
-    lock = AdvisoryLock("inferences.pack_making", model_key)
-    with lock.try_hold(seconds) as is_ours:
+    with _lock_of(owner).try_hold(seconds) as is_ours:
         if is_ours:
-            for note in _below(""):
-                if model_key_of(note.pack_key) == model_key:
-                    _tidy_up(note)
+            for note in _below(owner):
+                _tidy_up(note)
         yield is_ours
 
 
-def models_with_notes(below: str) -> set[int]:
-    """Return the numbers of the models below a prefix of which a pack is, or was, being made."""
-    return {model_key_of(note.pack_key) for note in _below(below)}
+def _lock_of(owner: str) -> AdvisoryLock:
+    room = "datasets" if owner.startswith(DATASETS) else "inferences"
+    return AdvisoryLock(f"{room}.pack_making", int(owner.split("/")[1]))
+
+
+def owners_with_notes(below: str) -> set[str]:
+    """Return the owners below a prefix of which a pack is, or was, being made."""
+    return {owner_of(note.pack_key) for note in _below(below)}
 
 
 def in_making(below: str) -> set[str]:

@@ -18,26 +18,38 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any
 
 from django.db import connection, transaction
 
 from inferences.models import InferencePayload, RegisteredModel
-from inferences.models.row_ids import LOWEST, first_id_at
+from inferences.models.row_ids import first_id_at
 from inferences.store import pack_making
 from istore import blobs
 from istore.blobs import moves, pack_notes, packs
-from istore.blobs.keys import DATASETS, MemberKey
+from istore.blobs.keys import DATASETS, MemberKey, prefix_of_model
 from istore.blobs.packs import Member, Pack
 from istore.blobs.storage_failures import STORAGE_FAILURES
+from istore.errors import Unavailable
 from istore.failpoints import failpoint
 from istore.hooks import Hook
 
 HOUR = timedelta(hours=1)
 PATIENCE, PAUSE = 30.0, 0.5  # seconds
-BETWEEN = 2 * HOUR  # nearly always the hours of a pack and of its rows are this close
+TURN = (
+    5.0  # seconds for which packs of one owner are rewritten before others get the lock
+)
+BESIDE = timedelta(
+    minutes=10
+)  # a create by the API takes its key so long before its time
+LOCKED = "A row of it is locked or being removed, or an event of it is not recorded yet"
+BUSY = "Other packs of its model, or of the project's datasets, are being made"
+TOLD = 2  # packs that wait and are named
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +61,16 @@ repoints: Hook[Repoint] = Hook()
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """How many packs went whole, how many were rewritten, how many have to wait, and bytes."""
+    """How many packs went whole, how many were rewritten, how many have to wait, and bytes.
+
+    ``why`` says of one pack what it waits for.
+    """
 
     deleted: int = 0
     rewritten: int = 0
     waiting: int = 0
     bytes: int = 0
+    why: str = field(default="", compare=False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -79,84 +95,117 @@ def rewrite_all(below: str = "", before: datetime | None = None) -> Rewritten:
     go if a kill has left them.
     """
     total = Rewritten()
-    for model_key in pack_making.models_with_notes(below):
-        with pack_making.making(model_key) as is_ours:
+    for owner in pack_making.owners_with_notes(below):
+        with pack_making.making(owner) as is_ours:
             total += Rewritten(waiting=not is_ours)
     if not pack_notes.are_kept():
         return total
-    done, _ = _rewrite_each(pack_notes.packs_with_notes(below, before))
-    return total + done
+    done = _rewrite_each(pack_notes.packs_with_notes(below, before))
+    return sum((each for _, each in done), start=total)
 
 
-def rewrite_until_done(touched: Iterable[str], below: str) -> Rewritten:
+def rewrite_until_done(
+    touched: Iterable[str], below: str, count: Callable[[Rewritten], None]
+) -> None:
     """Rewrite these packs until no release in them is left to carry out.
 
     Nor is any copy left that was begun before, of a model below ``<project>/`` or
-    ``<project>/<model>/``. What other packs wait for does not matter. Raises ``TimeoutError`` if
-    something has to wait for longer than ``PATIENCE`` seconds.
+    ``<project>/<model>/``. What other packs wait for does not matter. ``count`` gets what was done
+    with each pack at once: who tries again does not find the packs that are done. Raises
+    ``Unavailable`` if nothing could be done for ``PATIENCE`` seconds.
     """
-    done, waiting = Rewritten(), dict.fromkeys(pack_notes.those_with_notes(touched), "")
+    waiting = dict.fromkeys(pack_notes.those_with_notes(touched), "")
     copying = _models_below(below)
     until = time.monotonic() + PATIENCE
     while True:
         copying = {each for each in copying if not _has_tidied_up(each)}
-        more, waiting = _rewrite_each(waiting, PAUSE)
-        done += replace(more, waiting=0)
+        left: dict[str, str] = {}
+        for pack, done in _rewrite_each(waiting, PAUSE):
+            if done.waiting:
+                left[pack] = done.why
+            elif done.counts:
+                count(done)
+                until = time.monotonic() + PATIENCE
+        waiting = left
         if not waiting and not copying:
-            return done
+            return
         if time.monotonic() > until:
-            told = [f"{pack}: {why}" for pack, why in sorted(waiting.items())[:1]]
-            told += [f"Packs of {len(copying)} models are being made."] * bool(copying)
-            raise TimeoutError(f"{len(waiting)} packs wait. {' '.join(told)}")
+            raise Unavailable("packs-wait", _tell_waiting(waiting, copying))
         time.sleep(PAUSE)
 
 
-def _has_tidied_up(model_key: int) -> bool:
-    """Return whether no pack of the model is in the making that was begun before this call."""
-    with pack_making.making(model_key, PAUSE) as is_ours:
+def _tell_waiting(waiting: Mapping[str, str], copying: Iterable[str]) -> str:
+    """Return which packs wait and why, as sentences."""
+    packs_by_reason: dict[str, list[str]] = {}
+    for pack, why in sorted(waiting.items()):
+        packs_by_reason.setdefault(why, []).append(pack)
+    told = []
+    for why, names in packs_by_reason.items():
+        more = [f"{len(names) - TOLD} more"] * (len(names) > TOLD)
+        told.append(f"{', '.join(names[:TOLD] + more)}: {why.rstrip('.')}.")
+    if models := sorted(copying):
+        told.append(f"Packs below {', '.join(models[:TOLD])} are being made.")
+    noun = "pack waits" if len(waiting) == 1 else "packs wait"
+    return f"{len(waiting)} {noun}. {' '.join(told)}"
+
+
+def _has_tidied_up(owner: str) -> bool:
+    """Return whether no pack of the owner is in the making that was begun before this call."""
+    with pack_making.making(owner, PAUSE) as is_ours:
         return is_ours
 
 
 def _rewrite_each(
     some: Iterable[str], seconds: float = 0.0
-) -> tuple[Rewritten, dict[str, str]]:
-    """Rewrite each pack; return what was done, and why which packs have to wait."""
-    total = Rewritten()
-    waiting: dict[str, str] = {}
-    for pack in some:
+) -> Iterator[tuple[str, Rewritten]]:
+    """Rewrite each pack; yield what was done with it, outside of the lock.
+
+    Those of one owner are rewritten together for some seconds: others who make packs of it hold
+    the lock for a while at a time.
+    """
+    for owner, group in groupby(sorted(some), key=pack_making.owner_of):
+        todo = deque(group)
+        while todo:
+            with pack_making.making(owner, seconds) as is_ours:
+                if not is_ours:
+                    yield from ((e, Rewritten(waiting=1, why=BUSY)) for e in todo)
+                    break
+                done = _rewrite_some(todo)
+            yield from done
+
+
+def _rewrite_some(todo: deque[str]) -> list[tuple[str, Rewritten]]:
+    """Rewrite packs from the left of the queue until it is empty, or the turn is over."""
+    done: list[tuple[str, Rewritten]] = []
+    until = time.monotonic() + TURN
+    while todo and (not done or time.monotonic() < until):
+        pack = todo.popleft()
         try:
-            done = rewrite(pack, seconds)
+            done.append((pack, _rewrite(pack)))
         except STORAGE_FAILURES as failure:  # the other packs go on
             logger.error("%s waits: %s", pack, failure)
-            done, waiting[pack] = Rewritten(waiting=1), str(failure)
-        else:
-            if done.waiting:
-                waiting[pack] = (
-                    "Its rows are locked or not recorded yet, or others of its model are made."
-                )
-        total += done
-    return total, waiting
+            done.append((pack, Rewritten(waiting=1, why=str(failure))))
+    return done
 
 
-def _models_below(below: str) -> set[int]:
-    """Return the numbers of the models below ``<project>/`` or ``<project>/<model>/``."""
+def _models_below(below: str) -> set[str]:
+    """Return the prefixes of the models below ``<project>/`` or ``<project>/<model>/``."""
     project, model, *_ = below.split("/")
     models = RegisteredModel.objects.filter(project=int(project))
     if model:
         models = models.filter(pk=int(model))
-    return set(models.values_list("pk", flat=True))
+    return {
+        prefix_of_model(int(project), e) for e in models.values_list("pk", flat=True)
+    }
 
 
-def rewrite(pack: str, seconds: float = 0.0) -> Rewritten:
+def rewrite(pack: str) -> Rewritten:
     """Rewrite one pack without its released members, or delete it if none is left.
 
-    It has to wait while another pack of its model is being made, for longer than so many
-    seconds: ``pack_blobs`` leaves the lock for a moment only, between two batches, and whoever
-    stands in the queue gets it then. Raises what the storage raises.
+    It has to wait while another pack of its owner is being made. Raises what the storage raises.
     """
-    model_key = pack_making.model_key_of(pack)
-    with pack_making.making(model_key, seconds) as is_ours:
-        return _rewrite(pack) if is_ours else Rewritten(waiting=1)
+    with pack_making.making(pack_making.owner_of(pack)) as is_ours:
+        return _rewrite(pack) if is_ours else Rewritten(waiting=1, why=BUSY)
 
 
 def _rewrite(pack: str) -> Rewritten:
@@ -173,7 +222,7 @@ def _rewrite(pack: str) -> Rewritten:
         _forget(pack)
         return Rewritten(deleted=1, bytes=gone)
     if not _is_all_named(pack, live):
-        return Rewritten(waiting=1)
+        return Rewritten(waiting=1, why=LOCKED)
     try:
         new = _copy(pack, live, released)
     except FileNotFoundError:  # another process has rewritten it meanwhile
@@ -184,7 +233,7 @@ def _rewrite(pack: str) -> Rewritten:
     failpoint("rewriting.repointed")
     pack_making.finish([new])
     if not is_done:
-        return Rewritten(waiting=1)
+        return Rewritten(waiting=1, why=LOCKED)
     _forget(pack)
     return Rewritten(rewritten=1, bytes=gone)
 
@@ -255,20 +304,25 @@ def _is_all_named(pack: str, live: list[Member]) -> bool:
     return not left
 
 
+# A row's id is of the hour of its pack: served by the primary key.
+OF_THE_HOUR = "payload.id BETWEEN %(lowest)s AND %(highest)s"
+# Or the clock of the proxy was wrong, of which the key tells still, and the id was corrected:
+# served by the index ``payload_with_clock_anomaly``.
+CORRECTED = """payload.notes ? 'clock_anomaly'
+  AND (payload.notes -> 'times' ->> 'received') COLLATE "C" >= %(begin)s
+  AND (payload.notes -> 'times' ->> 'received') COLLATE "C" < %(end)s"""
 # A row with an intent is left out: whoever removes it has read the old key.
 NAMED = f"""
 SELECT payload.id, moved.old, moved.new FROM {InferencePayload._meta.db_table} AS payload
 JOIN unnest(%(old)s::text[], %(new)s::text[]) AS moved (old, new)
   ON payload.{{column}} = moved.old
-WHERE model_key = %(model)s AND payload.id BETWEEN %(lowest)s AND %(highest)s
-  AND {{intents}}
+WHERE model_key = %(model)s AND {{which}} AND {{intents}}
 """
 REPOINT = f"""
 WITH free AS ({NAMED} FOR UPDATE OF payload SKIP LOCKED)
 UPDATE {InferencePayload._meta.db_table} AS payload SET {{column}} = free.new
 FROM free
-WHERE payload.model_key = %(model)s AND payload.id = free.id
-  AND payload.id BETWEEN %(lowest)s AND %(highest)s
+WHERE payload.model_key = %(model)s AND payload.id = free.id AND {{which}}
 RETURNING payload.id, free.old
 """
 
@@ -281,30 +335,26 @@ def _run(statement: str, pack: str, moved: Mapping[str, str]) -> set[str]:
     found: set[str] = set()
     if pack.startswith(DATASETS):
         return found  # no inference names it
-    for lowest, highest in _ranges_around(pack):
+    _, model_key, *hour, _ = pack.split("/")
+    start = datetime.strptime("/".join(hour), "%Y/%m/%d/%H").replace(tzinfo=UTC)
+    values: dict[str, Any] = {
+        "model": int(model_key),
+        "lowest": first_id_at(start - BESIDE),
+        "highest": first_id_at(start + HOUR + BESIDE),
+        "begin": f"{start:%Y-%m-%dT%H}",
+        "end": f"{start + HOUR:%Y-%m-%dT%H}",
+    }
+    for which in (OF_THE_HOUR, CORRECTED):
+        old = [key for key in moved if key not in found]
+        if not old:
+            break
         with connection.cursor() as cursor:
             cursor.execute(
-                statement.format(column=column, intents=intents),
-                {
-                    "old": [key for key in moved if key not in found],
-                    "new": [new for key, new in moved.items() if key not in found],
-                    "model": pack_making.model_key_of(pack),
-                    "lowest": lowest,
-                    "highest": highest,
-                },
+                statement.format(column=column, intents=intents, which=which),
+                {**values, "old": old, "new": [moved[key] for key in old]},
             )
-            found |= {old for _, old, *_ in cursor}
-        if len(found) == len(moved):
-            break
+            found |= {row[1] for row in cursor}
     return found
-
-
-def _ranges_around(pack: str) -> Iterator[tuple[int, int]]:
-    """Yield the row ids of the pack's hour, where nearly all rows are, and then all row ids."""
-    hour = "/".join(pack.split("/")[2:6])
-    start = datetime.strptime(hour, "%Y/%m/%d/%H").replace(tzinfo=UTC)
-    yield first_id_at(start - BETWEEN), first_id_at(start + BETWEEN + HOUR)
-    yield LOWEST, 2**63 - 1
 
 
 def _forget(pack: str) -> None:

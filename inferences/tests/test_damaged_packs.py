@@ -19,6 +19,7 @@ from inferences.maintenance import orphan_blobs
 from inferences.maintenance.orphan_blobs import Fate
 from inferences.models import Inference, InferencePayload
 from inferences.store import pack_making, pack_rewriting, removal
+from inferences.store.pack_rewriting import LOCKED, Rewritten
 from inferences.tasks import finish_removals
 from inferences.tests.test_pack_rewriting import Store
 from istore import blobs
@@ -26,6 +27,7 @@ from istore.blobs import packs, request_counts
 from istore.blobs.keys import MemberKey
 from istore.checks.verification import Scope, checks, report
 from istore.db.clock import now
+from istore.errors import Unavailable
 from istore.hooks import Hook
 from istore.models import ReleasedMember
 from istore.uuids import uuid7
@@ -185,12 +187,19 @@ def test_a_removal_waits_for_the_packs_that_it_touched_alone(
     with_intents(other.model, other.model.inferences.filter(inference_id="i2"))
     made.remove("i1")
 
-    done = pack_rewriting.rewrite_until_done(
-        {made.records.key, made.inputs.key}, below_of(made.model)
-    )
-    assert (done.rewritten, done.waiting) == (2, 0)
-    with pytest.raises(TimeoutError, match=other.inputs.key):
-        pack_rewriting.rewrite_until_done({other.inputs.key}, below_of(other.model))
+    rewrite_until_done(made, made.records.key, made.inputs.key)
+    with pytest.raises(Unavailable) as told:
+        rewrite_until_done(other, other.inputs.key)
+    assert str(told.value) == f"1 pack waits. {other.inputs.key}: {LOCKED}."
+
+
+def rewrite_until_done(store, *touched) -> Rewritten:
+    """Rewrite the packs, and return what was counted."""
+    done: list[Rewritten] = []
+    pack_rewriting.rewrite_until_done(touched, below_of(store.model), done.append)
+    total = sum(done, start=Rewritten())
+    assert (total.rewritten, total.waiting) == (len(touched), 0)
+    return total
 
 
 @pytest.mark.django_db(transaction=True)
@@ -203,7 +212,7 @@ def test_a_removal_gets_its_turn_beside_one_who_makes_packs_all_the_time(
     def make_packs():
         try:
             while not done.is_set():
-                with pack_making.making(made.model.pk, 5.0):
+                with pack_making.making(below_of(made.model), 5.0):
                     begun.set()
                     time.sleep(0.1)
         finally:
@@ -214,11 +223,9 @@ def test_a_removal_gets_its_turn_beside_one_who_makes_packs_all_the_time(
         pool.submit(make_packs)
         assert begun.wait(10)
         try:
-            touched = {made.records.key, made.inputs.key}
-            found = pack_rewriting.rewrite_until_done(touched, below_of(made.model))
+            rewrite_until_done(made, made.records.key, made.inputs.key)
         finally:
             done.set()
-    assert (found.rewritten, found.waiting) == (2, 0)
 
 
 def test_a_pack_that_the_object_store_refuses_stops_no_other(

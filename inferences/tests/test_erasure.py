@@ -9,11 +9,12 @@ from urllib.parse import urlencode
 
 import pytest
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import transaction
+from django.db import connection, transaction
 
 from inferences import erasure
 from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import count_carriers, erase
+from inferences.erasure.traces import former_values
 from inferences.ground_truth.references import Reference
 from inferences.models import (
     InferenceKey,
@@ -173,6 +174,25 @@ def test_a_corrected_record_stays_without_its_history_and_marker(
     assert traces(blob_directory) == []
     assert task.report["traces"]["history"] == 1
     assert InferencePayload.objects.get().metadata["person"][1] == "Trillian"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_is_open_while_the_object_of_a_marker_is_deleted(
+    project, model, make_inference, monkeypatch
+):
+    stored(make_inference, "corrected")
+    metadata_edits.put_value(
+        "test", model, "corrected", typed("person", "Trillian"), replace=True
+    )
+    delete, open_ones = blobs.delete, []
+
+    def look(keys):
+        open_ones.append(connection.in_atomic_block)
+        delete(keys)
+
+    monkeypatch.setattr(blobs, "delete", look)
+    assert former_values(project, Carried("person", "string", PERSON)) == 1
+    assert open_ones == [False]
 
 
 def test_a_staged_upload_with_the_value_is_erased(project, model, blob_directory):

@@ -23,6 +23,7 @@ from istore import blobs, failpoints
 from istore.blobs import packs
 from istore.checks import verification
 from istore.db.clock import now
+from istore.errors import Unavailable
 from istore.hooks import Hook
 from istore.models import MovedBlob, PackInMaking
 
@@ -55,6 +56,10 @@ def quick(monkeypatch, settings):
 def armed():
     yield failpoints.arm
     failpoints.arm("")
+
+
+def below_of(model) -> str:
+    return f"{model.project_id}/{model.pk}/"
 
 
 class Store:
@@ -424,7 +429,7 @@ def test_a_removal_is_complete_without_what_a_killed_run_left(
     armed("")
 
     assert removal.remove_one("someone", model, "small-1")
-    pack_rewriting.rewrite_until_done((), f"{model.project_id}/{model.pk}/")
+    pack_rewriting.rewrite_until_done((), below_of(model), print)
 
     for content in (store.data["small-1"], store.answers["small-1"]):
         for key in keys():
@@ -467,19 +472,19 @@ def test_removals_and_other_runs_wait_for_packs_in_the_making(
 ):
     monkeypatch.setattr(pack_rewriting, "PATIENCE", 0.0)
     monkeypatch.setattr(pack_rewriting, "PAUSE", 0.1)
-    below = f"{model.project_id}/{model.pk}/"
+    below = below_of(model)
 
     def others():
         try:
-            with pack_making.making(model.pk) as is_ours:
+            with pack_making.making(below) as is_ours:
                 assert not is_ours
-            with pytest.raises(TimeoutError):
-                pack_rewriting.rewrite_until_done((), below)
+            with pytest.raises(Unavailable, match=f"Packs below {below}"):
+                pack_rewriting.rewrite_until_done((), below, print)
         finally:
             connection.close()
 
     with ThreadPoolExecutor(1) as pool:
         at(monkeypatch, "packing.put", lambda: pool.submit(others).result(60))
         assert pack().endswith("7 records were packed.\n")
-    pack_rewriting.rewrite_until_done((), below)
+    pack_rewriting.rewrite_until_done((), below, print)
     assert verify() == []

@@ -509,7 +509,7 @@ def test_a_pack_that_was_given_up_meanwhile_is_not_named(store, monkeypatch, mod
     made.remove("i1")
 
     def give_up():
-        with pack_making.making(model.pk) as is_ours:
+        with pack_making.making(f"{model.project_id}/{model.pk}/") as is_ours:
             assert is_ours
 
     at(monkeypatch, pack_rewriting, "rewriting.copied", give_up)

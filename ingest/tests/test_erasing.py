@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from django.db import connection
 
 from inferences.erasure.matching_records import Carried
 from ingest import dead_letters
@@ -106,3 +107,27 @@ def test_a_letter_is_pointed_at_another_pack(model, is_replayed):
     letter = DeadLetter.objects.get()
     assert letter.metadata_storage_key == "there"
     assert b'"here"' in bytes(letter.payload)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_transaction_is_open_only_while_members_of_packs_are_released(
+    model, project, monkeypatch, packed
+):
+    aside(capture(model, "a", packed=packed, metadata=PERSON))
+    delete, open_ones = blobs.delete, []
+
+    def look(keys):
+        open_ones.append(connection.in_atomic_block)
+        delete(keys)
+
+    monkeypatch.setattr(blobs, "delete", look)
+    assert erase_dead_letters(project, Carried("person", "string", "Zaphod")) == 1
+    assert open_ones == [packed] * 3
+
+
+def test_letters_of_an_hour_are_found_by_an_index():
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    rows = DeadLetter.objects.filter(metadata_storage_key__startswith="1/2/2025/")
+    assert "set_aside_by_marker_prefix" in rows.explain()

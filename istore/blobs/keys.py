@@ -38,6 +38,11 @@ def prefix_for(
     return f"{project_key}/{model_key}/{hour}/{unique}"
 
 
+def prefix_of_model(project_key: int, model_key: int) -> str:
+    """Return the key prefix of a model's blobs."""
+    return f"{project_key}/{model_key}/"
+
+
 def prefix_of_datasets(project_key: int) -> str:
     """Return the key prefix of the copies of inputs that a project's datasets keep."""
     return f"{DATASETS}{project_key}/"

@@ -13,9 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from inferences.models import InferenceKey, InferencePayload, RegisteredModel
 from inferences.models.row_ids import EARLIEST, LOWEST
 from inferences.previews import pictures
-from inferences.store import removal
+from inferences.store import pack_rewriting, removal
 from inferences.tasks import finish_removals
 from inferences.tests.builders import size_of
+from inferences.tests.test_damaged_packs import MOMENT, store_of, with_intents
+from inferences.tests.test_pack_rewriting import Store
 from istore import blobs
 from istore.db import clock
 from istore.tasks import control
@@ -460,8 +462,34 @@ def test_rows_that_stay_locked_end_the_attempt_and_not_the_task(
 
     task = carried_out(policy_of(model))
 
-    assert (task.state, task.reason) == (TaskState.RUNNING, "Broke off: TimeoutError.")
+    assert task.state == TaskState.RUNNING
+    assert task.reason == f"Rows of {model} stay locked."
     assert live_ids(model) == {"old"}
+
+
+def test_packs_that_are_done_are_counted_while_others_wait(
+    s3_prefix, model, make_inference, monkeypatch
+):
+    monkeypatch.setattr(pack_rewriting, "PATIENCE", 0.0)
+    monkeypatch.setattr(pack_rewriting, "PAUSE", 0.0)
+
+    def make_later(inference_id, **fields):
+        make_inference(inference_id=f"later {inference_id}", **fields)
+
+    made = store_of(make_inference, model)
+    hour = blobs.prefix_for(model.project_id, model.pk, MOMENT + timedelta(hours=1), "")
+    Store(make_later, model, hour.rstrip("/"), 3, ["i0", "i1", "i2"])
+    with_intents(model, model.inferences.filter(inference_id="i2"))
+
+    task = carried_out(policy_of(model, delete_action="hard"))
+
+    assert task.state == TaskState.RUNNING
+    assert task.reason.startswith(f"2 packs wait. {made.inputs.key}, ")
+    assert (task.deleted_pack_count, task.given_back_bytes > 0) == (2, True)
+
+    removal.RECORDS.finish(model)
+    sweep(task)
+    assert (task.state, task.deleted_pack_count) == (TaskState.COMPLETE, 4)
 
 
 @pytest.mark.django_db(transaction=True)
