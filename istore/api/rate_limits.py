@@ -70,7 +70,8 @@ class SharedCounts:
         # One round trip. A key has an end from its first moment on, even if a process dies here.
         with reading("SET and INCRBY", self._client):
             both = self._client.pipeline(transaction=False)
-            both.set(key, 0, ex=2 * MINUTE, nx=True).incrby(key, calls)
+            both.set(key, 0, ex=2 * MINUTE, nx=True)
+            both.incrby(key, calls)
             return int(both.execute()[1])
 
 
