@@ -22,7 +22,7 @@ from inferences.search.filters import And, MetadataFilter, Not, Or, TimeWindow
 from inferences.search.pagination import Pagination
 from inferences.search.query import InferenceQuery
 from inferences.search.zone_maps import build
-from inferences.store import metadata_edits
+from inferences.store import metadata_edits, segment_touches
 from inferences.store.recording import record
 from inferences.tests.zone_maps.builders import (
     EXAMPLES,
@@ -90,10 +90,15 @@ class Life:
             metadata_edits.remove_value("test", self.model, row.inference_id, "counter")
 
     def hide(self) -> None:
-        self.model.inferences.filter(id__in=self.some()).update(deleted=True)
+        self._show(deleted=True)
 
     def restore(self) -> None:
-        self.model.inferences.filter(id__in=self.some()).update(deleted=False)
+        self._show(deleted=False)
+
+    def _show(self, *, deleted: bool) -> None:
+        ids = self.some()
+        self.model.inferences.filter(id__in=ids).update(deleted=deleted)
+        segment_touches.touch(self.model, ids, keep_bounds=True)
 
     def remove(self) -> None:
         """For good; at times all that is old."""
@@ -106,6 +111,7 @@ class Life:
         ).delete()
         InferencePayload.objects.beside(self.model).filter(id__in=ids).delete()
         self.model.inferences.filter(id__in=ids).delete()
+        segment_touches.touch(self.model, ids, keep_bounds=True)
 
     def seal(self) -> None:
         build.seal()
