@@ -181,6 +181,12 @@ class Proxied:
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen | None = None
     port: int = 0
+    published_before: str = "0-0"  # the last event of others, as the stream is kept
+
+    def __post_init__(self) -> None:
+        with redis.Redis.from_url(self.store.redis_url) as client:
+            for entry_id, _ in client.xrevrange(STREAM, count=1):
+                self.published_before = entry_id.decode()
 
     def start(self, **changes: str) -> Proxied:
         self.port = free_port()
@@ -306,7 +312,7 @@ class Proxied:
 
     def events(self) -> list[InferenceEvent]:
         with redis.Redis.from_url(self.store.redis_url) as client:
-            entries = client.xrange(STREAM)
+            entries = client.xrange(STREAM, min=f"({self.published_before}")
         return [InferenceEvent.from_json(values[b"event"]) for _, values in entries]
 
     def is_drained(self) -> bool:
