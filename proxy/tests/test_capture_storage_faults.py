@@ -169,14 +169,15 @@ def test_a_spool_that_is_full_says_so(start_proxy, store, upstream, small_disk: 
     store.model(upstream.url, "echo")
     proxied: Proxied = start_proxy(ISTORE_SPOOL_MAX_BYTES="100K")
     fill(small_disk / "filling")
-    told = []
+    told, recorded = [], set()
     for number in range(40):
-        body = request_body(id=f"call-{number}")
+        body = request_body(id=f"large-{number}")
         body["inputs"][0]["data"] = ["x" * 10_000]
         answer = proxied.infer("echo", body)
         assert answer.status_code == 200
         told.append(answer.headers["Inference-Store"])
-    recorded = {f"call-{n}" for n, said in enumerate(told) if said == "recorded"}
+        if told[-1] == "recorded":
+            recorded.add(body["id"])
     assert recorded and told[-1].startswith("not-recorded; reason=")
 
     (small_disk / "filling").unlink()
