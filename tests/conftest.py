@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +13,7 @@ from uuid import uuid4
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
+from django.db import connection
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
@@ -122,7 +124,23 @@ def watched(page: Page, live_server):
     page.set_default_timeout(20_000)
     page.set_default_navigation_timeout(30_000)
     yield page
+    page.close()
+    wait_for_answers()
     assert not complaints
+
+
+def wait_for_answers(seconds: float = 20) -> None:
+    """Wait until the server reads nothing any more: the tables are emptied after a test."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid() AND state <> 'idle' LIMIT 1"
+            )
+            if not cursor.rowcount:
+                return
+        time.sleep(0.05)
 
 
 @pytest.fixture
