@@ -1,19 +1,19 @@
-"""Measure how fast retention removes, and compare with bare deletes of the same rows and files.
+"""Measure how fast retention removes, and compare with bare deletes of the same rows and packs.
 
 ``python benchmarks/retention.py`` starts its own PostgreSQL and Valkey. Two models get the
-same inferences; the oldest quarter has files for input, answer and marker, and fills the
-oldest partition. A hard policy removes that quarter of one model. Of the other, SQL deletes
-it in batches of the same size, and the files are unlinked with their directories.
-``--rows 2000000`` is the size of the target. During both, another process reads pages of
-the remaining rows all the time, as bare SQL.
+same inferences; the oldest quarter has its inputs and records in packs of 200, as capture
+puts them at 100 a second, and fills the oldest partition. A hard policy removes that quarter
+of one model. Of the other, SQL deletes it in batches of the same size, and the packs are
+unlinked. ``--rows 2000000`` is the size of the target. During both, another process reads
+pages of the remaining rows all the time, as bare SQL.
 
-The bare side unlinks one file at a time, and so waits for the disk each time. With
-``--directory /dev/shm`` there is no disk to wait for, and only processor time counts.
+With ``--directory /dev/shm`` there is no disk to wait for, and only processor time counts.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import statistics
@@ -34,6 +34,7 @@ from benchmarks.query import BARE_PAGE, Bare  # noqa: E402
 if TYPE_CHECKING:
     from inferences.models import RegisteredModel
 
+MEMBERS = 200  # of a pack
 SHARE = 4  # one in four inferences is removed
 RATE_LEAST, MEMORY_MOST, PAGE_MOST = 0.7, 150, 2.0
 TABLES = ("inference", "inferencepayload", "detection", "overflownumber")
@@ -62,42 +63,78 @@ def split_at_what_goes() -> None:
                 cursor.execute(statement)
 
 
-def oldest(model: RegisteredModel, count: int) -> list[tuple[int, str, list[str]]]:
-    """Return row ids, inference ids and blob keys of the inferences that will be removed."""
-    from inferences.models import InferencePayload
-    from inferences.store.removal import blob_keys
+def oldest(model: RegisteredModel, count: int) -> list[tuple[int, str, str]]:
+    """Return row ids, inference ids and hours of the inferences that will be removed."""
+    from inferences.models.row_ids import moment_of
+    from istore import blobs
 
-    rows = InferencePayload.objects.beside(model).order_by("id")
-    found = rows.values_list("id", "data_storage_key", "answer_storage_key")[:count]
-    names = dict(
-        model.inferences.order_by("id").values_list("id", "inference_id")[:count]
-    )
-    return [(row_id, names[row_id], blob_keys(*keys)) for row_id, *keys in found]
+    rows = model.inferences.order_by("id")
+    found = rows.values_list("id", "inference_id")[:count]
+    where = (model.project_id, model.pk)
+    return [
+        (pk, name, blobs.prefix_for(*where, moment_of(pk), "")[:-1])
+        for pk, name in found
+    ]
 
 
-def put_files(root: Path, rows: list[tuple[int, str, list[str]]]) -> None:
-    for _, _, keys in rows:
-        for key in keys:
-            path = root / key
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b"x" * 100)
+def put_packs(model: RegisteredModel, rows: list[tuple[int, str, str]]) -> list[str]:
+    """Put the blobs of these rows into packs, point the rows at them, and return the packs."""
+    from django.db import connection
+
+    from istore import blobs
+    from istore.blobs import packs
+
+    made: list[str] = []
+    for hour, of_hour in itertools.groupby(rows, lambda row: row[2]):
+        while some := list(itertools.islice(of_hour, MEMBERS)):
+            names = [os.urandom(16) for _ in some]
+            inputs = packs.build_inputs(
+                packs.new_key(hour, packs.INPUTS), [(n, b"x" * 100) for n in names]
+            )
+            records = packs.build_records(
+                packs.new_key(hour, packs.RECORDS),
+                [(n, b"{}" * 100, b"y" * 400) for n in names],
+            )
+            for pack in (inputs, records):
+                blobs.put(pack.key, pack.body)
+                made.append(pack.key)
+            values = [
+                [row_id for row_id, *_ in some],
+                [member.content_key(inputs.key) for member in inputs.members],
+                [member.content_key(records.key) for member in records.members],
+                model.pk,
+            ]
+            with connection.cursor() as cursor:
+                cursor.execute(POINT, values)
+    return made
+
+
+POINT = """
+UPDATE inferences_inferencepayload AS payload
+SET data_storage_key = new.data, answer_storage_key = new.answer
+FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS new (id, data, answer)
+WHERE model_key = %s AND payload.id = new.id
+"""
 
 
 def bare(
-    model: RegisteredModel, root: Path, rows: list, size: int
+    model: RegisteredModel,
+    root: Path,
+    rows: list[tuple[int, str, str]],
+    packs: list[str],
+    size: int,
 ) -> tuple[float, float]:
-    """Return the seconds of unlinking, file by file, and of plain SQL: the bare limit."""
+    """Return the seconds of unlinking packs, and of plain SQL: the bare limit."""
     from django.db import connection, transaction
 
     unlinking = deleting = 0.0
+    left = list(reversed(packs))
     for start in range(0, len(rows), size):
         batch = rows[start : start + size]
         begun = time.perf_counter()
-        for _, _, keys in batch:
-            for key in keys:
-                os.unlink(f"{root}/{key}")
-            if keys:
-                os.rmdir(os.path.dirname(f"{root}/{keys[0]}"))
+        until = len(packs) * (len(rows) - start - len(batch)) // len(rows)
+        while len(left) > until:
+            os.unlink(root / left.pop())
         unlinked = time.perf_counter()
         ids, names = [row_id for row_id, *_ in batch], [name for _, name, _ in batch]
         with transaction.atomic(), connection.cursor() as cursor:
@@ -216,12 +253,13 @@ def run(given: argparse.Namespace) -> None:
     limit = fill("limit", given.rows, given.rows)
     query_data.settle()
     hours = query_data.DAYS * 24 * (SHARE - 1) // SHARE
-    put_files(root, oldest(kept, gone + 100))
+    put_packs(kept, oldest(kept, gone + 100))
     rows = oldest(limit, gone + 100)
-    put_files(root, rows)
+    packs = put_packs(limit, rows)
+    query_data.settle()  # the rows that were pointed at packs left dead ones behind
     _, before = paged(kept, lambda: time.sleep(5))
     ((unlinking, deleting), least), beside = paged(
-        kept, lambda: processor(lambda: bare(limit, root, rows, size))
+        kept, lambda: processor(lambda: bare(limit, root, rows, packs, size))
     )
     most, statements = len(rows) / (unlinking + deleting), len(rows) / deleting
     rows.clear()
