@@ -24,6 +24,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 
+from istore.child_process import LONGEST_PAUSE
 from istore.tests.running_store import (
     RunningStore,
     children_named,
@@ -44,6 +45,8 @@ VICTIMS = {
     "database": "postgres",
     "broker": "valkey",
 }
+# What is killed often is started again after a pause that doubles each time.
+AGAIN = LONGEST_PAUSE + 30
 KILLS = int(os.environ.get("STORE_KILLS", len(VICTIMS)))
 
 
@@ -190,15 +193,15 @@ def test_whatever_is_killed_recorded_inferences_are_stored_once(tmp_path, upstre
         with Clients(store.proxy_port, token) as clients:
             for words in islice(cycle(VICTIMS.values()), KILLS):
                 before = len(clients.recorded)
-                wait_until(lambda b=before: len(clients.recorded) > b + 30, 60)
+                wait_until(lambda b=before: len(clients.recorded) > b + 30, AGAIN)
                 # Calls are recorded while a part that was killed starts again.
-                wait_until(lambda w=words: victims_of(running.process.pid, w), 60)
+                wait_until(lambda w=words: victims_of(running.process.pid, w), AGAIN)
                 for pid in victims_of(running.process.pid, words):
                     subprocess.run(
                         ["kill", f"-{int(signal.SIGKILL)}", str(pid)], check=True
                     )
             before = len(clients.recorded)
-            wait_until(lambda: len(clients.recorded) > before + 30, 60)
+            wait_until(lambda: len(clients.recorded) > before + 30, AGAIN)
         wait_until(lambda: store.answers(), 60)
         wait_until(lambda: clients.recorded.keys() <= api.stored().keys(), 90)
 
