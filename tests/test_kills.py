@@ -24,7 +24,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from istore.child_process import LONGEST_PAUSE
+from istore.child_process import LONGEST_PAUSE, MEMORY_SECONDS
 from istore.tests.running_store import (
     RunningStore,
     children_named,
@@ -47,6 +47,8 @@ VICTIMS = {
 }
 # What is killed often is started again after a pause that doubles each time.
 AGAIN = LONGEST_PAUSE + 30
+# A database that fails three times in a minute stops the store, which says so.
+OFTEN = MEMORY_SECONDS / 2 + 1
 KILLS = int(os.environ.get("STORE_KILLS", len(VICTIMS)))
 
 
@@ -191,7 +193,10 @@ def test_whatever_is_killed_recorded_inferences_are_stored_once(tmp_path, upstre
         }
         api.call("POST", "", model)
         with Clients(store.proxy_port, token) as clients:
+            killed_at = dict.fromkeys(VICTIMS.values(), 0.0)
             for words in islice(cycle(VICTIMS.values()), KILLS):
+                time.sleep(max(0.0, killed_at[words] + OFTEN - time.monotonic()))
+                killed_at[words] = time.monotonic()
                 before = len(clients.recorded)
                 wait_until(lambda b=before: len(clients.recorded) > b + 30, AGAIN)
                 # Calls are recorded while a part that was killed starts again.
