@@ -83,21 +83,21 @@ def leftovers(scope: Scope) -> Iterator[Finding]:
         if each.modified_at < scope.young_from and pack_making.acknowledged(
             [each.key], each.key
         ):
-            left = yield from _unnamed(each.key, deep=scope.deep)
+            left = yield from _find_unnamed(each.key, deep=scope.deep)
             if left and scope.repair:
                 blobs.delete(left)
             for key in left:
                 yield Finding("orphan", key, "Of no dataset.", scope.repair)
 
 
-def _unnamed(key: str, *, deep: bool) -> Generator[Finding, None, list[str]]:
+def _find_unnamed(key: str, *, deep: bool) -> Generator[Finding, None, list[str]]:
     """Return what no row names of an object: its key, or those of some members of a pack.
 
     A pack that cannot be read is a finding. With ``deep`` so are members whose release on disk
     was killed before all of their bytes went.
     """
     if not packs.is_pack(key):
-        return [] if _named([key]) else [key]
+        return [] if _find_named([key]) else [key]
     try:
         members = {each.content_key(key): each for each in packs.live_members(key)}
     except FileNotFoundError:
@@ -105,7 +105,7 @@ def _unnamed(key: str, *, deep: bool) -> Generator[Finding, None, list[str]]:
     except packs.PackDamaged as damage:
         yield Finding("pack-damaged", key, str(damage)[:200])
         return []
-    named = _named(list(members))
+    named = _find_named(list(members))
     if members and not named:
         return [key]
     live = packs.unreleased(members.keys() - named)
@@ -117,6 +117,6 @@ def _unnamed(key: str, *, deep: bool) -> Generator[Finding, None, list[str]]:
     ]
 
 
-def _named(keys: list[str]) -> set[str]:
+def _find_named(keys: list[str]) -> set[str]:
     rows = DatasetBlob.objects.filter(storage_key__in=keys)
     return set(rows.values_list("storage_key", flat=True))
