@@ -50,6 +50,16 @@ def blob_directory(blob_store, tmp_path):
     return tmp_path / "blobs"
 
 
+@pytest.fixture
+def blob_variables(blob_store, settings, tmp_path) -> dict[str, str]:
+    """The settings with which a process of its own has the blobs of this test."""
+    given = {"ISTORE_HOME": str(tmp_path)}
+    if endpoint := os.environ.get("ISTORE_TEST_S3"):
+        prefix = settings.STORAGES["default"]["OPTIONS"]["location"]
+        given |= s3_server.variables(endpoint, prefix)
+    return given
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint():
     """The URL of a real S3 endpoint with the bucket ``s3_server.BUCKET``."""

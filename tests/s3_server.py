@@ -125,6 +125,18 @@ def options(endpoint: str, bucket: str = BUCKET) -> dict[str, object]:
     }
 
 
+def variables(endpoint: str, prefix: str = "") -> dict[str, str]:
+    """Return the settings with which a process of its own has its blobs at an endpoint."""
+    return {
+        "ISTORE_S3_BUCKET": BUCKET,
+        "ISTORE_S3_ENDPOINT": endpoint,
+        "ISTORE_S3_REGION": REGION,
+        "ISTORE_S3_ACCESS_KEY": ACCESS_KEY,
+        "ISTORE_S3_SECRET_KEY": SECRET_KEY,
+        "ISTORE_S3_PREFIX": prefix,
+    }
+
+
 def storage_at(endpoint: str, bucket: str = BUCKET, **more: object) -> dict:
     """Return an entry of ``STORAGES``."""
     backend = "istore.blobs.s3_storage.S3Storage"

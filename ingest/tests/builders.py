@@ -64,6 +64,11 @@ def capture(
     if PACKED if packed is None else packed:
         (event,) = put_packs([made])
         return event
+    return put_objects(made, inline=inline)
+
+
+def put_objects(made: Made, *, inline: bool = True) -> InferenceEvent:
+    """Put one inference as three objects, the answer also in the marker; return its event."""
     event, stated = made.event, made.marker["answer"]
     if inline and isinstance(stated, dict):
         stated["text"] = made.answer.decode()
@@ -71,6 +76,11 @@ def capture(
     blobs.put(event.inference_storage_key, made.answer)
     blobs.put(event.metadata_storage_key, json.dumps(made.marker).encode())
     return event
+
+
+def capture_all(some: Sequence[Made]) -> list[InferenceEvent]:
+    """Put inferences of one model and hour as ``capture`` does, members of packs together."""
+    return put_packs(some) if PACKED else [put_objects(each) for each in some]
 
 
 def make(
@@ -205,7 +215,11 @@ def rewritten(event: InferenceEvent, /, **changes: object) -> InferenceEvent:
 
 def kinds_left(event: InferenceEvent) -> list[str]:
     """Return which blobs of an inference can still be read."""
-    return [kind for kind, key in keys_of(event).items() if _is_left(key)]
+    keys = keys_of(event)
+    answer = event.inference_storage_key
+    if packs.is_member(answer) and packs.is_released(answer):
+        del keys["metadata"]  # the key of its answer releases a record whole
+    return [kind for kind, key in keys.items() if _is_left(key)]
 
 
 def keys_of(event: InferenceEvent) -> dict[str, str]:

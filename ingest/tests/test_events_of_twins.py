@@ -72,7 +72,7 @@ def test_events_that_were_set_aside_are_told_and_replayed_by_project(
 ):
     for each in (model, twin):
         event = capture(each)
-        blobs.delete([event.data_storage_key])
+        blobs.delete([event.inference_storage_key])
         deliver(event)
     for _ in range(2 * settings.ISTORE_EVENT_DELIVERIES):
         listener.step(block_ms=1)

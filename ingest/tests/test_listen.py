@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from functools import partialmethod
 from urllib.parse import quote
 
 import pytest
 import redis
 from django.conf import settings as django_settings
+from django.core.files.storage import storages
 from django.db import OperationalError, connection
 from django.db.models.functions import Now
 
@@ -22,7 +24,6 @@ from ingest import batch_writer
 from ingest.models import DeadLetter
 from ingest.stream import FIELD, STREAM, Lag
 from ingest.tests.builders import ALL, capture, kinds_left
-from istore import blobs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,7 +31,7 @@ SECONDS = 60
 
 
 @pytest.fixture
-def listen(server, tmp_path):
+def listen(server, blob_variables):
     """Start ``manage.py listen`` with these failpoints on the test's own servers."""
     database = connection.settings_dict
     user, password = database["USER"], quote(database["PASSWORD"])
@@ -42,7 +43,7 @@ def listen(server, tmp_path):
             [sys.executable, str(django_settings.BASE_DIR / "manage.py"), "listen"],
             env={
                 **os.environ,
-                "ISTORE_HOME": str(tmp_path),  # its blobs are those of the test
+                **blob_variables,
                 "ISTORE_DATABASE_URL": f"postgresql://{user}:{password}@{host}/{name}",
                 "ISTORE_REDIS_URL": server.url,
                 "ISTORE_FAILPOINTS": failpoints,
@@ -165,19 +166,20 @@ def test_a_stream_that_is_away_is_waited_for(model, stream, listener, monkeypatc
 
 def test_a_blob_store_that_is_away_is_waited_for(model, stream, listener, monkeypatch):
     away = iter([OSError("host unreachable")] * 4)
+    kind = type(storages["default"])
 
-    def asked(storage, key, *mode):
+    def asked(storage, act, *arguments):
         for error in away:
             raise error
-        return opened(storage, key, *mode)
+        return act(storage, *arguments)
 
-    opened = blobs.LocalStorage._open
-    monkeypatch.setattr(blobs.LocalStorage, "_open", asked)
-    monkeypatch.setattr(blobs.LocalStorage, "exists", asked)
+    for name in ("read_spans", "exists"):
+        monkeypatch.setattr(kind, name, partialmethod(asked, getattr(kind, name)))
     stream.publish([capture(model)])
 
     listener.step(block_ms=1)
 
+    assert next(away, None) is None
     assert model.inferences.exists()
     assert not DeadLetter.objects.exists()
 

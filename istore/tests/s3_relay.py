@@ -14,9 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from moto.server import ThreadedMotoServer
 
-from tests.s3_server import BUCKET, client, options
+from tests.s3_server import BUCKET, client, options, variables
 
-__all__ = ["BUCKET", "client", "options"]
+__all__ = ["BUCKET", "client", "options", "variables"]
 HOP = {"connection", "transfer-encoding", "keep-alive", "host", "expect"}
 
 

@@ -20,8 +20,8 @@ from istore.tests.s3_relay import (
     Relay,
     Request,
     client,
-    options,
     start_moto,
+    variables,
 )
 from proxy.tests.conftest import Proxied, request_body, wait_until
 from proxy.tests.crashing import CALLS, acknowledged
@@ -67,18 +67,6 @@ def relay():
     moto.stop()
 
 
-def variables(relay: Relay) -> dict[str, str]:
-    given = options(relay.url)
-    return {
-        "ISTORE_S3_BUCKET": BUCKET,
-        "ISTORE_S3_ENDPOINT": relay.url,
-        "ISTORE_S3_REGION": given["region_name"],
-        "ISTORE_S3_ACCESS_KEY": given["access_key"],
-        "ISTORE_S3_SECRET_KEY": given["secret_key"],
-        "ISTORE_PACK_LINGER_MS": "200",
-    }
-
-
 def assert_kept(
     kept: set[str], events: list[InferenceEvent], read: Callable[[str], bytes]
 ) -> None:
@@ -106,7 +94,7 @@ def test_an_object_store_that_fails_loses_and_tells_nothing_false(
             return fault(request, send)
         return send(request)
 
-    proxied = start_proxy(**variables(relay))
+    proxied = start_proxy(**variables(relay.url), ISTORE_PACK_LINGER_MS="200")
     relay.fault = failing
     kept = acknowledged(proxied)
     assert len(kept) == CALLS  # the spool keeps them meanwhile

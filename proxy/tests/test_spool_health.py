@@ -59,6 +59,7 @@ def test_what_was_set_aside_is_told_by_readiness_and_verify(spool, client, db):
     assert SpoolFile(spool, segment.owner, 1).size() == 0
 
 
+@pytest.mark.usefixtures("blob_directory")
 def test_few_inodes_or_bytes_are_told_of_blobs_and_spool(spool, monkeypatch):
     real = os.statvfs(spool)
 

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from django.contrib.auth.models import User
+from django.core.files.storage import storages
 from django.db import connection, connections, utils
 from django.test import Client
 
@@ -98,6 +99,7 @@ DISK = [
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("blob_directory")
 @pytest.mark.parametrize(("number", "status", "code"), DISK)
 def test_a_disk_that_fails_is_told_by_kind(
     api, model, monkeypatch, number, status, code
@@ -128,7 +130,7 @@ def test_an_object_store_that_fails_is_a_503(api, model, monkeypatch, error):
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(blobs.LocalStorage, "_save", fail)
+    monkeypatch.setattr(type(storages["default"]), "_save", fail)
     rows = b"inference_id\n" + b"a\n" * 10_001
     path = f"{MODEL}/ground-truth"
     answer = api.generic("POST", path, rows, content_type="text/csv")
