@@ -21,7 +21,7 @@ from ingest.markers import Marker, check_input, open_marker
 from ingest.retries import RetryWhileUnavailable, StoreAway
 from ingest.validated_events import ValidatedEvent
 from istore import blobs
-from istore.blobs import packs
+from istore.blobs import pack_notes, packs
 
 PORTION_BYTES = 32 * 2**20  # of records that are read together
 THREADS, AHEAD = 16, 64  # concurrent requests, and markers fetched ahead at most
@@ -55,8 +55,10 @@ class Fetcher:
         local = not blobs.costs_by_request()
         for some in _portions(arrivals):
             found: dict[str, Record | Rejected] = {}
-            for pack, group in _by_pack(some).items():
-                found |= self._records(pack, group)
+            groups = _by_pack(some)
+            noted = self._outages.call(partial(pack_notes.released_among, groups))
+            for group in groups.values():
+                found |= self._records(group, noted)
             for arrival in some:
                 record = found.get(arrival.event.metadata_storage_key, GONE)
                 if isinstance(record, Rejected):
@@ -68,13 +70,13 @@ class Fetcher:
                     )
 
     def _records(
-        self, pack: str, group: list[ValidatedEvent]
+        self, group: list[ValidatedEvent], noted: packs.Notes
     ) -> dict[str, Record | Rejected]:
         """Return the records of events in one pack by the keys of their markers."""
         pairs = [
             (e.event.metadata_storage_key, e.event.inference_storage_key) for e in group
         ]
-        found = self._ask(lambda: packs.read_records(pairs))
+        found = self._ask(lambda: packs.read_records(pairs, noted))
         if isinstance(found, Rejected):
             return {marker: found for marker, _ in pairs}
         return dict(found)
@@ -144,7 +146,7 @@ def _open_record(arrival: ValidatedEvent, record: Record, local: bool) -> Marker
     try:
         marker = open_marker(arrival, *record)
     except Rejected:
-        if packs.is_released(arrival.event.inference_storage_key):
+        if not packs.unreleased([arrival.event.inference_storage_key]):
             raise GONE from None  # it was released while it was read
         raise
     # An object store accepted the input before the marker; checking would cost a request.

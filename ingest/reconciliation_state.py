@@ -87,17 +87,17 @@ def is_stored(model: RegisteredModel, copy: str, inference_id: str) -> bool:
     return copy in stored or copy in copies_beside(model, inference_id)
 
 
-def was_moved(event: InferenceEvent) -> bool:
-    """Return whether the record of an event left its place meanwhile, for another or for none.
+def still_in_place(events: Iterable[InferenceEvent]) -> list[InferenceEvent]:
+    """Return the events whose records did not leave their place, for another or for none.
 
     A marker is read where it is now. So its row may name the new place, though no row was found
     to name the old one. Ask this after rows were looked for: if the record is still in its
     place, it was there then.
     """
-    answer = event.inference_storage_key
-    if packs.is_member(answer):
-        return packs.is_released(answer)
-    return moves.new_key_of(event.metadata_storage_key) is not None
+    by_answer = {each.inference_storage_key: each for each in events}
+    in_packs = set(filter(packs.is_member, by_answer))
+    left = in_packs - packs.unreleased(in_packs) | moves.moved_among(by_answer)
+    return [each for answer, each in by_answer.items() if answer not in left]
 
 
 def dropped_copies(model: RegisteredModel, named: Mapping[str, str]) -> set[str]:

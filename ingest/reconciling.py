@@ -33,7 +33,7 @@ from ingest.errors import Rejected
 from ingest.events import InferenceEvent
 from ingest.markers import read_event_of, read_marker
 from ingest.models import DeadLetter
-from ingest.reconciliation_state import already_processed, was_moved
+from ingest.reconciliation_state import already_processed, still_in_place
 from ingest.stream import EventStream
 from istore import blobs
 from istore.blobs import packs
@@ -180,8 +180,9 @@ def _members_without_record(
     if left:
         for key, _ in _keys(hour):
             left.pop(key, None)
-    live = packs.unreleased(left)
-    yield from (marker for key, marker in left.items() if key in live)
+    # A record is released by its answer, and a marker alone by its own key.
+    live = packs.unreleased(key for pair in left.items() for key in pair)
+    yield from (marker for key, marker in left.items() if {key, marker} <= live)
 
 
 def _keys(hour: Hour) -> Iterator[tuple[str, str]]:
@@ -212,8 +213,7 @@ def _lost(hour: Hour, markers: list[str]) -> tuple[list[InferenceEvent], bool]:
             events.append(event)
     copies = {_copy(each): each.inference_id for each in events}
     done = already_processed(hour.model, copies)
-    lost = [each for each in events if _copy(each) not in done]
-    lost = [each for each in lost if not was_moved(each)]
+    lost = still_in_place(each for each in events if _copy(each) not in done)
     return with_inputs_of_letters(lost), clean
 
 

@@ -30,7 +30,7 @@ from ingest.reconciliation_state import (
     id_of_other,
     is_copy_of,
     is_stored,
-    was_moved,
+    still_in_place,
 )
 from ingest.record_builder import content_hash_of
 from ingest.stream import EventStream
@@ -84,9 +84,10 @@ def fates(model: RegisteredModel, markers: list[str], scope: Scope) -> dict[str,
         and held.row_id is not None
         and is_copy_of(marker, model, held.row_id)
     }
-    told |= {m: WAITING for m, e in events.items() if m not in told and was_moved(e)}
-    lost = {marker: each for marker, each in events.items() if marker not in told}
-    return told | _lost(lost, scope)
+    left = {marker: each for marker, each in events.items() if marker not in told}
+    in_place = still_in_place(left.values())
+    lost = {marker: each for marker, each in left.items() if each in in_place}
+    return dict.fromkeys(left, WAITING) | told | _lost(lost, scope)
 
 
 def _lost(events: dict[str, InferenceEvent], scope: Scope) -> dict[str, Fate]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from ingest import reconciling
 from ingest.reconciling import reconcile
 from ingest.stream import Lag
 from ingest.tests.builders import capture
 from istore import blobs
+from istore.blobs import moves, packs
+from istore.models import ReleasedMember
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("s3_prefix")]
 
@@ -23,6 +28,19 @@ def test_many_markers_are_fetched_and_keep_their_order(model, deliver, stream):
     assert model.inferences.count() == 99
     assert not model.inferences.filter(inference_id="007").exists()
     assert stream.lag() == Lag(0, 1)
+
+
+def test_releases_in_many_packs_are_asked_for_at_once(model, deliver):
+    deliver(capture(model, "first"))
+    events = [capture(model, f"{n}") for n in range(9)]
+    blobs.delete([events[3].inference_storage_key])
+
+    with CaptureQueriesContext(connection) as asked:
+        deliver(*events)
+
+    table = ReleasedMember._meta.db_table
+    assert sum(table in each["sql"] for each in asked) == 1
+    assert model.inferences.count() == 9
 
 
 def test_an_answer_beside_the_marker_is_fetched_and_copies_go(model, deliver):
@@ -47,3 +65,21 @@ def test_markers_are_reconciled(model, stream, listener):
 
     assert model.inferences.count() == 2
     assert reconcile(stream) == 0
+
+
+def test_what_leaves_its_place_is_not_published_again(model, stream, monkeypatch):
+    """Only notes and moves tell: the bucket is asked for the markers alone."""
+    at = datetime.now(UTC) - timedelta(hours=2)
+    events = [capture(model, name, received_at=at, published_at=at) for name in "abcd"]
+    processed = reconciling.already_processed
+
+    def leave(*arguments):
+        blobs.delete([events[0].inference_storage_key])
+        moves.note({events[1].inference_storage_key: "elsewhere"})
+        return processed(*arguments)
+
+    monkeypatch.setattr(reconciling, "already_processed", leave)
+    monkeypatch.setattr(packs, "is_released", lambda key: pytest.fail(key))
+    blobs.delete([events[2].metadata_storage_key])  # a marker alone, by an erasure
+
+    assert reconcile(stream) == 1

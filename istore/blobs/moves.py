@@ -7,7 +7,7 @@ row, and whoever finds nothing under a key looks here before it says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,6 +40,11 @@ def new_key_of(key: str) -> str | None:
     rows = _rows().filter(old_key=key)
     with connection_as_found():  # threads that only read blobs have none
         return rows.values_list("new_key", flat=True).first()
+
+
+def moved_among(keys: Iterable[str]) -> set[str]:
+    """Return those of the keys whose blobs were moved lately."""
+    return set(_rows().filter(old_key__in=list(keys)).values_list("old_key", flat=True))
 
 
 def forget_old(at: datetime) -> int:

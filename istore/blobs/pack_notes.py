@@ -45,15 +45,13 @@ def note(members: Iterable[MemberKey]) -> None:
 
 def released_in(pack: str) -> set[int]:
     """Return the offsets of the ranges of a pack that are noted as released."""
-    if not are_kept():
-        return set()
-    rows = _rows().filter(pack_key=pack)
-    with connection_as_found():
-        return set(rows.values_list("offset", flat=True))
+    return {offset for _, offset in released_among([pack])}
 
 
 def released_among(packs: Iterable[str]) -> set[tuple[str, int]]:
     """Return pack and offset of each range of these packs that is noted as released."""
+    if not are_kept():
+        return set()
     rows = _rows().filter(pack_key__in=list(packs))
     with connection_as_found():
         return set(rows.values_list("pack_key", "offset"))

@@ -14,7 +14,7 @@ A pack is put once and never written to, except that members are released.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
@@ -38,6 +38,7 @@ FIELDS = Struct("<QII")  # offset of the index, number of members, version
 SEAL = Struct("<I8s")  # CRC-32 of the index and of the fields, magic
 FOOTER_BYTES = FIELDS.size + SEAL.size
 MEMBERS_MAX = 1000  # of a pack, by those who make one
+Notes = Set[tuple[str, int]]  # pack and offset of what is noted as released
 TAIL_BYTES = 64 * 1024  # read first: the footer and the index of a thousand members
 
 
@@ -228,11 +229,14 @@ def live_members(key: str) -> list[Member]:
     return [each for each in members if each.offset not in released]
 
 
-def read_records(pairs: Sequence[tuple[str, str]]) -> dict[str, tuple[bytes, bytes]]:
+def read_records(
+    pairs: Sequence[tuple[str, str]], noted: Notes | None = None
+) -> dict[str, tuple[bytes, bytes]]:
     """Return marker and answer of records of one pack, by the keys of their markers.
 
     ``pairs`` are the keys of marker and answer. The records are read together. Those that were
-    released, those without a marker, and those of a missing pack are left out. Raises
+    released, those without a marker, and those of a missing pack are left out. Who reads many
+    packs has asked ``pack_notes`` for their releases at once, and gives them. Raises
     ``PackDamaged``.
     """
     if not pairs:
@@ -242,6 +246,8 @@ def read_records(pairs: Sequence[tuple[str, str]]) -> dict[str, tuple[bytes, byt
     starts = [marker.offset - LEAD.size for marker, _ in placed]
     ends = [answer.offset + answer.length for _, answer in placed]
     offsets = [each.offset for pair in placed for each in pair]
+    # The notes of a pack go with it, so they are read before it is.
+    noted = pack_notes.released_among([pack]) if noted is None else noted
     try:
         records = read_ranges(
             pack,
@@ -258,7 +264,7 @@ def read_records(pairs: Sequence[tuple[str, str]]) -> dict[str, tuple[bytes, byt
             for r, (m, _) in spans
             for at in (0, LEAD.size + m.length)
         ]
-        leads = _heeding_notes(pack, offsets, read)
+        leads = _heeding_notes(pack, offsets, read, noted)
     found = {}
     for number, ((key, _), record) in enumerate(zip(pairs, records, strict=True)):
         of_marker, of_answer = leads[2 * number : 2 * number + 2]
@@ -276,16 +282,18 @@ def read_leads(pack: str, offsets: Sequence[int]) -> list[int]:
     """Return the lead before each of these offsets; 0 also where a release is noted."""
     if min(offsets) < LEAD.size:
         raise PackDamaged(f"{pack}: no member begins at {min(offsets)}.")
+    noted = pack_notes.released_among([pack])
+    if noted.issuperset((pack, offset) for offset in offsets):
+        return [0] * len(offsets)
     leads = read_ranges(pack, [(offset - LEAD.size, LEAD.size) for offset in offsets])
-    return _heeding_notes(pack, offsets, leads)
+    return _heeding_notes(pack, offsets, leads, noted)
 
 
 def _heeding_notes(
-    pack: str, offsets: Sequence[int], leads: Sequence[bytes]
+    pack: str, offsets: Sequence[int], leads: Sequence[bytes], noted: Notes
 ) -> list[int]:
-    released = pack_notes.released_in(pack)
     return [
-        0 if offset in released else LEAD.unpack(lead)[0]
+        0 if (pack, offset) in noted else LEAD.unpack(lead)[0]
         for offset, lead in zip(offsets, leads, strict=True)
     ]
 
@@ -311,8 +319,8 @@ def marker_key_of(answer_key: str) -> str | None:
 def is_released(content_key: str) -> bool:
     """Return whether a member, given by the key of its content, was released, or its pack is gone.
 
-    On an object store this costs a request, which ``unreleased`` does not: only the pack itself
-    tells that it is there.
+    On an object store this costs a request unless the release is noted: only the pack itself
+    tells that it is there. Who has just read it asks ``unreleased``.
     """
     return not _lead_of(_parse(content_key))
 

@@ -276,6 +276,17 @@ def test_an_open_member_is_read_block_by_block(relay):
     assert len(asked_for(relay)) == 2
 
 
+def test_a_release_that_is_noted_is_known_without_a_request(relay):
+    keys = pack(*CONTENTS)
+    release([keys[0]])
+    asked_for(relay)
+
+    assert packs.is_released(keys[0])
+    assert asked_for(relay) == []
+    assert not packs.is_released(keys[1])
+    assert len(asked_for(relay)) == 1
+
+
 def test_ranges_close_together_are_one_request(relay):
     pack(*CONTENTS)
     body = blobs.get(KEY)
