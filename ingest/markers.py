@@ -86,6 +86,8 @@ def open_marker(
     value = read_marker(content)
     if not _repeats_texts(arrival, value):
         _check_event(arrival.event, value)
+    if value["event"]["data_storage_key"] != arrival.event.data_storage_key:
+        _check_capture(arrival.event)
     stated = value["answer"]
     if isinstance(reading := stated.get("reading"), str):
         _check_size(arrival.event.inference_storage_key, stated["size"])
@@ -141,6 +143,18 @@ def _blob(key: str) -> bytes:
         raise Retryable(Reason.MISSING_BLOB, "The answer is missing.") from None
 
 
+def _check_capture(event: InferenceEvent) -> None:
+    """Raise ``Rejected`` unless the input is of the same capture as the record.
+
+    Its pack may have been rewritten, so the marker does not say where it is. But both indexes
+    name the capture.
+    """
+    key = event.data_storage_key
+    capture = packs.capture_of(event.inference_storage_key)
+    if capture is None or packs.capture_of(key) != capture:
+        raise Rejected(Reason.FOREIGN_KEY, f"{key!r:.300} is of another inference.")
+
+
 def _read_loosely(content: bytes) -> Any:
     """Return JSON that orjson rejects, such as a text with half a surrogate pair.
 
@@ -185,7 +199,7 @@ def _check_event(event: InferenceEvent, value: dict[str, Any]) -> None:
     """Raise ``Rejected`` unless the marker is that of this event.
 
     ``event_published_at`` may differ: it is set anew on every publication. So may the place of
-    the input, once its pack was rewritten: the marker in another pack is not written anew.
+    the input (``_check_capture``), as the marker in another pack is not written anew.
     """
     stated = read_event_of(value, event.metadata_storage_key)
     stated = replace(stated, event_published_at=event.event_published_at)

@@ -11,7 +11,14 @@ from django.core.management import call_command
 from inferences.models import RegisteredModel
 from ingest.models import DeadLetter
 from ingest.stream import FIELD, STREAM, Lag
-from ingest.tests.builders import MOMENT, capture, rewritten, with_marker
+from ingest.tests.builders import (
+    MOMENT,
+    capture,
+    make,
+    put_packs,
+    rewritten,
+    with_marker,
+)
 from istore import blobs
 
 pytestmark = pytest.mark.django_db
@@ -108,6 +115,28 @@ def test_keys_of_another_inference_are_refused(model, deliver):
     own, other = capture(model, "a"), capture(model, "b")
 
     deliver(replace(own, inference_storage_key=other.inference_storage_key))
+
+    assert letter().reason == "foreign-key"
+
+
+@pytest.mark.parametrize("own_inputs", [False, True])
+def test_the_input_of_another_inference_of_its_hour_is_refused(
+    model, deliver, own_inputs
+):
+    made = [make(model, name, picture=name.encode()) for name in "ab"]
+    event, other = put_packs(made, own_inputs=own_inputs)
+
+    deliver(replace(event, data_storage_key=other.data_storage_key), other)
+
+    assert letter().reason == "foreign-key"
+    assert model.inferences.get().inference_id == "b"
+
+
+def test_an_input_that_the_index_does_not_tell_of_is_refused(model, deliver):
+    event = capture(model)
+    pack = event.data_storage_key.partition("#")[0]
+
+    deliver(replace(event, data_storage_key=f"{pack}#9-2"))
 
     assert letter().reason == "foreign-key"
 

@@ -137,7 +137,8 @@ def test_an_input_that_was_released_does_not_pass_as_there(
 
 def test_an_input_that_was_moved_is_there(blob_directory, model, stream, listen):
     (event,) = packed(model, ["a"])
-    old = event.data_storage_key.rsplit("/", 1)[0] + f"/{uuid4()}/input"
+    capture = packs.capture_of(event.inference_storage_key)
+    old = event.data_storage_key.rsplit("/", 1)[0] + f"/{capture}/input"
     moves.note({old: event.data_storage_key})
     stream.publish([published_now(replace(event, data_storage_key=old))])
     listen()

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
+from uuid import UUID
 
 from istore.blobs import moves, pack_notes
 from istore.blobs.errors import PackDamaged as PackDamaged
@@ -216,6 +217,21 @@ def read_index(key: str) -> list[Member]:
     if end != offset:
         raise PackDamaged(f"{key}: its members do not add up to its size.")
     return members
+
+
+def capture_of(content_key: str) -> str | None:
+    """Return the UUID of the capture that a content is of: an input has that of its record.
+
+    ``content_key`` is that of a member, or of an object of its own, whose folder is named after
+    its capture. None if the pack has no such member. Raises ``PackDamaged`` and
+    ``FileNotFoundError``.
+    """
+    if not is_member(content_key):
+        return content_key.rsplit("/", 2)[-2]
+    pack = pack_of(content_key)
+    members = {each.content_key(pack): each for each in read_index(pack)}
+    found = members.get(content_key)
+    return str(UUID(bytes=found.unique)) if found else None
 
 
 def live_members(key: str) -> list[Member]:
