@@ -220,9 +220,14 @@ def _carry_out(task: ErasureTask) -> None:
         below = f"{model.project_id}/{model.pk}/"
         _rewrite_packs(task, touched, below)
         failpoint("erasure.batch_removed")
+        broken_off: dict[str, int] = {}
+        for start in hours:
+            broken_off |= orphan_members.inputs_without_record(model, start)
         left = _rows_left(model, ids) + _objects_left(batch["objects"])
     proof = {"looked_for": len(ids) + len(batch["objects"]), "left": left}
     report = _with(_with(task.report, "traces", made), "proof", proof)
+    if broken_off:
+        report["broken_off"] = report.get("broken_off", {}) | broken_off
     task.advance(report=report, open_batch=None)
 
 

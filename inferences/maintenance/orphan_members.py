@@ -107,6 +107,43 @@ def release_copies(model: RegisteredModel, start: datetime) -> int:
     return len(captures)
 
 
+def inputs_without_record(model: RegisteredModel, start: datetime) -> dict[str, int]:
+    """Count the live inputs of an hour that have no record, by the key of their pack or object.
+
+    A capture that broke off before its record was put leaves them, until it is collected; so
+    does one that is being put now. Nothing tells whose input it is.
+    """
+    prefix = blobs.prefix_for(model.project_id, model.pk, start, "")
+    folders, names = blobs.listed(prefix)
+    own = {f"{prefix}{folder}/{blobs.INPUT}": folder for folder in folders}
+    unnamed = set(own) - named_among(model, list(own), start)
+    listed = [f"{prefix}{name}" for name in names if packs.is_pack(name)]
+    listed = pack_making.acknowledged(listed, prefix)
+    named = _count_named(model, start)
+    inputs = [e for e in listed if packs.has_inputs(e) and e not in named]
+    if not inputs and not unnamed:
+        return {}
+    captures = {
+        str(UUID(bytes=each.unique))
+        for name in filter(packs.has_records, listed)
+        for each in _drop_findings(_members(name))
+    }
+    found: dict[str, int] = {}
+    for name in inputs:
+        members = _drop_findings(_members(name))
+        left = [
+            each.content_key(name)
+            for each in members
+            if str(UUID(bytes=each.unique)) not in captures
+        ]
+        found[name] = len(packs.unreleased(left))
+    for key in unnamed:
+        marker = f"{prefix}{own[key]}/{blobs.METADATA}"
+        has_record = own[key] in captures or blobs.exists(marker)
+        found[key] = int(not has_record and blobs.exists(key))
+    return {key: count for key, count in found.items() if count}
+
+
 def _drop_findings(found: Generator[Finding, None, list[Member]]) -> list[Member]:
     """Return what the generator returns; its findings are for ``verify`` to tell."""
     while True:

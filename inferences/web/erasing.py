@@ -33,6 +33,8 @@ PARTS = {
     "found": "Found when it began",
     "erased": "Committed to removal",
     "traces": "Removed in other places",
+    "packs": "Packs of the object store",
+    "broken_off": "Inputs of captures that broke off, to be collected",
     "proof": "Looked for afterwards",
     "left": "Still there at the end",
 }

@@ -1,17 +1,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
+from django.core.files.storage import default_storage
 from django.db import connection
 
 from inferences.erasure.matching_records import Carried
+from inferences.erasure.running import erase, open_erasure
 from ingest import dead_letters
 from ingest.erasing import erase_dead_letters, erase_letters_of
 from ingest.models import DeadLetter
-from ingest.tests.builders import ALL, capture, kinds_left, with_marker
+from ingest.tests.builders import (
+    ALL,
+    Made,
+    capture,
+    kinds_left,
+    make,
+    put_packs,
+    with_marker,
+)
 from istore import blobs
+from istore.blobs import packs
 from istore.db.clock import now
+from istore.models import ReleasedMember
+from istore.tasks.tracking import TaskState
 
 pytestmark = pytest.mark.django_db
 PERSON = [{"key": "person", "type": "string", "value": "Zaphod"}]
@@ -90,6 +104,41 @@ def test_letters_that_became_a_record_go_with_it(model, deliver, taken):
 
     assert erase_letters_of(model, [row_id]) == 1
     assert DeadLetter.objects.get().inference_id == "b"
+
+
+@pytest.mark.parametrize("size", [10, 2000])
+def test_the_report_tells_of_inputs_whose_capture_broke_off(
+    model, project, deliver, settings, size
+):
+    """The bytes are those of the erased, and nothing in the store says so."""
+    settings.ISTORE_PACK_MEMBER_BYTES = 1000
+    made = make(model, "a", picture=b"p" * size, metadata=PERSON)
+    deliver(*put_packs([made], own_inputs=size > 1000), capture(model, "b"))
+    (torn,) = put_packs([replaced(made)], own_inputs=size > 1000)
+    blobs.delete([torn.inference_storage_key])
+    default_storage.delete(packs.pack_of(torn.inference_storage_key))
+    ReleasedMember.objects.all().delete()
+
+    task = open_erasure(
+        "test",
+        project,
+        Carried("person", "string", "Zaphod"),
+        why="",
+        dry_run=False,
+    )
+    erase(task)
+    task.refresh_from_db()
+
+    assert task.state == TaskState.COMPLETE
+    assert task.report["broken_off"] == {packs.pack_of(torn.data_storage_key): 1}
+    assert blobs.exists(torn.data_storage_key)
+
+
+def replaced(made: Made) -> Made:
+    """The same inference, as the next capture of its call names it."""
+    folder, kind = made.event.data_storage_key.rsplit("/", 2)[::2]
+    key = f"{folder}/{uuid4()}/{kind}"
+    return made._replace(event=replace(made.event, data_storage_key=key))
 
 
 @pytest.mark.parametrize("is_replayed", [False, True])
