@@ -25,12 +25,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.row_ids import first_id_at
 from inferences.store import pack_making
 from istore import blobs
+from istore.best_effort_cache import recall, remember
 from istore.blobs import moves, pack_notes, packs
 from istore.blobs.keys import DATASETS, MemberKey, prefix_of_model
 from istore.blobs.packs import Member, Pack
@@ -49,6 +51,7 @@ BESIDE = timedelta(
 )  # a create by the API takes its key so long before its time
 LOCKED = "A row of it is locked or being removed, or an event of it is not recorded yet"
 BUSY = "Other packs of its model, or of the project's datasets, are being made"
+TRIES = 10  # of a pack that waits, in the time until which its releases are to be carried out
 TOLD = 2  # packs that wait and are named
 
 logger = logging.getLogger(__name__)
@@ -90,9 +93,10 @@ class Rewritten:
 def rewrite_all(below: str = "", before: datetime | None = None) -> Rewritten:
     """Rewrite the packs below a prefix that have released members; return what was done.
 
-    With ``before`` only those with a release from before that moment. Where members are
-    released on disk there is nothing to rewrite. Copies that somebody else is making wait, or
-    go if a kill has left them.
+    With ``before`` only those with a release from before that moment, and of those that had to
+    wait only some, as it costs reading the rows of an hour to find that a pack still waits. Where
+    members are released on disk there is nothing to rewrite. Copies that somebody else is making
+    wait, or go if a kill has left them.
     """
     total = Rewritten()
     for owner in pack_making.owners_with_notes(below):
@@ -100,8 +104,20 @@ def rewrite_all(below: str = "", before: datetime | None = None) -> Rewritten:
             total += Rewritten(waiting=not is_ours)
     if not pack_notes.are_kept():
         return total
-    done = _rewrite_each(pack_notes.packs_with_notes(below, before))
-    return sum((each for _, each in done), start=total)
+    due = pack_notes.packs_with_notes(below, before)
+    if before is not None:
+        due = [pack for pack in due if not recall(_waits_key(pack))]
+    for pack, done in _rewrite_each(due):
+        if done.why == LOCKED:
+            pause = settings.ISTORE_PACK_COMPACT_MINUTES * 60 // TRIES
+            remember(_waits_key(pack), True, pause)
+        total += done
+    return total
+
+
+def _waits_key(pack: str) -> str:
+    """Return the cache entry of a pack that is not to be tried again yet."""
+    return f"pack-waits:{pack}"
 
 
 def rewrite_until_done(

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.core.cache import cache
 from django.db import connection, transaction
 
 from inferences.erasure import running
@@ -87,6 +88,31 @@ def test_an_erasure_that_has_to_wait_says_for_what_and_counts_what_is_done(
     assert (task.state, task.reason) == (TaskState.COMPLETE, "")
     assert task.report["packs"]["rewritten"] == 4
     other.is_gone("i1")
+
+
+def test_beat_tries_a_pack_that_waits_now_and_then(
+    s3_prefix, local_cache, monkeypatch, make_inference, model
+):
+    """It costs reading the rows of an hour to find that it waits still."""
+    made = store_of(make_inference, model)
+    made.remove("i1")
+    with_intents(model, model.inferences.filter(inference_id="i2"))
+    tried: list[str] = []
+    rewrite = pack_rewriting._rewrite
+    monkeypatch.setattr(
+        pack_rewriting, "_rewrite", lambda pack: tried.append(pack) or rewrite(pack)
+    )
+
+    for _ in range(3):
+        pack_rewriting.rewrite_all(before=now())
+    assert sorted(tried) == sorted([made.inputs.key, made.records.key])
+
+    removal.RECORDS.finish(model)
+    pack_rewriting.rewrite_all(before=now())
+    assert len(tried) == 2
+    cache.clear()
+    pack_rewriting.rewrite_all(before=now())
+    made.is_gone("i1")
 
 
 def test_many_packs_that_wait_are_told_by_their_reasons():
