@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from ingest import reconciling
+from ingest import blob_fetcher, reconciling
 from ingest.reconciling import reconcile
 from ingest.stream import Lag
 from ingest.tests.builders import capture
@@ -19,14 +19,17 @@ from istore.models import ReleasedMember
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("s3_prefix")]
 
 
-def test_many_markers_are_fetched_and_keep_their_order(model, deliver, stream):
-    events = [capture(model, f"{n:03}") for n in range(100)]
+def test_many_markers_are_fetched_and_keep_their_order(
+    model, deliver, stream, monkeypatch
+):
+    monkeypatch.setattr(blob_fetcher, "AHEAD", 6)
+    events = [capture(model, f"{n:02}", packed=False) for n in range(15)]
     blobs.delete([events[7].metadata_storage_key])
 
     deliver(*events)
 
-    assert model.inferences.count() == 99
-    assert not model.inferences.filter(inference_id="007").exists()
+    assert model.inferences.count() == 14
+    assert not model.inferences.filter(inference_id="07").exists()
     assert stream.lag() == Lag(0, 1)
 
 
