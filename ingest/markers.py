@@ -84,6 +84,9 @@ def open_marker(
     when a blob beside the marker is missing.
     """
     value = read_marker(content)
+    key = arrival.event.metadata_storage_key
+    if not packs.is_member(key) and value["event"].keys() == IN_A_PACK:
+        raise Retryable(Reason.MISSING_BLOB, "The record was moved into a pack.")
     if not _repeats_texts(arrival, value):
         _check_event(arrival.event, value)
     if value["event"]["data_storage_key"] != arrival.event.data_storage_key:

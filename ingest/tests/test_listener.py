@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from inferences.maintenance import packing_stored
 from inferences.models import Detection, InferenceKey, InferencePayload, RegisteredModel
 from inferences.store import removal
 from ingest import validated_events
@@ -197,6 +198,23 @@ def test_a_redelivery_keeps_the_blobs_of_a_record_whose_input_went(model, delive
 
     assert kinds_left(event) == ["answer", "metadata"]
     assert not DeadLetter.objects.exists()
+
+
+def test_a_redelivery_of_a_record_that_was_packed_meanwhile_is_over(
+    model, stream, listener, arm
+):
+    stream.publish([capture(model, "a", packed=False)])
+    arm("listener.recorded=raise")
+    with pytest.raises(RuntimeError):
+        listener.step(block_ms=1)
+    arm("")
+    assert [each.packed for each in packing_stored.pack_model(model)] == [1]
+
+    listener.step(block_ms=1)
+
+    assert stream.lag() == Lag(0, 0)
+    assert not DeadLetter.objects.exists()
+    assert ids(model) == ["a"]
 
 
 def test_other_content_under_a_taken_id_gets_an_id_of_its_own(model, deliver):
