@@ -798,9 +798,8 @@ def test_two_processes_that_release_the_last_two_leave_no_pack(blob_directory):
             assert not (blob_directory / KEY).exists()
     finally:
         for other in others:
-            other.stdin.close()
-            other.wait(20)
-            other.stdout.close()
+            with other:
+                other.kill()
 
 
 def test_a_release_that_was_killed_is_finished_by_the_next(blob_directory):
