@@ -97,7 +97,7 @@ def test_killed_anywhere_every_event_is_recorded_exactly_once(
     wait_until(lambda: stream.lag() == Lag(0, 0))
     process.terminate()
 
-    assert process.wait(5) == 0
+    assert process.wait(SECONDS) == 0
     stored = model.inferences.values_list("inference_id", flat=True)
     assert sorted(stored) == sorted(each.inference_id for each in events)
     # Of two that came under one id either may have been first: the record's are kept,
@@ -121,7 +121,7 @@ def test_told_to_stop_it_stops_within_seconds(stream, listen, model):
 
     process.terminate()
 
-    assert process.wait(5) == 0
+    assert process.wait(20) == 0
     assert stream.lag() == Lag(0, 0)
 
 
