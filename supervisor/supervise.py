@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import Any
 
 from django.conf import settings
 
+from istore import fork_server
 from istore.child_process import Child, Journal, stop
 from istore.home import Home
 from istore.service_user import ServiceUser
@@ -67,6 +69,7 @@ class Supervisor:
     signals: int = 0
     is_interruptible: bool = False
     servers_lock: int = -1
+    fork_server: int | None = None  # its process id
 
     def run(
         self,
@@ -101,9 +104,19 @@ class Supervisor:
 
     # -- called by the code that starts the processes
 
+    def start_fork_server(self, preload: Callable[[], object]) -> None:
+        """Start what later Python processes are forked from; before any thread or connection."""
+        if sys.platform == "linux":
+            path = self.home.run / "forks.sock"
+            self.fork_server = fork_server.start(path, preload)
+            self.environment[fork_server.VARIABLE] = str(path)
+
     def start(self, name: str, argv: Sequence[str | Path], **given: Any) -> Child:
         """Start a process; it is restarted whenever it ends, unless ``once``."""
         options = {"env": self.environment, "cwd": settings.BASE_DIR, **given}
+        if argv[0] == sys.executable:
+            server = self.environment.get(fork_server.VARIABLE)
+            options.setdefault("fork_server", server)
         return self.add(Child(name, argv, self.journal, **options))
 
     def add(self, child: Child) -> Child:
@@ -191,6 +204,8 @@ class Supervisor:
         ]
         for group in [once, *groups]:
             stop(group, lambda: self.signals > enough)
+            if self.fork_server and group is groups[1]:
+                fork_server.stop(self.fork_server)
         self.journal.close()
 
     @cached_property
