@@ -119,10 +119,13 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
 
-def start(path: Path, preload: Callable[[], object]) -> int:
+def start(
+    path: Path, preload: Callable[[], object], *, own_session: bool = False
+) -> int:
     """Fork the server of this socket, which begins with ``preload``; return its process id.
 
-    Call it before this process has threads and connections.
+    Call it before this process has threads and connections. Processes can join the group of
+    who asks for them if that is in the session of the server.
     """
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -139,7 +142,8 @@ def start(path: Path, preload: Callable[[], object]) -> int:
         follow_parent()
         if os.getppid() != parent:
             os._exit(1)
-        os.setsid()
+        if own_session:
+            os.setsid()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         _close_all_but(listening.fileno())

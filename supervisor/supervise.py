@@ -108,7 +108,7 @@ class Supervisor:
         """Start what later Python processes are forked from; before any thread or connection."""
         if sys.platform == "linux":
             path = self.home.run / "forks.sock"
-            self.fork_server = fork_server.start(path, preload)
+            self.fork_server = fork_server.start(path, preload, own_session=True)
             self.environment[fork_server.VARIABLE] = str(path)
 
     def start(self, name: str, argv: Sequence[str | Path], **given: Any) -> Child:
