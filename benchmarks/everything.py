@@ -32,6 +32,8 @@ PATIENCE = 300  # seconds to wait for it
 
 # The arguments of each script: for a run that is kept, and for a quick one.
 SCRIPTS = {
+    "start": ("", "--rounds 1 --idle 2"),
+    "api": ("", "--rows 2000"),
     "proxy": ("", "--rounds 1 --seconds 1"),
     "capture": ("", "--count 500 --seconds 3"),
     "ingest": ("", "--rows 2000 --events 500"),

@@ -3,7 +3,8 @@
 ``.venv/bin/python benchmarks/start.py`` starts stores of their own in temporary homes: the first
 start of a home and the next ones, as by default and with ISTORE_SMALL. Memory is the sum of PSS
 (``smaps_rollup``) of all processes: each shared page counts once. Beside it stands one process
-that imports the store and does nothing: what a start cannot do without.
+that imports the store and does nothing: what a start cannot do without. As soon as the store is
+ready, calls go through the proxy to a model server: all of them should be recorded.
 """
 
 from __future__ import annotations
@@ -17,15 +18,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import proxy  # noqa: E402
 from benchmarks.figures import note  # noqa: E402
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
 IMPORTS = "import django; django.setup(); import istore.urls, istore.celery, proxy.app"
+CALLS, CALLS_AT_ONCE = 64, 4
 SECONDS, GIGABYTES, SMALL_GIGABYTES = 5.0, 1.0, 0.5
 TICKS = os.sysconf("SC_CLK_TCK")
 # By what the command line of a process has, in this order.
@@ -88,6 +94,7 @@ class Store:
 
         self._running = RunningStore(home)
         self._running.env |= settings
+        self.token = ""
 
     def start(self) -> tuple[float, float]:
         """Start it; return the seconds until it was ready, and those of processors."""
@@ -109,6 +116,40 @@ class Store:
     def stop(self) -> None:
         self._running.command("up", "--stop")
 
+    def register(self, upstream: int) -> None:
+        """Register the model of the calls, served at this port."""
+        options = ["--project", "default", "--role", "editor"]
+        token = self._running.command("create_token", "calls", *options).stdout
+        self.token = token.strip()
+        model = {
+            **{"model_id": "instant", "project_id": "default"},
+            **{"task_type": "Object Detection", "class_labels": ["ship"]},
+            **{"first_class_number": 0, "box_format": "yxyx", "embedding_size": 0},
+            "upstream_url": f"http://127.0.0.1:{upstream}",
+            "enable_inference_storage": True,
+        }
+        url = f"http://127.0.0.1:{self._running.port}/api/v1/models"
+        headers = {"Authorization": f"Bearer {self.token}"}
+        made = requests.post(url, json=model, headers=headers, timeout=30)
+        if not made.ok:
+            raise SystemExit(made.text)
+
+    def recorded(self) -> float:
+        """Send the first calls, several at a time; return the share that was recorded."""
+        url = f"http://127.0.0.1:{self._running.proxy_port}/v2/models/instant/infer"
+        headers = {"Authorization": f"Bearer {self.token}"}
+        entry = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["x"]}
+
+        def call(_: int) -> bool:
+            answer = requests.post(
+                url, json={"inputs": [entry]}, headers=headers, timeout=60
+            )
+            answer.raise_for_status()
+            return answer.headers["Inference-Store"] == "recorded"
+
+        with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+            return statistics.fmean(pool.map(call, range(CALLS)))
+
 
 def seconds_of_imports() -> float:
     """Return how long one process takes that imports the store and ends."""
@@ -123,13 +164,16 @@ def show_start(name: str, took: float, used: float) -> None:
 
 def start(name: str, store: Store, rounds: int) -> None:
     """Start the store several times, and leave it running."""
-    starts = []
+    starts, recorded = [], 1.0
     for number in range(rounds):
         if number:
             store.stop()
         took, used = store.start()
         show_start(name, took, used)
+        recorded = min(recorded, store.recorded())
         starts.append((took, used))
+    note(f"{name}, first calls recorded", recorded, "of all", target=1)
+    print(f"{'':24} {recorded:.1%} of the first {CALLS} calls were recorded")
     took, used = (statistics.median(each) for each in zip(*starts, strict=True))
     note(name, took, "s", target=SECONDS, fewer=True)
     note(f"{name}, processors", used, "s")
@@ -156,14 +200,20 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp())
     os.environ["ISTORE_HOME"] = str(directory / "unused")
     django.setup()
+    from istore.tests.running_store import free_ports
+
     alone = statistics.median(seconds_of_imports() for _ in range(given.rounds))
     print(f"{'one process, imports':24} {alone:6.1f} s, load {os.getloadavg()[0]:.1f}")
     store = Store(directory / "home")
     small = Store(directory / "home", ISTORE_SMALL="true")
+    (port,) = free_ports(1)
+    upstream = proxy.start(proxy.UPSTREAM, port, directory / "upstream.log")
     try:
         took, used = store.start()
         show_start("first start", took, used)
         note("first start", took, "s")
+        store.register(port)
+        small.token = store.token
         store.stop()
         for words, each, limit in (
             ("", store, GIGABYTES),
@@ -174,6 +224,9 @@ def main() -> None:
             show_memory(f"{words}idle memory", each, limit)
             each.stop()
     finally:
+        store.stop()
+        upstream.terminate()
+        upstream.wait(30)
         shutil.rmtree(directory, ignore_errors=True)
 
 
