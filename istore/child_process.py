@@ -75,7 +75,7 @@ class Child:
     once: bool = False  # it is meant to end, and is not restarted
     longest_pause: float = LONGEST_PAUSE  # seconds before it is started again
     nice: int = 0
-    fork_server: str | None = None  # its socket, for a Python program of the store
+    fork_server: int | None = None  # its socket, for a Python program of the store
     process: subprocess.Popen[bytes] | ForkedProcess | None = None
     reader: threading.Thread | None = None
     start_at: float = 0.0

@@ -5,10 +5,11 @@ Forked processes have them already, and share the pages of memory that nobody wr
 
 ``start`` forks the server. It opens nothing and runs no second thread, so that a fork of it is a
 clean process; who has connections and threads cannot be forked. ``ForkedProcess`` asks it for a
-process over a Unix socket, one connection each: the request with descriptors, then the process
-id, and the exit status at the end. It has the part of ``subprocess.Popen`` that
-``child_process.Child`` uses. Its argv, environment and descriptors are those of the request, as
-after exec; it is a process group of its own, or in that of the asking process.
+process, over a socket that only who inherits it can use. A request brings descriptors, the first
+of which is a socket for the answers: the process id, and the exit status at the end. It has the
+part of ``subprocess.Popen`` that ``child_process.Child`` uses. Argv, environment and descriptors
+of the process are those of the request, as after exec; it is a process group of its own, or in
+that of the asking process.
 
 When the server ends, the processes that follow it end too, and ``Child`` starts them again by
 exec. Other systems than Linux have libraries that do not bear a fork: no server is started there.
@@ -37,7 +38,7 @@ from typing import IO, Any, NoReturn
 
 from istore.lifeline import follow_parent
 
-VARIABLE = "ISTORE_FORK_SERVER"  # the path of the socket, for the store's own processes
+VARIABLE = "ISTORE_FORK_SERVER"  # the number of the socket, for who inherits it
 REQUEST_BYTES, DESCRIPTORS = 2**20, 64
 FIRST_FREE = 3  # after standard input, output and error
 KILLED = -signal.SIGKILL  # the status of a process whose server was killed
@@ -51,7 +52,7 @@ class ForkedProcess:
 
     def __init__(
         self,
-        server: str,
+        server: int,
         argv: Sequence[str],
         *,
         env: Mapping[str, str],
@@ -64,7 +65,6 @@ class ForkedProcess:
     ) -> None:
         self.returncode: int | None = None
         self.stdin: IO[bytes] | None = None
-        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         request = {
             "argv": argv,
             "env": dict(env),
@@ -74,16 +74,21 @@ class ForkedProcess:
             "follows": follows,
             "nice": nice,
         }
+        message = json.dumps(request).encode()
+        self._answers, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        asking = socket.socket(fileno=server)
         try:
-            self._connection.connect(server)
-            message = json.dumps(request).encode()
-            socket.send_fds(self._connection, [message], [*streams, *inherited])
-            answer = self._connection.recv(64)
+            with theirs:
+                descriptors = [theirs.fileno(), *streams, *inherited]
+                socket.send_fds(asking, [message], descriptors)
+            answer = self._answers.recv(64)
             if not answer:
                 raise ConnectionResetError("The fork server ended.")
         except OSError:
-            self._connection.close()
+            self._answers.close()
             raise
+        finally:
+            asking.detach()
         self.pid = int(answer)
 
     def poll(self) -> int | None:
@@ -99,13 +104,13 @@ class ForkedProcess:
     def _status(self, flags: int = 0) -> int | None:
         if self.returncode is None:
             try:
-                answer = self._connection.recv(64, flags)
+                answer = self._answers.recv(64, flags)
             except BlockingIOError:
                 return None
             except OSError:
                 answer = b""
             self.returncode = int(answer or KILLED)
-            self._connection.close()
+            self._answers.close()
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -120,36 +125,27 @@ class ForkedProcess:
 
 
 def start(
-    path: Path, preload: Callable[[], object], *, own_session: bool = False
-) -> int:
-    """Fork the server of this socket, which begins with ``preload``; return its process id.
+    preload: Callable[[], object], *, own_session: bool = False
+) -> tuple[int, int]:
+    """Fork a server that begins with ``preload``; return its process id and the socket's number.
 
     Call it before this process has threads and connections. Processes can join the group of
     who asks for them if that is in the session of the server.
     """
-    path.unlink(missing_ok=True)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listening.bind(str(path))
-    path.chmod(0o600)
-    listening.listen(64)
+    ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
     sys.stdout.flush()
     gc.freeze()  # a collection would write to each object, and so end the sharing
     parent = os.getpid()
     if process := os.fork():
-        listening.close()
-        return process
+        theirs.close()
+        return process, ours.detach()
     try:
         follow_parent()
         if os.getppid() != parent:
             os._exit(1)
         if own_session:
             os.setsid()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        _close_all_but(listening.fileno())
-        set_title("istore fork server")
-        _preload(preload)
-        _Server(listening).run()
+        serve(theirs, preload)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -163,15 +159,21 @@ def stop(process: int) -> None:
         os.waitpid(process, 0)
 
 
-def _preload(preload: Callable[[], object]) -> None:
+def serve(requests: socket.socket, preload: Callable[[], object]) -> NoReturn:
+    """Be the server: answer the requests that come from the socket."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    _close_all_but(requests.fileno())
+    set_title("istore fork server")
     # The modules are run as programs later, though they were imported here.
     warnings.filterwarnings("ignore", category=RuntimeWarning, module="runpy")
     # The start has already written down that the store runs as root.
     warnings.filterwarnings("ignore", "You're running the worker with superuser")
-    multiprocessing.set_start_method("fork")  # for the workers of granian
+    multiprocessing.set_start_method("fork", force=True)  # for the workers of granian
     preload()
     gc.collect()
     gc.freeze()
+    _Server(requests).run()
 
 
 def _close_all_but(kept: int) -> None:
@@ -182,18 +184,18 @@ def _close_all_but(kept: int) -> None:
 class _Server:
     """The loop of the fork server: one thread, which forks, and tells who has ended."""
 
-    def __init__(self, listening: socket.socket) -> None:
-        self._listening = listening
-        self._connections: dict[int, socket.socket] = {}
+    def __init__(self, requests: socket.socket) -> None:
+        self._requests = requests
+        self._answers: dict[int, socket.socket] = {}
         self._wakes, self._wakened = socket.socketpair()
-        for each in (listening, self._wakes, self._wakened):
+        for each in (requests, self._wakes, self._wakened):
             each.setblocking(False)
         signal.set_wakeup_fd(self._wakened.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def run(self) -> NoReturn:
         selector = selectors.DefaultSelector()
-        selector.register(self._listening, selectors.EVENT_READ)
+        selector.register(self._requests, selectors.EVENT_READ)
         selector.register(self._wakes, selectors.EVENT_READ)
         while True:
             for key, _ in selector.select():
@@ -201,35 +203,34 @@ class _Server:
                     self._wakes.recv(4096)
                     self._reap()
                 else:
-                    self._fork(self._listening.accept()[0])
+                    self._fork()
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 process, status = ended
-                with self._connections.pop(process) as connection, suppress(OSError):
-                    connection.send(b"%d" % os.waitstatus_to_exitcode(status))
+                with self._answers.pop(process) as answers, suppress(OSError):
+                    answers.send(b"%d" % os.waitstatus_to_exitcode(status))
 
-    def _fork(self, connection: socket.socket) -> None:
+    def _fork(self) -> None:
+        message, descriptors, _, _ = socket.recv_fds(
+            self._requests, REQUEST_BYTES, DESCRIPTORS
+        )
+        if not message:  # nobody is left who could ask
+            os._exit(0)
+        request, server = json.loads(message), os.getpid()
+        answers = socket.socket(fileno=descriptors.pop(0))
+        process = os.fork()
+        if process == 0:
+            _become(request, descriptors, server)
+        # Both sides do it: nobody shall signal the group before it is there.
+        with suppress(OSError):
+            os.setpgid(process, request["group"] or process)
+        for each in descriptors:
+            os.close(each)
+        self._answers[process] = answers
         with suppress(OSError):  # who asked has gone
-            connection.setblocking(True)
-            message, descriptors, _, _ = socket.recv_fds(
-                connection, REQUEST_BYTES, DESCRIPTORS
-            )
-            if not message:
-                connection.close()
-                return
-            request, server = json.loads(message), os.getpid()
-            process = os.fork()
-            if process == 0:
-                _become(request, descriptors, server)
-            # Both sides do it: nobody shall signal the group before it is there.
-            with suppress(OSError):
-                os.setpgid(process, request["group"] or process)
-            for each in descriptors:
-                os.close(each)
-            self._connections[process] = connection
-            connection.send(b"%d" % process)
+            answers.send(b"%d" % process)
 
 
 def _become(request: dict[str, Any], descriptors: list[int], server: int) -> NoReturn:

@@ -45,7 +45,7 @@ def open_spool() -> Spool:
         own_session=False,
         is_held=True,
         longest_pause=RESTART_SECONDS,
-        fork_server=os.environ.get(VARIABLE),
+        fork_server=int(os.environ.get(VARIABLE, 0)) or None,
     )
     threading.Thread(target=keep_running, args=(child,), daemon=True).start()
     return Spool(ownership)

@@ -63,16 +63,11 @@ def socket_of(given: argparse.Namespace) -> socket.socket:
     return socket.socket(fileno=given.socket)
 
 
-def start_fork_server(port: int) -> None:
+def start_fork_server() -> None:
     """Start what the capture process is forked from, unless the supervisor has one."""
-    from django.conf import settings
-
-    run = settings.ISTORE_HOME.run
-    run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = run / f"forks-{port}.sock"
     import_module("proxy.inference_handler")
-    fork_server.start(path, lambda: import_module("proxy.capture.worker"))
-    os.environ[fork_server.VARIABLE] = str(path)
+    _, number = fork_server.start(lambda: import_module("proxy.capture.worker"))
+    os.environ[fork_server.VARIABLE] = str(number)
 
 
 def main() -> None:
@@ -86,7 +81,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
     django.setup()
     if sys.platform == "linux" and fork_server.VARIABLE not in os.environ:
-        start_fork_server(given.port)
+        start_fork_server()
     uvloop.run(serve(given))
 
 

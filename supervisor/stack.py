@@ -17,6 +17,7 @@ from django.urls import resolve
 from istore.checks import health
 from istore.child_process import Child
 from istore.db.advisory_lock import AdvisoryLock
+from istore.fork_server import VARIABLE as FORK_SERVER
 from istore.lifeline import SUPERVISED
 from istore.probes import answers_ok, in_the_way, worker_answers
 from istore.sockets import listen
@@ -43,6 +44,7 @@ MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 def start_everything(supervisor: Supervisor, *, demo: bool = False) -> None:
     """Start all processes, and return when they answer and the operator was told."""
     check_ports()
+    supervisor.environment.pop(FORK_SERVER, None)
     supervisor.environment |= {
         "DJANGO_SETTINGS_MODULE": "istore.settings",
         "ISTORE_HOME": str(supervisor.home.root),
@@ -204,8 +206,13 @@ def _start_proxies(supervisor: Supervisor) -> list[str]:
         argv = [sys.executable, "-m", "proxy.serve", f"--socket={descriptor}"]
         if count > 1:
             argv.append(f"--number={number}")
-        inherited, grace = [descriptor], SERVER_GRACE
-        supervisor.start(name, argv, inherited=inherited, grace_seconds=grace)
+        env, inherited = dict(supervisor.environment), [descriptor]
+        if supervisor.fork_server:  # its capture process is forked, too
+            env[FORK_SERVER] = str(supervisor.fork_server[1])
+            inherited.append(supervisor.fork_server[1])
+        supervisor.start(
+            name, argv, env=env, inherited=inherited, grace_seconds=SERVER_GRACE
+        )
     return names[1:]
 
 

@@ -69,7 +69,7 @@ class Supervisor:
     signals: int = 0
     is_interruptible: bool = False
     servers_lock: int = -1
-    fork_server: int | None = None  # its process id
+    fork_server: tuple[int, int] | None = None  # its process id, and its socket
 
     def run(
         self,
@@ -107,16 +107,13 @@ class Supervisor:
     def start_fork_server(self, preload: Callable[[], object]) -> None:
         """Start what later Python processes are forked from; before any thread or connection."""
         if sys.platform == "linux":
-            path = self.home.run / "forks.sock"
-            self.fork_server = fork_server.start(path, preload, own_session=True)
-            self.environment[fork_server.VARIABLE] = str(path)
+            self.fork_server = fork_server.start(preload, own_session=True)
 
     def start(self, name: str, argv: Sequence[str | Path], **given: Any) -> Child:
         """Start a process; it is restarted whenever it ends, unless ``once``."""
         options = {"env": self.environment, "cwd": settings.BASE_DIR, **given}
-        if argv[0] == sys.executable:
-            server = self.environment.get(fork_server.VARIABLE)
-            options.setdefault("fork_server", server)
+        if self.fork_server and argv[0] == sys.executable:
+            options.setdefault("fork_server", self.fork_server[1])
         return self.add(Child(name, argv, self.journal, **options))
 
     def add(self, child: Child) -> Child:
@@ -205,7 +202,7 @@ class Supervisor:
         for group in [once, *groups]:
             stop(group, lambda: self.signals > enough)
             if self.fork_server and group is groups[1]:
-                fork_server.stop(self.fork_server)
+                fork_server.stop(self.fork_server[0])
         self.journal.close()
 
     @cached_property
