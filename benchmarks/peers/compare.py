@@ -55,6 +55,15 @@ def database(schema: str) -> str:
     return f"postgresql://{user}:{password}@/{values['dbname']}?{where}&options={path}"
 
 
+@contextmanager
+def reported(peer: str) -> Iterator[None]:
+    """Print why a peer could not be measured; the others are, all the same."""
+    try:
+        yield
+    except SystemExit as error:
+        print(f"{peer} could not be measured: {error}", flush=True)
+
+
 def start_of(peer: str, directory: Path) -> tuple[list[str], dict[str, str]]:
     """Return the command and the environment of a peer that keeps rows."""
     programs, url = environments.install(peer), database(peer)
@@ -87,8 +96,9 @@ def running(peer: str, directory: Path) -> Iterator[str]:
     try:
         proxy.wait_for(PEER_PORT, proxies.STARTS_IN, process)
         yield f"http://127.0.0.1:{PEER_PORT}"
-    except SystemExit:
-        raise SystemExit((directory / f"{peer}.log").read_text()[-3000:]) from None
+    except SystemExit as error:
+        log = (directory / f"{peer}.log").read_text()
+        raise SystemExit(f"{error} {log[-3000:]}") from None
     finally:
         process.terminate()
         process.wait(60)
@@ -98,7 +108,8 @@ def measure_peer(
     peer: str, directory: Path, rows: Path, longest: float
 ) -> dict[str, float]:
     """Return the figures of a peer: those that it has after the longest time, in seconds."""
-    with running(peer, directory) as address, (directory / "told").open("w+") as told:
+    told_path = directory / f"{peer}.told"
+    with running(peer, directory) as address, told_path.open("w+") as told:
         asked = [
             environments.install(peer) / "python",
             Path(__file__).parent / "spans.py",
@@ -155,9 +166,11 @@ def compare_keepers(given: argparse.Namespace, directory: Path) -> None:
             if peer in given.only:
                 some = rows[: MOST_ROWS.get(peer)]
                 path.write_bytes(b"\n".join(some))
-                found = measure_peer(peer, directory, path, given.longest)
-                name = f"{peer} {environments.version(peer)}"
-                _show(name if some == rows else f"{name}, {len(some):,} rows", found)
+                with reported(peer):
+                    found = measure_peer(peer, directory, path, given.longest)
+                    name = f"{peer} {environments.version(peer)}"
+                    few = "" if some == rows else f", {len(some):,} rows"
+                    _show(f"{name}{few}", found)
 
 
 def _show(name: str, found: dict[str, float]) -> None:
@@ -186,7 +199,10 @@ def compare_proxies(given: argparse.Namespace, directory: Path) -> None:
         for peer in PROXIES:
             if peer not in given.only:
                 continue
-            with proxies.running(peer, directory, PEER_PORT, UPSTREAM_PORT) as process:
+            with (
+                reported(peer),
+                proxies.running(peer, directory, PEER_PORT, UPSTREAM_PORT) as process,
+            ):
                 if process is None:
                     print(f"{peer:24} is not on this machine")
                     continue
