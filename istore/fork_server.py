@@ -153,9 +153,12 @@ def start(
 
 
 def stop(process: int) -> None:
-    """End the server, whose processes have ended, and wait for it."""
+    """End the server, whose processes have ended, and wait for it.
+
+    SIGTERM could come while it still has the handler of its parent, which only takes a note.
+    """
     with suppress(ProcessLookupError, ChildProcessError):
-        os.kill(process, signal.SIGTERM)
+        os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
 
 

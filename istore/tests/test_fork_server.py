@@ -165,6 +165,20 @@ def test_a_server_that_nobody_can_ask_ends():
         assert server.process.wait(20) == 0
 
 
+STOPPED_AT_ONCE = """
+import signal
+from istore import fork_server
+signal.signal(signal.SIGTERM, lambda *_: None)
+process, _ = fork_server.start(lambda: None)
+fork_server.stop(process)
+"""
+
+
+def test_a_server_is_stopped_before_it_has_begun():
+    argv = [sys.executable, "-c", STOPPED_AT_ONCE]
+    assert subprocess.run(argv, cwd=settings.BASE_DIR, timeout=60).returncode == 0
+
+
 @pytest.fixture
 def journal(tmp_path):
     journal = Journal(tmp_path / "log", echo=False)
