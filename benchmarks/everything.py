@@ -99,7 +99,7 @@ def main() -> None:
     if unknown := set(given.only) - SCRIPTS.keys():
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     found: dict[str, list[Figure]] = {}
-    begun = datetime.now(UTC)
+    begun, measured = datetime.now(UTC), commit()
     for name in given.only or SCRIPTS:
         if not (given.quick or given.busy):
             wait_until_idle()
@@ -108,7 +108,7 @@ def main() -> None:
     if given.quick:
         return
     line = {
-        "commit": commit(),
+        "commit": measured,
         "begun_at": begun.isoformat(timespec="seconds"),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
