@@ -101,7 +101,11 @@ def running(peer: str, directory: Path) -> Iterator[str]:
         raise SystemExit(f"{error} {log[-3000:]}") from None
     finally:
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def measure_peer(
