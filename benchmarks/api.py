@@ -213,6 +213,7 @@ def run(given: argparse.Namespace) -> None:
 
 def compare(given: argparse.Namespace, token: str, session: str) -> None:
     from benchmarks import query
+    from benchmarks.figures import note
     from inferences.models import RegisteredModel
 
     model, bare = RegisteredModel.objects.get(model_id="large"), query.Bare()
@@ -245,6 +246,7 @@ def compare(given: argparse.Namespace, token: str, session: str) -> None:
                     other.append(ask(theirs, call, head)["cpu"])
             used = statistics.median(cpu)
             p95 = statistics.quantiles(took, n=20, method="inclusive")[-1]
+            note(f"{call.name}, processor", used, "ms")
             compared = ""
             if other:
                 theirs_used = statistics.median(other)

@@ -32,6 +32,8 @@ PATIENCE = 300  # seconds to wait for it
 
 # The arguments of each script: for a run that is kept, and for a quick one.
 SCRIPTS = {
+    "start": ("", "--rounds 1 --idle 2"),
+    "api": ("", "--rows 2000"),
     "proxy": ("", "--rounds 1 --seconds 1"),
     "capture": ("", "--count 500 --seconds 3"),
     "ingest": ("", "--rows 2000 --events 500"),
@@ -97,7 +99,7 @@ def main() -> None:
     if unknown := set(given.only) - SCRIPTS.keys():
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     found: dict[str, list[Figure]] = {}
-    begun = datetime.now(UTC)
+    begun, measured = datetime.now(UTC), commit()
     for name in given.only or SCRIPTS:
         if not (given.quick or given.busy):
             wait_until_idle()
@@ -106,7 +108,7 @@ def main() -> None:
     if given.quick:
         return
     line = {
-        "commit": commit(),
+        "commit": measured,
         "begun_at": begun.isoformat(timespec="seconds"),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),

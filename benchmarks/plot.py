@@ -42,8 +42,8 @@ def draw(history: Path) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
         "<title>Figures of the benchmarks by run</title>",
         f"<style>{STYLE}</style>",
-        f'<text class="head" x="{MARGIN}" y="22">{len(runs)} runs, the last of commit '
-        f"{escape(runs[-1]['commit'])}</text>",
+        f'<text class="head" x="{MARGIN}" y="22">Runs: {len(runs)}, the last of commit '
+        f"{escape(runs[-1]['commit'])}{' beside other work' * runs[-1]['busy']}</text>",
     ]
     for place, (name, points) in enumerate(rows.items(), start=1):
         parts += _row(name, points, len(runs), ROW * place)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from inferences.models import RegisteredModel
 
 VARIANTS, ROUNDS = 12, 8
-PORT = 8765
+PORT = int(os.environ.get("ISTORE_BENCHMARK_PORT", "8765"))  # of the web server
 # Target: p95 through the API is at most SLOWER times the SQL's p95 plus PLUS_MS.
 SLOWER, PLUS_MS = 1.5, 8.0
 GROWTH_MOST, RECALL_LEAST = 1.5, 0.98

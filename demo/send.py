@@ -26,7 +26,6 @@ CONCURRENCY = 4
 REQUEST_SECONDS = 60
 WAIT_SECONDS = 60
 POLL_SECONDS = 0.5
-SETTLE_SECONDS = 1.5  # the proxy knows of changed settings within a second
 TELL_EVERY = 50
 PLAIN = {"embedding_size": 0, "class_labels": [], "box_format": "yxyx"}
 
@@ -78,9 +77,8 @@ async def show(options: argparse.Namespace) -> str:
     headers = {"Authorization": f"Bearer {options.token}"}
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-        changed = [await register(session, options, model) for model in MODELS]
-        if any(changed):
-            await asyncio.sleep(SETTLE_SECONDS)
+        for model in MODELS:
+            await register(session, options, model)
         before = await counts(session, options.url)
         tally = await send_all(session, options)
         if tally.problem:
@@ -96,30 +94,29 @@ async def show(options: argparse.Namespace) -> str:
 
 async def register(
     session: aiohttp.ClientSession, options: argparse.Namespace, model: dict[str, Any]
-) -> bool:
-    """Registers a model; whether it was known already, with other values.
+) -> None:
+    """Register a model.
 
-    That is a conflict: the model server may have another port today, so the settings are
-    changed, and nothing else. Known with the same values, it stays as it is.
+    One that is known with other values is a conflict: the model server may have another port
+    today, so the settings are changed, and nothing else. Proxies know them when the answer comes.
     """
     served = {"upstream_url": options.upstream, "enable_inference_storage": True}
     body = PLAIN | model | served | {"project_id": options.project}
     models = f"{options.url}/api/v1/models"
     async with session.post(models, json=body) as response:
-        is_known = response.status == HTTPStatus.CONFLICT
-        if not (response.ok or is_known):
+        if response.ok:
+            return
+        if response.status != HTTPStatus.CONFLICT:
             raise SendError(
                 f"Registering {model['model_id']} failed: {await error_text(response)}"
             )
-    if is_known:
-        path = f"{models}/{quote(model['model_id'])}/inference-server-settings"
-        async with session.patch(path, json=served) as response:
-            if not response.ok:
-                raise SendError(
-                    f"{model['model_id']} is registered with other values, and changing "
-                    f"its settings failed: {await error_text(response)}"
-                )
-    return is_known
+    path = f"{models}/{quote(model['model_id'])}/inference-server-settings"
+    async with session.patch(path, json=served) as response:
+        if not response.ok:
+            raise SendError(
+                f"{model['model_id']} is registered with other values, and changing "
+                f"its settings failed: {await error_text(response)}"
+            )
 
 
 async def send_all(

@@ -22,6 +22,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO, NoReturn
 
+from istore.fork_server import ForkedProcess
 from istore.lifeline import follow_parent
 
 LOG_BYTES, LOG_FILES = 16 * 1024**2, 3
@@ -73,7 +74,9 @@ class Child:
     is_held: bool = False  # its standard input is a pipe that closes when we end
     once: bool = False  # it is meant to end, and is not restarted
     longest_pause: float = LONGEST_PAUSE  # seconds before it is started again
-    process: subprocess.Popen[bytes] | None = None
+    nice: int = 0
+    fork_server: int | None = None  # its socket, for a Python program of the store
+    process: subprocess.Popen[bytes] | ForkedProcess | None = None
     reader: threading.Thread | None = None
     start_at: float = 0.0
     failures: deque[float] = field(default_factory=lambda: deque(maxlen=10))
@@ -81,22 +84,62 @@ class Child:
 
     def start(self) -> None:
         """Start the process. Call it in the main thread: the child dies with the calling thread."""
-        self.process = subprocess.Popen(
-            [os.fspath(part) for part in self.argv],
+        output = -1
+        if self.journal is not None:
+            reading, output = os.pipe()
+            self.reader = threading.Thread(
+                target=self._read,
+                args=(open(reading, "rb"),),  # noqa: SIM115 _read closes it
+                daemon=True,
+            )
+            self.reader.start()
+        try:
+            self.process = self._forked(output) or self._executed(output)
+        finally:
+            if output >= 0:
+                os.close(output)
+
+    def _forked(self, output: int) -> ForkedProcess | None:
+        """Have the fork server start the process; None if there is none, or none any more."""
+        if self.fork_server is None:
+            return None
+        reading, writing = os.pipe() if self.is_held else (_null(), -1)
+        try:
+            process = ForkedProcess(
+                self.fork_server,
+                [os.fspath(part) for part in self.argv[1:]],
+                env=os.environ if self.env is None else self.env,
+                cwd=os.fspath(self.cwd or os.getcwd()),
+                streams=(reading, *((1, 2) if output < 0 else (output, output))),
+                inherited=self.inherited,
+                own_group=self.own_session,
+                follows=self.become is not None,
+                nice=self.nice,
+            )
+        except OSError as error:
+            if writing >= 0:
+                os.close(writing)
+            self.report(f"is started without the fork server: {error}")
+            return None
+        finally:
+            os.close(reading)
+        if writing >= 0:
+            process.stdin = open(writing, "wb")  # noqa: SIM115 see kill
+        return process
+
+    def _executed(self, output: int) -> subprocess.Popen[bytes]:
+        nice = ["nice", "-n", str(self.nice)] if self.nice else []
+        return subprocess.Popen(
+            [*nice, *(os.fspath(part) for part in self.argv)],
             cwd=self.cwd,
             env=None if self.env is None else dict(self.env),
             stdin=subprocess.PIPE if self.is_held else subprocess.DEVNULL,
-            stdout=None if self.journal is None else subprocess.PIPE,
-            stderr=None if self.journal is None else subprocess.STDOUT,
+            stdout=None if output < 0 else output,
+            stderr=None if output < 0 else subprocess.STDOUT,
             start_new_session=self.own_session,
             preexec_fn=self.become,
             pass_fds=tuple(self.inherited),
         )
-        if self.process.stdout is not None:
-            self.reader = threading.Thread(
-                target=self._read, args=(self.process.stdout,), daemon=True
-            )
-            self.reader.start()
 
     def _read(self, output: IO[bytes]) -> None:
         with output as lines:
@@ -163,6 +206,10 @@ class Child:
             self.process.stdin.close()
         if self.reader is not None:
             self.reader.join(1)
+
+
+def _null() -> int:
+    return os.open(os.devnull, os.O_RDONLY)
 
 
 def keep_running(child: Child) -> NoReturn:

@@ -33,7 +33,9 @@ ISTORE_PORT = env.number("ISTORE_PORT", 8000, least=1, most=65535)
 ISTORE_PROXY_PORT = env.number("ISTORE_PROXY_PORT", 8001, least=1, most=65535)
 # Each has a spool, connections and memory of its own, and limits of these.
 ISTORE_PROXY_WORKERS = env.number("ISTORE_PROXY_WORKERS", 1, least=1, most=64)
-ISTORE_WEB_WORKERS = env.number("ISTORE_WEB_WORKERS", 2, least=1)
+# Fewer processes and a smaller database, for machines of 1 GB: see docs/operations.md.
+ISTORE_SMALL = env.flag("ISTORE_SMALL", default=False)
+ISTORE_WEB_WORKERS = env.number("ISTORE_WEB_WORKERS", 1 if ISTORE_SMALL else 2, least=1)
 ALLOWED_HOSTS = env.listed("ISTORE_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 # Public URLs of web and proxy, if they differ from what the processes listen on.
 _here = {"0.0.0.0": "localhost", "::": "localhost"}.get(ISTORE_HOST, ISTORE_HOST)
@@ -212,8 +214,6 @@ _database["ENGINE"] = "istore.db.postgresql"  # fixes the session settings
 _database.setdefault("OPTIONS", {})
 # The schemas in which tables are found and created, whatever the role's own path is.
 ISTORE_DATABASE_SEARCH_PATH = env.text("ISTORE_DATABASE_SEARCH_PATH", '"$user", public')
-if env.flag("ISTORE_DATABASE_POOL", default=False):  # set only for the web process
-    _database["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 12, "timeout": 10}
 _database["TEST"] = {"NAME": "istore_test"}
 
 _redis_url = env.text("ISTORE_REDIS_URL")

@@ -8,16 +8,25 @@ from contextlib import suppress
 from typing import Any
 
 import django
+from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.urls import resolve
 from django.utils.http import parse_header_parameters
 
-from istore import lifeline
+from istore import env, lifeline
 
 lifeline.hold()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
 
 django.setup()
+
+# Here, because settings are those of the process that this one was forked from. Only a server
+# sets it: its threads come and go, and share connections.
+if env.flag("ISTORE_DATABASE_POOL", default=False):
+    settings.DATABASES["default"]["OPTIONS"]["pool"] = {
+        **{"min_size": 2, "max_size": 12},
+        "timeout": 10,
+    }
 
 
 class StoreRequest(WSGIRequest):

@@ -6,6 +6,7 @@ either of the two lives. Its standard input is a pipe, whose end tells it that t
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
@@ -13,6 +14,7 @@ from django.conf import settings
 
 from istore.blobs.durable_files import make_directory
 from istore.child_process import Child, keep_running
+from istore.fork_server import VARIABLE
 from istore.uuids import uuid7
 from proxy.spool.spool_files import Ownership
 from proxy.spool.writer import Spool
@@ -43,6 +45,7 @@ def open_spool() -> Spool:
         own_session=False,
         is_held=True,
         longest_pause=RESTART_SECONDS,
+        fork_server=int(os.environ.get(VARIABLE, 0)) or None,
     )
     threading.Thread(target=keep_running, args=(child,), daemon=True).start()
     return Spool(ownership)

@@ -3,7 +3,7 @@
 ``python -m proxy.serve --host 127.0.0.1 --port 8001``. It stands beside Django's request cycle,
 not in it, and shares settings, models and tokens with it. ``--socket`` is the number of an
 inherited socket that listens already, as the supervisor passes one: calls wait in it while the
-process is started again.
+process is started again. Without the supervisor it has a fork server of its own, for capture.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import gc
 import os
 import signal
 import socket
+import sys
+from importlib import import_module
 
 import django
 import uvloop
 
+from istore import fork_server
 from istore.sockets import listen
 
 GRACE_SECONDS = 3.0  # for calls in flight, after a signal to stop
@@ -60,6 +63,13 @@ def socket_of(given: argparse.Namespace) -> socket.socket:
     return socket.socket(fileno=given.socket)
 
 
+def start_fork_server() -> None:
+    """Start what the capture process is forked from, unless the supervisor has one."""
+    import_module("proxy.inference_handler")
+    _, number = fork_server.start(lambda: import_module("proxy.capture.worker"))
+    os.environ[fork_server.VARIABLE] = str(number)
+
+
 def main() -> None:
     """Run the process."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -70,6 +80,8 @@ def main() -> None:
     given = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
     django.setup()
+    if sys.platform == "linux" and fork_server.VARIABLE not in os.environ:
+        start_fork_server()
     uvloop.run(serve(given))
 
 

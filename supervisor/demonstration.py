@@ -25,6 +25,7 @@ def prepare_demo(supervisor: Supervisor) -> None:
     _install(supervisor)
     port = free_port(env.number("DEMO_PORT", USUAL_PORT, least=1, most=65535))
     allowed = [*settings.ISTORE_UPSTREAM_ALLOW, f"127.0.0.1:{port}"]
+    settings.ISTORE_UPSTREAM_ALLOW = allowed  # of what is forked from this process
     supervisor.environment |= {
         "DEMO_PORT": str(port),
         "ISTORE_UPSTREAM_ALLOW": ",".join(allowed),

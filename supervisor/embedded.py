@@ -26,6 +26,7 @@ from urllib.parse import quote
 
 import psycopg
 import redis
+from django.conf import settings
 from psycopg import sql
 
 from istore.child_process import Child, Journal, stop
@@ -40,6 +41,16 @@ OWNER, ROLE = "istore", "istore_app"
 READY_SECONDS = 60  # for servers without a supervisor
 MIB, GIB = 1024**2, 1024**3
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+# With ISTORE_SMALL. Shared memory grows with the buffers, and with connections times locks.
+SMALL = {
+    "shared_buffers": "64MB",
+    "max_connections": "40",
+    "maintenance_work_mem": "64MB",
+    "work_mem": "8MB",
+    "max_wal_size": "512MB",
+    "io_method": "sync",  # in place of three processes
+    "autovacuum_max_workers": "1",
+}
 # For tests only: a crash of the machine may lose everything.
 CARELESS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -208,6 +219,8 @@ class Postgres:
             # One statement may lock every partition and its indexes while it is planned.
             "max_locks_per_transaction": "256",
         }
+        if settings.ISTORE_SMALL:
+            options |= SMALL
         if self.careless:
             options |= {**CARELESS, "shared_buffers": "128MB", "max_wal_size": "512MB"}
         return options

@@ -6,15 +6,18 @@ import os
 import socket
 import sys
 from functools import partial
+from importlib import import_module
 
 import psycopg
 from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection
+from django.urls import resolve
 
 from istore.checks import health
 from istore.child_process import Child
 from istore.db.advisory_lock import AdvisoryLock
+from istore.fork_server import VARIABLE as FORK_SERVER
 from istore.lifeline import SUPERVISED
 from istore.probes import answers_ok, in_the_way, worker_answers
 from istore.sockets import listen
@@ -29,13 +32,19 @@ SERVER_GRACE = 4
 SESSIONS_GRACE = 15  # seconds; its process guard stops what takes longer
 WORKER_THREADS, EXPORT_THREADS = 2, 2
 MIGRATION_LOCK = AdvisoryLock(0x15704E)  # an arbitrary number, used by nothing else
+# The programs of the processes, by name, so that this room knows no other.
+PROGRAMS = (
+    *("celery.bin.celery", "celery.apps.worker", "celery.apps.beat", "granian.cli"),
+    *("proxy.app", "proxy.inference_handler", "proxy.capture.worker"),
+    "ingest.management.commands.listen",
+)
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 
 
 def start_everything(supervisor: Supervisor, *, demo: bool = False) -> None:
     """Start all processes, and return when they answer and the operator was told."""
     check_ports()
-    supervisor.environment.pop("ISTORE_DATABASE_POOL", None)  # only for the web process
+    supervisor.environment.pop(FORK_SERVER, None)
     supervisor.environment |= {
         "DJANGO_SETTINGS_MODULE": "istore.settings",
         "ISTORE_HOME": str(supervisor.home.root),
@@ -43,8 +52,9 @@ def start_everything(supervisor: Supervisor, *, demo: bool = False) -> None:
     }
     if demo:
         prepare_demo(supervisor)
-    collecting = _collect_static_files(supervisor)
+    supervisor.start_fork_server(preload)
     start_servers(supervisor)
+    collecting = _collect_static_files(supervisor)
     migrate(supervisor)
     secrets = first_run.create_first_user()
     connection.close()
@@ -61,6 +71,17 @@ def start_everything(supervisor: Supervisor, *, demo: bool = False) -> None:
         supervisor.announce(f"  token for project {secrets.project}: {secrets.token}")
     if demo:
         show_demo(supervisor)
+
+
+def preload() -> None:
+    """Import what the processes need, in the process that they are forked from."""
+    from istore.celery import app
+
+    for name in PROGRAMS:
+        import_module(name)
+    app.loader.import_default_modules()
+    app.finalize()
+    resolve("/")  # imports all views
 
 
 def check_ports() -> None:
@@ -120,7 +141,7 @@ def migrate(supervisor: Supervisor) -> None:
 def _collect_static_files(supervisor: Supervisor) -> Child | None:
     """Start collecting static files if they are out of date; return the process or None.
 
-    It runs while the database starts: both take as long, and it needs no database.
+    It runs while the database is migrated, and needs none.
     """
     if static_files.are_collected(supervisor.home):
         return None
@@ -130,19 +151,22 @@ def _collect_static_files(supervisor: Supervisor) -> Child | None:
 
 def start_ours(supervisor: Supervisor) -> None:
     """Start the store's own processes, and wait until each is ready."""
-    # ``start_servers`` has already written down that the store runs as root.
-    silent = ["-W", "ignore:You're running the worker with superuser privileges"]
-    celery = [sys.executable, *silent, "-m", "celery", "--quiet", "-A", "istore.celery"]
+    # ``check`` of Django is for developers; it takes half a second of a processor.
+    celery = [sys.executable, "-m", "celery", "--quiet", "--skip-checks"]
+    celery += ["-A", "istore.celery"]
     worker = f"istore-{os.getpid()}@{socket.gethostname()}"
-    exporter = f"exports-{worker}"
     # Threads, because child processes of a worker could outlive it.
     alone = ["worker", "--pool=threads", "--without-gossip", "--without-mingle"]
-    options = [f"--concurrency={WORKER_THREADS}", "-n", worker]
-    supervisor.start("worker", [*celery, *alone, *options])
     # Archives take minutes: a worker of their own keeps removals from waiting behind them,
-    # and ``nice`` lets pages go first.
-    options = [f"--concurrency={EXPORT_THREADS}", "-n", exporter, "-Q", "exports"]
-    supervisor.start("exporter", ["nice", "-n", "10", *celery, *alone, *options])
+    # and ``nice`` lets pages go first. A small machine has one worker for both.
+    queues = "celery,exports" if settings.ISTORE_SMALL else "celery"
+    options = [f"--concurrency={WORKER_THREADS}", "-n", worker, "-Q", queues]
+    supervisor.start("worker", [*celery, *alone, *options])
+    workers = {"worker": worker}
+    if not settings.ISTORE_SMALL:
+        workers["exporter"] = exporter = f"exports-{worker}"
+        options = [f"--concurrency={EXPORT_THREADS}", "-n", exporter, "-Q", "exports"]
+        supervisor.start("exporter", [*celery, *alone, *options], nice=10)
     schedule = ["--scheduler=istore.tasks.beat:SteadyScheduler", "--pidfile="]
     supervisor.start("beat", [*celery, "beat", *schedule])
     supervisor.start("listener", [*MANAGE, "listen"])
@@ -157,8 +181,8 @@ def start_ours(supervisor: Supervisor) -> None:
     _start_web(supervisor)
     supervisor.wait(lambda: answers_ok(host, web, "/health/ready"), "web")
     supervisor.wait(lambda: answers_ok(host, proxy, "/v2/health/ready"), "proxy")
-    supervisor.wait(lambda: worker_answers(worker), "worker")
-    supervisor.wait(lambda: worker_answers(exporter), "exporter")
+    for name, node in workers.items():
+        supervisor.wait(partial(worker_answers, node), name)
     # The others have no endpoint to ask, so it is enough that they are running.
     for name in unasked:
         supervisor.wait(partial(_is_running, supervisor, name), name)
@@ -182,8 +206,13 @@ def _start_proxies(supervisor: Supervisor) -> list[str]:
         argv = [sys.executable, "-m", "proxy.serve", f"--socket={descriptor}"]
         if count > 1:
             argv.append(f"--number={number}")
-        inherited, grace = [descriptor], SERVER_GRACE
-        supervisor.start(name, argv, inherited=inherited, grace_seconds=grace)
+        env, inherited = dict(supervisor.environment), [descriptor]
+        if supervisor.fork_server:  # its capture process is forked, too
+            env[FORK_SERVER] = str(supervisor.fork_server[1])
+            inherited.append(supervisor.fork_server[1])
+        supervisor.start(
+            name, argv, env=env, inherited=inherited, grace_seconds=SERVER_GRACE
+        )
     return names[1:]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import Any
 
 from django.conf import settings
 
+from istore import fork_server
 from istore.child_process import Child, Journal, stop
 from istore.home import Home
 from istore.service_user import ServiceUser
@@ -67,6 +69,7 @@ class Supervisor:
     signals: int = 0
     is_interruptible: bool = False
     servers_lock: int = -1
+    fork_server: tuple[int, int] | None = None  # its process id, and its socket
 
     def run(
         self,
@@ -101,9 +104,16 @@ class Supervisor:
 
     # -- called by the code that starts the processes
 
+    def start_fork_server(self, preload: Callable[[], object]) -> None:
+        """Start what later Python processes are forked from; before any thread or connection."""
+        if sys.platform == "linux":
+            self.fork_server = fork_server.start(preload, own_session=True)
+
     def start(self, name: str, argv: Sequence[str | Path], **given: Any) -> Child:
         """Start a process; it is restarted whenever it ends, unless ``once``."""
         options = {"env": self.environment, "cwd": settings.BASE_DIR, **given}
+        if self.fork_server and argv[0] == sys.executable:
+            options.setdefault("fork_server", self.fork_server[1])
         return self.add(Child(name, argv, self.journal, **options))
 
     def add(self, child: Child) -> Child:
@@ -191,6 +201,8 @@ class Supervisor:
         ]
         for group in [once, *groups]:
             stop(group, lambda: self.signals > enough)
+            if self.fork_server and group is groups[1]:
+                fork_server.stop(self.fork_server[0])
         self.journal.close()
 
     @cached_property

@@ -1,8 +1,9 @@
 """The client of a peer that keeps spans: runs with the peer's own Python.
 
-``python spans.py PEER ADDRESS ROWS COUNTED`` reads one inference a line from the file ROWS,
-sends them as OTLP spans in batches of 1,000, waits until all are found, asks for pages and
-counts, and reads all of them out into a Parquet table. Prints figures as one line of JSON.
+``python spans.py PEER ADDRESS ROWS`` reads one inference a line from the file ROWS, sends them
+as OTLP spans in batches of 1,000, waits until all are found, asks for pages and counts, and
+reads all of them out into a Parquet table. After each step it prints the figures so far as one
+line of JSON, so that who has no more time has those.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 BATCH, PAGE, ROUNDS = 1000, 50, 20
-LONGEST = 900  # seconds until what was sent is found
+LONGEST_PAUSE = 10  # seconds between two counts of what was sent
 
 
 def span_of(row: dict, span):
@@ -165,22 +166,29 @@ def main(name: str, address: str, path: str) -> None:
     begun = time.perf_counter()
     for body in bodies:
         peer.send(body)
+    pause = 0.2
     while peer.count() < len(rows) + 1:
-        if time.perf_counter() - begun > LONGEST:
-            raise SystemExit(f"Only {peer.count()} of {len(rows)} were found.")
-        time.sleep(0.2)
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
     found = {"in": len(rows) / (time.perf_counter() - begun)}
+    show(found)
     if peer.page() != PAGE:
         raise SystemExit(f"A page had not {PAGE}.")
     found["page"] = in_milliseconds(peer.page)
+    show(found)
     if peer.count_some:
         found["counted"] = peer.count_some()
         found["count"] = in_milliseconds(peer.count_some)
+        show(found)
     if peer.export:
         begun = time.perf_counter()
         read = peer.export(Path(path).with_suffix(".parquet"), len(rows))
         found["export"] = read / (time.perf_counter() - begun)
-    print(json.dumps(found))
+        show(found)
+
+
+def show(found: dict[str, float]) -> None:
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

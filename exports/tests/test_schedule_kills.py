@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -13,40 +10,37 @@ from urllib.parse import quote
 
 import pyarrow.parquet
 import pytest
-from django.conf import settings as django_settings
 from django.db import connection
 
 from exports.models import ExportedFile, ScheduledExport
 from exports.schedules import lifecycle, runner
 from exports.tests.schedules import DAY, STEPS
 from istore.db import clock
+from istore.tests.forked_programs import forked_programs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def killed_at(step: str, run: ScheduledExport, home: Path) -> int:
-    """Carry the run out in a process of its own that the step kills."""
+@pytest.fixture
+def killed_at(tmp_path):
+    """Carries a run out in a process of its own that the step kills; gives its exit status."""
     database = connection.settings_dict
     user, password = database["USER"], quote(database["PASSWORD"])
     host, name = quote(str(database["HOST"]), safe=""), database["NAME"]
-    program = (
-        "import django; django.setup();"
-        "from exports.tasks import run_scheduled_export;"
-        f"run_scheduled_export('{run.pk}')"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=django_settings.BASE_DIR,
-        env={
-            **os.environ,
-            "ISTORE_HOME": str(home),  # its blobs are those of the test
-            "ISTORE_DATABASE_URL": f"postgresql://{user}:{password}@{host}/{name}",
-            "ISTORE_FAILPOINTS": f"{step}=kill",
-            "ISTORE_SCHEDULED_EXPORT_ROWS": "4",
-        },
-        timeout=120,
-        capture_output=True,
-    ).returncode
+    with forked_programs(
+        "exports.tasks",
+        ISTORE_HOME=str(tmp_path),  # its blobs are those of the test
+        ISTORE_DATABASE_URL=f"postgresql://{user}:{password}@{host}/{name}",
+        ISTORE_SCHEDULED_EXPORT_ROWS="4",
+    ) as programs:
+
+        def carry_out(step: str, run: ScheduledExport) -> int:
+            code = "from exports.tasks import run_scheduled_export as carry_out;"
+            return programs.start(
+                f"{code} carry_out('{run.pk}')", f"{step}=kill"
+            ).ends()
+
+        yield carry_out
 
 
 def ids(home: Path) -> Counter[str]:
@@ -56,7 +50,7 @@ def ids(home: Path) -> Counter[str]:
 
 
 def test_a_worker_killed_at_any_step_leaves_every_row_once(
-    model, make_inference, tmp_path, settings, blob_directory
+    model, make_inference, tmp_path, settings, blob_directory, killed_at
 ):
     settings.ISTORE_SCHEDULED_EXPORT_ROWS = 4
     for n in range(6):
@@ -65,7 +59,7 @@ def test_a_worker_killed_at_any_step_leaves_every_row_once(
     run = lifecycle.start("test", schedule)
 
     for step in STEPS:
-        assert killed_at(step, run, tmp_path) == -signal.SIGKILL, step
+        assert killed_at(step, run) == -signal.SIGKILL, step
         ago = clock.now() - timedelta(hours=1)
         ScheduledExport.objects.update(lease_until=ago, attempts_without_progress=0)
         assert max(ids(tmp_path).values(), default=1) == 1, step

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from datetime import timedelta
 
 import pytest
-from django.conf import settings as django_settings
 from django.db import connection
 
 from inferences.models import RegisteredModel
@@ -23,6 +19,7 @@ from inferences.tests.erasure_builders import (
 )
 from istore.db.clock import now
 from istore.tasks.tracking import TaskState
+from istore.tests.forked_programs import forked_programs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 KILLS = [
@@ -32,24 +29,21 @@ KILLS = [
 ]
 
 
-def carry_out(task, directory, failpoint=""):
-    command = [sys.executable, "-m", "inferences.tests.killed_erasure"]
-    given = [connection.settings_dict["NAME"], str(directory), str(task.pk)]
-    environment = {
-        **os.environ,
-        "ISTORE_FAILPOINTS": f"{failpoint}=kill" if failpoint else "",
-        "ISTORE_REMOVAL_BATCH": "2",
-    }
-    done = subprocess.run(
-        [*command, *given],
-        cwd=django_settings.BASE_DIR,
-        env=environment,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    ErasureTask.objects.update(lease_until=now() - timedelta(seconds=1))
-    return done.returncode
+@pytest.fixture
+def carry_out(blob_directory):
+    """Carries the task out in a process of its own, which a failpoint may kill."""
+    modules = "inferences.tests.killed_erasure", "inferences.tasks"
+    with forked_programs(*modules, ISTORE_REMOVAL_BATCH="2") as programs:
+
+        def carry_out(task: ErasureTask, place: str = "") -> int:
+            given = connection.settings_dict["NAME"], str(blob_directory), str(task.pk)
+            code = "from inferences.tests.killed_erasure import carry_out;"
+            failpoints = f"{place}=kill" if place else ""
+            ended = programs.start(f"{code} carry_out(*{given!r})", failpoints).ends()
+            ErasureTask.objects.update(lease_until=now() - timedelta(seconds=1))
+            return ended
+
+        yield carry_out
 
 
 def test_a_worker_that_is_killed_again_and_again_leaves_nothing_behind(
@@ -57,16 +51,16 @@ def test_a_worker_that_is_killed_again_and_again_leaves_nothing_behind(
     model: RegisteredModel,
     make_inference,
     blob_directory,
-    monkeypatch,
+    carry_out,
 ):
     for number in range(9):
         stored(make_inference, f"{number}")
     stored(make_inference, "other", "Trillian")
     task = open_task(project)
 
-    ends = [carry_out(task, blob_directory, place) for place in KILLS]
+    ends = [carry_out(task, place) for place in KILLS]
     assert ends == [-signal.SIGKILL] * len(KILLS)
-    assert carry_out(task, blob_directory) == 0
+    assert carry_out(task) == 0
 
     task.refresh_from_db()
     assert (task.state, task.erased_count) == (TaskState.COMPLETE, 9)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -14,7 +11,6 @@ from urllib.parse import quote
 
 import pytest
 import redis
-from django.conf import settings as django_settings
 from django.core.files.storage import storages
 from django.db import OperationalError, connection
 from django.db.models.functions import Now
@@ -24,10 +20,12 @@ from ingest import batch_writer
 from ingest.models import DeadLetter
 from ingest.stream import FIELD, STREAM, Lag
 from ingest.tests.builders import ALL, capture, kinds_left
+from istore.tests.forked_programs import Program, forked_programs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SECONDS = 60
+LISTEN = "from django.core.management import call_command; call_command('listen')"
 
 
 @pytest.fixture
@@ -37,27 +35,23 @@ def listen(server, blob_variables):
     user, password = database["USER"], quote(database["PASSWORD"])
     host, name = quote(str(database["HOST"]), safe=""), database["NAME"]
     started = []
+    with forked_programs(
+        "ingest.management.commands.listen",
+        **blob_variables,
+        ISTORE_DATABASE_URL=f"postgresql://{user}:{password}@{host}/{name}",
+        ISTORE_REDIS_URL=server.url,
+        ISTORE_EVENT_IDLE_SECONDS="1",
+        ISTORE_EVENT_DELIVERIES="50",
+    ) as programs:
 
-    def listen(failpoints: str = "") -> subprocess.Popen:
-        process = subprocess.Popen(
-            [sys.executable, str(django_settings.BASE_DIR / "manage.py"), "listen"],
-            env={
-                **os.environ,
-                **blob_variables,
-                "ISTORE_DATABASE_URL": f"postgresql://{user}:{password}@{host}/{name}",
-                "ISTORE_REDIS_URL": server.url,
-                "ISTORE_FAILPOINTS": failpoints,
-                "ISTORE_EVENT_IDLE_SECONDS": "1",
-                "ISTORE_EVENT_DELIVERIES": "50",
-            },
-        )
-        started.append(process)
-        return process
+        def listen(failpoints: str = "") -> Program:
+            started.append(programs.start(LISTEN, failpoints))
+            return started[-1]
 
-    yield listen
-    for process in started:
-        process.kill()
-        process.wait()
+        yield listen
+        for process in started:
+            process.kill()
+            process.ends()
 
 
 def wait_until(true) -> None:
@@ -91,13 +85,13 @@ def test_killed_anywhere_every_event_is_recorded_exactly_once(
         stream.publish([*here, twice, here[1], removed, *late])
         late = here[3:]
         server.xadd(STREAM, {FIELD: b"nonsense"})
-        assert listen(f"{point}=kill").wait(SECONDS) == -signal.SIGKILL
+        assert listen(f"{point}=kill").ends() == -signal.SIGKILL
 
     process = listen()
     wait_until(lambda: stream.lag() == Lag(0, 0))
     process.terminate()
 
-    assert process.wait(SECONDS) == 0
+    assert process.ends(SECONDS) == 0
     stored = model.inferences.values_list("inference_id", flat=True)
     assert sorted(stored) == sorted(each.inference_id for each in events)
     # Of two that came under one id either may have been first: the record's are kept,
@@ -121,7 +115,7 @@ def test_told_to_stop_it_stops_within_seconds(stream, listen, model):
 
     process.terminate()
 
-    assert process.wait(20) == 0
+    assert process.ends(20) == 0
     assert stream.lag() == Lag(0, 0)
 
 

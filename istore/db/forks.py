@@ -1,8 +1,8 @@
 """Give a forked child connections of its own.
 
-The processes that ``up`` starts do not fork, but Celery's prefork pool does, and a script
-that uses the models may. A forked child opens its own connections to the database and the
-object store. Those of its parent stay open and referenced: closing them here would send a
+The fork server of ``up`` has no connections, but the parent of web processes, Celery's prefork
+pool or a script that uses the models may. A forked child opens its own connections to the
+database and the object store. Those of its parent stay open and referenced: closing them here would send a
 goodbye that ends them for the parent. (The client of Valkey handles forks itself.)
 """
 

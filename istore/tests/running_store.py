@@ -149,11 +149,17 @@ def descendants(root: int) -> set[int]:
 
 
 def children_named(root: int, words: str) -> list[int]:
-    """The processes right below ``root`` whose command line has these words."""
+    """The processes below ``root``, or below its fork server, with these words in their lines."""
+    everyone = processes()
+    parents = {root} | {
+        pid
+        for pid, (parent, line) in everyone.items()
+        if parent == root and line.startswith("istore fork server")
+    }
     return [
         pid
-        for pid, (parent, line) in processes().items()
-        if parent == root and words in line
+        for pid, (parent, line) in everyone.items()
+        if parent in parents and words in line
     ]
 
 

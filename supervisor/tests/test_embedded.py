@@ -55,6 +55,16 @@ def test_text_is_ordered_by_code_point_in_utf_8(db):
         assert cursor.fetchone() == ("É",)
 
 
+def test_a_small_machine_gets_a_small_database(tmp_path, settings):
+    database = embedded.Postgres(Home(tmp_path), ServiceUser(os.getuid(), os.getgid()))
+    usual = database.options()
+    settings.ISTORE_SMALL = True
+    small = database.options()
+    assert usual.items() - small.items() != set()
+    assert small["shared_buffers"] == "64MB"
+    assert small["max_connections"] == "40"
+
+
 def test_a_wrong_password_is_refused():
     with pytest.raises(
         psycopg.OperationalError, match="password authentication failed"
