@@ -18,7 +18,7 @@ from inferences.search.filters.existence import (
     IsNotUnderstood,
     IsProtected,
 )
-from inferences.search.filters.ground_truth import TruthFilter
+from inferences.search.filters.ground_truth import TruthFilter, TruthLabelFilter
 from inferences.search.filters.in_dataset import InDataset
 from inferences.search.filters.intersection import InferenceFilter
 from inferences.search.filters.leaf import Filter
@@ -54,6 +54,7 @@ __all__ = [
     "Or",
     "TimeWindow",
     "TruthFilter",
+    "TruthLabelFilter",
     "matching",
     "text",
 ]
