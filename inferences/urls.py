@@ -6,6 +6,7 @@ from inferences.web import (
     browsing,
     correcting,
     deleted,
+    embedding_map,
     erasing,
     models,
     playground,
@@ -40,6 +41,10 @@ urlpatterns = also_in_projects(
             name="saved-view",
         ),
         re_path(rf"^{MODEL}/statistics$", statistics.statistics, name="statistics"),
+        re_path(rf"^{MODEL}/embeddings$", embedding_map.show_map, name="map"),
+        re_path(
+            rf"^{MODEL}/embeddings/layout$", embedding_map.start_map, name="start-map"
+        ),
         re_path(rf"^{MODEL}/facets$", browsing.facets, name="facets"),
         re_path(rf"^{MODEL}/facets/key$", browsing.one_key, name="one-key"),
         re_path(rf"^{MODEL}/selection/protect$", selection.protect, name="protect"),

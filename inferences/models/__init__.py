@@ -18,6 +18,7 @@ from inferences.models.choices import (
     MetadataType,
     TaskType,
 )
+from inferences.models.embedding_maps import MapBasis, MapPoint, MapTask
 from inferences.models.erasure import ErasedInference, ErasureTask
 from inferences.models.fields import SLOT_TYPES, SLOTS, RealField
 from inferences.models.ground_truth import (
@@ -78,6 +79,9 @@ __all__ = [
     "InferencePayload",
     "InferenceQuerySet",
     "LabelName",
+    "MapBasis",
+    "MapPoint",
+    "MapTask",
     "MetadataChange",
     "MetadataKey",
     "MetadataKeyCount",

@@ -28,6 +28,7 @@ from inferences.search.filters.location import (
     GeoRectangle,
     LocationFilter,
 )
+from inferences.search.filters.map_area import MapArea
 from inferences.search.filters.metadata import MetadataFilter
 from inferences.search.filters.time_window import TimeWindow
 from inferences.search.filters.tree import And, Not, Or
@@ -48,6 +49,7 @@ __all__ = [
     "IsNotUnderstood",
     "IsProtected",
     "LocationFilter",
+    "MapArea",
     "MetadataFilter",
     "NoDetections",
     "Not",
