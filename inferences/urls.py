@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from inferences.web import (
     browsing,
+    completing,
     correcting,
     deleted,
     embedding_map,
@@ -45,6 +46,7 @@ urlpatterns = also_in_projects(
         re_path(
             rf"^{MODEL}/embeddings/layout$", embedding_map.start_map, name="start-map"
         ),
+        re_path(rf"^{MODEL}/values$", completing.values, name="values"),
         re_path(rf"^{MODEL}/facets$", browsing.facets, name="facets"),
         re_path(rf"^{MODEL}/facets/key$", browsing.one_key, name="one-key"),
         re_path(rf"^{MODEL}/selection/protect$", selection.protect, name="protect"),
