@@ -43,7 +43,7 @@ from inferences.models.registered_model import (
     RegisteredModel,
     RegisteredModelQuerySet,
 )
-from inferences.models.saved_view import SavedView
+from inferences.models.saved_view import PinnedModel, SavedView
 from inferences.models.side_rows import (
     ClassProbability,
     Detection,
@@ -90,6 +90,7 @@ __all__ = [
     "OverflowNumber",
     "OverflowText",
     "PendingTruth",
+    "PinnedModel",
     "RealField",
     "RecentEmbedding",
     "RegisteredModel",
