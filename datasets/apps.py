@@ -7,12 +7,14 @@ class DatasetsConfig(AppConfig):
     name = "datasets"
 
     def ready(self) -> None:
-        from datasets import erasing, membership, shared_blobs, verifying
+        from datasets import erasing, found, membership, shared_blobs, verifying
         from inferences.erasure import TraceHolder, trace_holders
         from inferences.search.filters import in_dataset
         from inferences.store import pack_rewriting
         from istore.checks.verification import Check, checks
+        from istore.web import finding
 
+        finding.sources.register("Datasets", found.find_datasets)
         in_dataset.lookups.register("datasets", membership.rows_in)
         pack_rewriting.repoints.register("datasets", shared_blobs.repoint)
         trace_holders.register(

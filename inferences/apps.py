@@ -23,8 +23,13 @@ class InferencesConfig(AppConfig):
         recording.truth_joins.register("pending truths", pending_truths.apply)
         from inferences.maintenance import storage_by_model
         from inferences.store import lost_copies
+        from inferences.web import found
         from istore.checks.operations import Panel, panels
+        from istore.web import finding
 
+        finding.sources.register("Models", found.find_models)
+        finding.sources.register("Saved views", found.find_views)
+        finding.sources.register("Inferences", found.find_inferences)
         storage, lost = "operations/_storage.html", "operations/_lost_copies.html"
         panels.register(
             "Storage", Panel(storage, storage_by_model.by_model, is_scoped=True)

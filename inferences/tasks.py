@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db.models import Q
 from kombu.exceptions import OperationalError
 
+from inferences.embedding_maps import neighbours
 from inferences.erasure import running
 from inferences.ground_truth import file_tasks, pending_truths
 from inferences.maintenance import (
@@ -18,7 +19,7 @@ from inferences.maintenance import (
     orphan_blobs,
     storage_by_model,
 )
-from inferences.models import InferencePayload, RegisteredModel
+from inferences.models import InferencePayload, MapTask, RegisteredModel
 from inferences.models.erasure import ErasureTask
 from inferences.models.ground_truth import TruthFile
 from inferences.search.vectors import moving
@@ -92,6 +93,18 @@ def join_truth_file(task_id: str) -> None:
     files = TruthFile.objects.select_related("registered_model__project")
     if task := files.filter(pk=task_id).first():  # else its model is gone
         file_tasks.carry_out(task)
+
+
+@shared_task
+def lay_out_embeddings(task_id: str) -> None:
+    tasks = MapTask.objects.select_related("registered_model__project")
+    if task := tasks.filter(pk=task_id).first():  # else its model is gone
+        neighbours.carry_out(task)
+
+
+@shared_task
+def extend_embedding_maps() -> None:
+    neighbours.extend_all()
 
 
 @shared_task

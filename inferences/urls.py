@@ -4,8 +4,10 @@ from django.urls import path, re_path
 
 from inferences.web import (
     browsing,
+    completing,
     correcting,
     deleted,
+    embedding_map,
     erasing,
     models,
     playground,
@@ -29,6 +31,7 @@ urlpatterns = also_in_projects(
         path("register", models.register, name="register"),
         re_path(rf"^{MODEL}/settings$", models.model_settings, name="settings"),
         re_path(rf"^{MODEL}/storage$", models.switch_storage, name="storage"),
+        re_path(rf"^{MODEL}/pin$", models.pin_model, name="pin"),
         re_path(rf"^{MODEL}/activity$", models.model_activity, name="activity"),
         re_path(rf"^{MODEL}/inferences$", browsing.browse, name="browse"),
         re_path(rf"^{MODEL}/try$", playground.try_it, name="try"),
@@ -40,6 +43,11 @@ urlpatterns = also_in_projects(
             name="saved-view",
         ),
         re_path(rf"^{MODEL}/statistics$", statistics.statistics, name="statistics"),
+        re_path(rf"^{MODEL}/embeddings$", embedding_map.show_map, name="map"),
+        re_path(
+            rf"^{MODEL}/embeddings/layout$", embedding_map.start_map, name="start-map"
+        ),
+        re_path(rf"^{MODEL}/values$", completing.values, name="values"),
         re_path(rf"^{MODEL}/facets$", browsing.facets, name="facets"),
         re_path(rf"^{MODEL}/facets/key$", browsing.one_key, name="one-key"),
         re_path(rf"^{MODEL}/selection/protect$", selection.protect, name="protect"),

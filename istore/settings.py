@@ -169,6 +169,8 @@ ISTORE_PENDING_TRUTH_DAYS = env.number("ISTORE_PENDING_TRUTH_DAYS", 90, least=1)
 # Rows of one file of ground truth: joined in the request, and the maximum for a worker.
 ISTORE_TRUTHS_AT_ONCE = env.number("ISTORE_TRUTHS_AT_ONCE", 10_000, least=1)
 ISTORE_TRUTH_FILE_ROWS = env.number("ISTORE_TRUTH_FILE_ROWS", 5_000_000, least=1)
+# Points of a map of embeddings: drawn at once, and laid out by a worker.
+ISTORE_MAP_POINTS = env.number("ISTORE_MAP_POINTS", 20_000, least=100)
 ISTORE_QUALITY_ROWS = env.number("ISTORE_QUALITY_ROWS", 100_000, least=1)
 ISTORE_SOFT_DELETE_DAYS = env.number("ISTORE_SOFT_DELETE_DAYS", 30)
 ISTORE_VERIFY_GRACE_HOURS = env.number("ISTORE_VERIFY_GRACE_HOURS", 24, least=1)
@@ -333,6 +335,12 @@ CELERY_BEAT_SCHEDULE = {
     # Building an index takes minutes; a second build of it is not begun.
     "build vector indexes": {
         "task": "inferences.tasks.tend_vectors",
+        "schedule": timedelta(minutes=5),
+        "options": {"expires": 300},
+    },
+    # Places vectors that came after a model's map of embeddings.
+    "extend embedding maps": {
+        "task": "inferences.tasks.extend_embedding_maps",
         "schedule": timedelta(minutes=5),
         "options": {"expires": 300},
     },

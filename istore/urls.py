@@ -11,6 +11,7 @@ from inferences.previews.media import linked_blob
 from istore import views
 from istore.accounts.login_throttle import answering_delays
 from istore.checks import health, operations
+from istore.web import finding
 
 urlpatterns = [
     path("health/live", health.live),
@@ -30,6 +31,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("operations", operations.page, name="operations"),
     path("operations/verify", operations.verify_now, name="verify-now"),
+    path("find", finding.find, name="find"),
     path("favicon.ico", views.favicon),
     path("", include("exports.urls")),
     path("", include("inferences.urls")),

@@ -1,12 +1,14 @@
-"""View models of the quality page: tiles, a heat table, a curve, a line over groups."""
+"""View models of the quality page: tiles, a heat table, and the plots."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from istore.web.plots import Plot, Point, line_plot
 from quality.figures.base import Confusion, Figures
-from quality.measuring import Group, Quality
+from quality.measuring import TIME, Group, Quality
 
 HEATS = 9
 # By figure: its title, and an explanation if the title is not enough.
@@ -69,6 +71,7 @@ class Cell:
     count: int
     heat: int
     is_right: bool
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,34 +81,6 @@ class HeatRow:
     label: str
     cells: list[Cell]
     total: int
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A group in the chart; ``top`` and ``height`` are those of a column that starts at zero."""
-
-    x: float
-    y: float
-    group: Group
-    value: float
-    top: float = 0.0
-    height: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A figure over groups, in a box of 100 by 100; ``low`` and ``high`` are the axis ends."""
-
-    title: str
-    points: list[Point]
-    low: float
-    high: float
-    is_over_time: bool = True  # otherwise groups are unordered, and columns are drawn
-    width: float = 0.0  # of a column
-
-    @property
-    def path(self) -> str:
-        return "M" + " L".join(f"{p.x:g} {p.y:g}" for p in self.points)
 
 
 def tiles(figures: Figures) -> list[Tile]:
@@ -142,57 +117,87 @@ def label_rows(figures: Figures) -> list[tuple[str, list[float | None], int, flo
     ]
 
 
-def heat_rows(confusion: Confusion) -> list[HeatRow]:
-    """Return the rows of the confusion matrix with the heat of each cell."""
+def heat_rows(confusion: Confusion, link: Callable[[str, str], str]) -> list[HeatRow]:
+    """Return the rows of the confusion matrix with the heat of each cell.
+
+    ``link`` gives the address of the inferences with a label as ground truth and as answer.
+    """
     rows = []
     for place, (label, counts) in enumerate(
         zip(confusion.labels, confusion.counts, strict=True)
     ):
         total = sum(counts)
         cells = [
-            Cell(count, -(-HEATS * count // total) if total else 0, place == column)
+            Cell(
+                count,
+                -(-HEATS * count // total) if total else 0,
+                place == column,
+                link(label, confusion.labels[column]) if count else "",
+            )
             for column, count in enumerate(counts)
         ]
         rows.append(HeatRow(label, cells, total))
     return rows
 
 
-def curve_path(points: Sequence[tuple[float, float]]) -> str:
-    """Return the SVG path of the curve: x is recall, y precision, in a box of 100 by 100."""
-    return "M" + " L".join(f"{100 * r:.2f} {100 - 100 * p:.2f}" for r, p in points)
+def curve_plot(points: Sequence[tuple[float, float]]) -> Plot:
+    """Return precision over recall, both from 0 to 1."""
+    dots = [
+        Point(recall, precision, [f"recall {recall:.3g}", f"precision {precision:.3g}"])
+        for recall, precision in points
+    ]
+    return line_plot(
+        dots,
+        label="The precision at each recall",
+        x_title="recall",
+        y_title="precision",
+        high=1.0,
+        x_range=(0.0, 1.0),
+        shape="square",
+    )
 
 
-def followed(quality: Quality, is_over_time: bool) -> Line | None:
-    """Return the main figure over the groups, or None if fewer than two groups have it."""
+def group_plot(quality: Quality, group: str, link: Callable[[str], str]) -> Plot | None:
+    """Return the main figure over the groups, or None if fewer than two groups have it.
+
+    ``link`` gives the address of the inferences of a group.
+    """
     name = next((n for n in FOLLOWED if n in quality.figures.overall), None)
     groups = [
-        (group, value)
-        for group in quality.groups
-        if name and (value := group.figures.overall.get(name)) is not None
+        (each, value)
+        for each in quality.groups
+        if name and (value := each.figures.overall.get(name)) is not None
     ]
     if name is None or len(groups) < 2:
         return None
-    values = [value for _, value in groups]
-    low, high = (0.0, 1.0) if name not in ERRORS else (0.0, max(values) or 1.0)
-    low = min(low, *values)
-    slot = 100 / len(groups)
-
-    def height_at(value: float) -> float:
-        return 100 - 100 * (value - low) / (high - low)
-
-    points = []
-    for n, (group, value) in enumerate(groups):
-        top, foot = sorted((height_at(value), height_at(0.0)))
-        points.append(
-            Point(
-                round(
-                    100 * n / (len(groups) - 1) if is_over_time else (n + 0.1) * slot, 2
-                ),
-                round(height_at(value), 2),
-                group,
-                value,
-                round(top, 2),
-                round(max(foot - top, 0.5), 2),
-            )
+    title = TITLES[name][0]
+    points = [
+        Point(
+            _place(each, group),
+            value,
+            [
+                _group_name(each, group),
+                f"{title} {value:.4g}",
+                f"{each.figures.rows:,} rows",
+            ],
+            link(each.name),
         )
-    return Line(TITLES[name][0], points, low, high, is_over_time, round(0.8 * slot, 2))
+        for each, value in groups
+    ]
+    return line_plot(
+        points,
+        label=f"{title} by {group}",
+        x_title=group,
+        y_title=title,
+        high=None if name in ERRORS else 1.0,
+    )
+
+
+def _place(group: Group, by: str) -> datetime | str:
+    return datetime.fromisoformat(group.name) if by == TIME else _group_name(group, by)
+
+
+def _group_name(group: Group, by: str) -> str:
+    if by == TIME:
+        return group.name.replace("T00:00:00Z", "").replace("T", " ").replace("Z", "")
+    return group.name or "none"

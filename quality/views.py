@@ -14,10 +14,11 @@ from django.views.decorators.http import require_safe
 
 from inferences.ground_truth.upsert import counts
 from inferences.models import RegisteredModel
+from inferences.search.filters import Filter
 from inferences.web import visible_model
 from inferences.web.view_models.questions import Question
 from istore.db.statement_timeout import statement_timeout
-from quality import presentation
+from quality import links, presentation
 from quality.measuring import INTERVALS, KEYS, Quality, QualityQuery, measure
 
 GROUPS = {
@@ -62,7 +63,7 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
         )
         # The page is sent at once, and htmx then fetches the figures; a link does without scripts.
         if is_part or request.GET.get("figures") == "true":
-            context |= _show(measure(model, query), group == "time")
+            context |= _show(model, question.filters, query, measure(model, query))
     except (ValidationError, ValueError) as error:
         context["problem"] = " ".join(getattr(error, "messages", [str(error)]))
         # htmx swaps a fragment into the page only with a 2xx status, so errors are 200 too.
@@ -89,16 +90,29 @@ def _counts(model: RegisteredModel) -> dict[str, int] | None:
         return None
 
 
-def _show(quality: Quality, is_over_time: bool) -> dict[str, Any]:
+def _show(
+    model: RegisteredModel, filters: Filter, query: QualityQuery, quality: Quality
+) -> dict[str, Any]:
     figures = quality.figures
+    group = query.group_by or ""
     return {
         "quality": quality,
         "tiles": presentation.tiles(figures),
         "columns": presentation.columns(figures),
         "rows": presentation.label_rows(figures),
-        "heat": figures.confusion and presentation.heat_rows(figures.confusion),
-        "curve": figures.curve and presentation.curve_path(figures.curve),
-        "line": presentation.followed(quality, is_over_time),
+        "heat": figures.confusion
+        and presentation.heat_rows(
+            figures.confusion,
+            lambda actual, answer: links.confusion_address(
+                model, filters, actual, answer
+            ),
+        ),
+        "curve": figures.curve and presentation.curve_plot(figures.curve),
+        "line": presentation.group_plot(
+            quality,
+            group,
+            lambda name: links.group_address(model, filters, query, name),
+        ),
         "group_columns": [
             (name, presentation.TITLES[name][0])
             for name in figures.overall

@@ -8,6 +8,8 @@ class ServicesConfig(AppConfig):
 
     def ready(self) -> None:
         from inferences.search.vectors import text_embedding
-        from services import embedding
+        from istore.web import finding
+        from services import embedding, found
 
         text_embedding.embedders.register("services", embedding.embed)
+        finding.sources.register("Services", found.find_services)

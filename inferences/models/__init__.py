@@ -18,6 +18,7 @@ from inferences.models.choices import (
     MetadataType,
     TaskType,
 )
+from inferences.models.embedding_maps import MapBasis, MapPoint, MapTask
 from inferences.models.erasure import ErasedInference, ErasureTask
 from inferences.models.fields import SLOT_TYPES, SLOTS, RealField
 from inferences.models.ground_truth import (
@@ -42,7 +43,7 @@ from inferences.models.registered_model import (
     RegisteredModel,
     RegisteredModelQuerySet,
 )
-from inferences.models.saved_view import SavedView
+from inferences.models.saved_view import PinnedModel, SavedView
 from inferences.models.side_rows import (
     ClassProbability,
     Detection,
@@ -78,6 +79,9 @@ __all__ = [
     "InferencePayload",
     "InferenceQuerySet",
     "LabelName",
+    "MapBasis",
+    "MapPoint",
+    "MapTask",
     "MetadataChange",
     "MetadataKey",
     "MetadataKeyCount",
@@ -86,6 +90,7 @@ __all__ = [
     "OverflowNumber",
     "OverflowText",
     "PendingTruth",
+    "PinnedModel",
     "RealField",
     "RecentEmbedding",
     "RegisteredModel",

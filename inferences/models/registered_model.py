@@ -118,6 +118,9 @@ class RegisteredModel(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    #: Whether the person who looks pinned it, where a page asked.
+    is_pinned: bool
+
     objects = RegisteredModelQuerySet.as_manager()
 
     class Meta:

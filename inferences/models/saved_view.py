@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -37,3 +38,24 @@ class SavedView(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class PinnedModel(models.Model):
+    """A model that a person keeps at the top of the list of models."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="pinned_models"
+    )
+    registered_model = models.ForeignKey(
+        RegisteredModel, models.CASCADE, "+", db_column="model_key", db_index=False
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "user", "registered_model", name="pinned_model_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.registered_model_id}"

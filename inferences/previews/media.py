@@ -55,16 +55,19 @@ def serve_blob(
 def serve_preview(request: HttpRequest, key: str) -> HttpResponse:
     """Return the preview of a picture, in the ``size`` that the query asks for.
 
-    It answers 404 if there is no picture, and 503 while all workers are busy.
+    It answers 404 if there is no picture, or 204 with ``missing=empty``, for pages that do not
+    know whether there is one; and 503 while all workers are busy.
     """
     asked = request.GET.get("size", "320")
-    if not key or asked not in map(str, pictures.SIZES):
+    if asked not in map(str, pictures.SIZES):
         raise Http404
+    if not key:
+        return _no_preview(request)
     size = int(asked)
     try:
         made = pictures.preview(key, size)
     except (FileNotFoundError, pictures.Unreadable):
-        raise Http404 from None
+        return _no_preview(request)
     except pictures.Busy:
         return HttpResponse(status=503, headers={"Retry-After": "5"})
     tag = pictures.etag(key, size)
@@ -73,6 +76,12 @@ def serve_preview(request: HttpRequest, key: str) -> HttpResponse:
     else:
         response = HttpResponse(made, content_type="image/webp")
     return _for_revalidation(response, tag)
+
+
+def _no_preview(request: HttpRequest) -> HttpResponse:
+    if request.GET.get("missing") != "empty":
+        raise Http404
+    return HttpResponse(status=204, headers={"Cache-Control": "no-store"})
 
 
 def serve(

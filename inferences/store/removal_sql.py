@@ -21,6 +21,7 @@ from inferences.models import (
     Inference,
     InferenceKey,
     InferencePayload,
+    MapPoint,
     MetadataChange,
     MetadataKeyCount,
     OverflowNumber,
@@ -153,6 +154,8 @@ WITH {GIVEN}, payload AS (
     {_delete(Embedding)}
 ), embedded_lately AS (
     {_delete(RecentEmbedding)}
+), mapped AS (
+    {_delete(MapPoint)}
 ), texts AS (
     {_delete(OverflowText)}
 ), numbers AS (

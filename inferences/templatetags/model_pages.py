@@ -23,6 +23,7 @@ register = template.Library()
 TABS = (
     ("inferences", "Inferences", "grid", Role.VIEWER, ("inferences:browse",)),
     ("statistics", "Statistics", "chart", Role.VIEWER, ("inferences:statistics",)),
+    ("embeddings", "Embeddings", "grid", Role.VIEWER, ("inferences:map",)),
     ("quality", "Quality", "target", Role.VIEWER, ("quality:page",)),
     ("storage", "Storage", "archive", Role.VIEWER, ("retention:policy",)),
     ("exports", "Exports", "download", Role.VIEWER, ("exports:model", "exports:list")),
@@ -30,7 +31,7 @@ TABS = (
     ("try", "Try it", "play", Role.EDITOR, ("inferences:try",)),
     ("settings", "Settings", "gear", Role.EDITOR, ("inferences:settings",)),
 )
-OF_A_QUESTION = ("inferences", "statistics", "quality")
+OF_A_QUESTION = ("inferences", "statistics", "embeddings", "quality")
 # What a list offers to do with a selection, where its name resolves.
 ACTIONS = (
     ("Export", "download", Role.EDITOR, "exports:new"),
@@ -70,6 +71,8 @@ def model_tabs(
     asked = question.context if isinstance(question, Question) else ""
     tabs = []
     for key, title, icon, role, names in TABS:
+        if key == "embeddings" and not model.embedding_size:
+            continue
         address = _address(names, model)
         if address and (role == Role.VIEWER or may_edit):
             address += asked if key in OF_A_QUESTION else ""

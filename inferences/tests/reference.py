@@ -331,6 +331,7 @@ TESTS: dict[str, Callable[[Record, Any], bool]] = {
     "is_not_understood": lambda record, yes: record.is_not_understood == yes,
     "is_protected": lambda record, yes: record.is_protected == yes,
     "ground_truth": _truth,
+    "ground_truth_label": lambda record, label: record.truth == label,
     "in_dataset": lambda record, name: record.dataset == name,
     "in_any_dataset": lambda record, yes: (record.dataset is not None) == yes,
     "model_version": _word("model_version"),

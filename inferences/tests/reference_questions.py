@@ -174,6 +174,7 @@ FURTHER = {
     "is_protected": st.booleans(),
     "no_detections": st.booleans(),
     "ground_truth": st.sampled_from(STATES),
+    "ground_truth_label": st.sampled_from(["ship", "tug", "nobody's"]),
     "in_dataset": st.sampled_from([*DATASETS, "none"]),
     "in_any_dataset": st.booleans(),
     "model_version": st.sampled_from(TEXTS),

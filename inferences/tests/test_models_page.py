@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
 from django.urls import reverse
 
 from inferences.maintenance import storage_by_model
+from inferences.models import GroundTruth, RegisteredModel, TaskType
 from inferences.store import removal
 from inferences.tests.pages import (
     one_line,
     text,
 )
+from istore.db import clock
 from istore.models import Role
 
 
@@ -57,3 +63,79 @@ def test_an_empty_store_says_how_to_send_the_first_inference(person, model, sett
 
 def test_a_person_of_no_project_is_told_so(person):
     assert "You belong to no project yet" in text(person(None).get("/"))
+
+
+@pytest.fixture
+def three_models(model, make_inference):
+    """``yolo-harbour`` of today, ``alpha`` of yesterday, ``zeta`` without an inference."""
+    alpha, zeta = (
+        RegisteredModel.objects.create(
+            model_id=name, project=model.project, task_type=TaskType.TABULAR_REGRESSION
+        )
+        for name in ("alpha", "zeta")
+    )
+    make_inference(created_at=datetime(2025, 6, 2, tzinfo=UTC))
+    make_inference(to=alpha, created_at=datetime(2025, 6, 1, tzinfo=UTC))
+    return alpha, zeta
+
+
+def names_of(page: str) -> list[str]:
+    return re.findall(r'<a href="/[^"]+/inferences">([\w-]+)</a>', page)
+
+
+@pytest.mark.parametrize("view", ["cards", "table"])
+def test_models_are_sorted_and_searched(person, three_models, view):
+    client = person()
+    order = {
+        "": ["alpha", "yolo-harbour", "zeta"],
+        "last": ["yolo-harbour", "alpha", "zeta"],
+        "nonsense": ["alpha", "yolo-harbour", "zeta"],
+    }
+    for sort, names in order.items():
+        assert names_of(text(client.get("/", {"sort": sort, "view": view}))) == names
+    page = text(client.get("/", {"q": "REGRESS", "view": view}))
+    assert names_of(page) == ["alpha", "zeta"]
+    assert "has “nobody”" in one_line(client.get("/", {"q": "nobody"}))
+
+
+def test_a_person_pins_models_to_the_top_for_themselves(person, three_models):
+    client, other = person(), person()
+    _, zeta = three_models
+    address = reverse("inferences:pin", args=[zeta.project, zeta.model_id])
+    there = client.post(address, {"pinned": "true", "back": "/?sort=last"})
+    assert there.url == "/?sort=last"
+    assert names_of(text(client.get("/")))[0] == "zeta"
+    assert names_of(text(other.get("/")))[0] == "alpha"
+    assert client.post(address, {"back": "https://example.org"}).url == "/"
+    assert names_of(text(client.get("/")))[0] == "alpha"
+    assert person(None).post(address, {"pinned": "true"}).status_code == 404
+
+
+def test_a_model_says_how_many_warnings_and_how_much_agreement_it_has(
+    person, model, make_inference
+):
+    now = clock.now()
+    for number in range(4):
+        made = make_inference(
+            inference_id=f"new-{number}",
+            created_at=now - timedelta(days=1),
+            notes={"warnings": ["cut"]} if number == 0 else {},
+            detections=[("ship", 0.9)],
+        )
+        put_agreement(model, made, agrees=number != 1)
+    old = make_inference(created_at=now - timedelta(days=40))
+    put_agreement(model, old, agrees=True)
+    page = one_line(person().get("/"))
+    assert "20 % with warnings" in page
+    assert "75 % agree, -25.0 points" in page
+
+
+def put_agreement(model, inference, agrees: bool) -> None:
+    GroundTruth.objects.create(
+        id=inference.id,
+        registered_model=model,
+        truth={"labels": ["ship"]},
+        agrees=agrees,
+        actor="test",
+        set_at=clock.now(),
+    )

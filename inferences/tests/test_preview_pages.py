@@ -133,6 +133,12 @@ def test_a_child_that_died_is_replaced(stored):
     assert pool.ask(picture(), 160)
 
 
+def test_a_page_that_does_not_know_may_ask_without_an_error(viewer, make_inference):
+    address = preview_of(make_inference())
+    assert viewer.get(address).status_code == 404
+    assert viewer.get(address, {"missing": "empty"}).status_code == 204
+
+
 def test_the_page_answers_404_for_a_bomb(viewer, make_inference, stored):
     inference = make_inference(
         data_storage_key=stored(bomb()), data_content_type="image/png"

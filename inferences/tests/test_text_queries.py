@@ -29,6 +29,7 @@ from inferences.search.filters import (
     Or,
     TimeWindow,
     TruthFilter,
+    TruthLabelFilter,
 )
 from inferences.search.filters.existence import TYPES
 from inferences.search.filters.metadata import OPERATORS
@@ -69,6 +70,8 @@ def metadata(key: str, operator: str, value: str, type: str = "string") -> Filte
         ('dataset:"hard cases"', InDataset("hard cases")),
         ('has:"dataset"', HasKey("dataset")),
         ("truth:differs", TruthFilter("differs")),
+        ("truth.label:truck", TruthLabelFilter("truck")),
+        ('truth.label:"wet paint"', TruthLabelFilter("wet paint")),
         ("-truth:given", Not(TruthFilter("given"))),
         ('meta.camera="12"', metadata("camera", "=", "12")),
         ("meta.camera=12", metadata("camera", "=", "12", "number")),

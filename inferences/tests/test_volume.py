@@ -11,7 +11,7 @@ from django.http import QueryDict
 from inferences.models import InferenceAction
 from inferences.store.recording import NewInference, record
 from inferences.web.view_models import volume as volumes
-from inferences.web.view_models.histograms import histogram, limits_of, on_one_scale
+from inferences.web.view_models.histograms import histogram, limits_of
 from inferences.web.view_models.questions import Question
 from inferences.web.view_models.sampling import sample
 
@@ -127,12 +127,8 @@ def test_a_window_that_is_asked_for_is_drawn_whole(model, stored):
     assert 3590 < (until - since).total_seconds() < 3700
 
 
-def test_histograms_that_are_compared_share_a_scale():
+def test_compared_histograms_get_the_limits_of_both():
     few = histogram([0.1, 0.1, 0.9, 0.9], 0.0, 1.0, 2, True)
     many = histogram([0.1] * 75 + [0.9] * 25, 0.0, 1.0, 2, True)
-    first, second, none = on_one_scale([few, many, None])
-    assert [each.height for each in first.bins] == [66.7, 66.7]
-    assert [each.height for each in second.bins] == [100.0, 33.3]
-    assert none is None and [each.count for each in second.bins] == [75, 25]
     assert limits_of([few, many]) is None
     assert limits_of([few, histogram([2.0], 1.0, 3.0, 2, True)]) == (0.0, 3.0)

@@ -5,28 +5,36 @@ from __future__ import annotations
 import json
 import shlex
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
+from django.db.models import OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import (
     require_http_methods,
+    require_POST,
     require_safe,
 )
 
-from inferences.models import RegisteredModel
+from inferences.models import Inference, PinnedModel, RegisteredModel
+from inferences.models.registered_model import RegisteredModelQuerySet
 from inferences.store.registration import TAKEN, change_settings, register_model
 from inferences.web.access import visible_model
 from inferences.web.forms import ModelSettingsForm, NewModelForm
 from inferences.web.view_models.activity import activity, storage_used
-from istore.accounts.access import caller_of
+from istore.accounts.access import Caller, caller_of, person_of
 from istore.errors import Conflict
 from istore.models import Project, Role
 
+SORTS = {"": "name", "last": "last inference", "task_type": "task"}
 CARDS_AT_ONCE = 12  # the activity of further models is fetched when scrolled to
 
 
@@ -37,14 +45,15 @@ def models(request: HttpRequest) -> HttpResponse:
     caller = caller_of(request)
     administered = set(caller.visible_projects(Role.ADMINISTRATOR))
     edited = set(caller.visible_projects(Role.EDITOR))
-    seen = RegisteredModel.objects.visible_to(caller).select_related("project")
+    text, sort = request.GET.get("q", "").strip()[:200], request.GET.get("sort", "")
+    sort = sort if sort in SORTS else ""
     groups: dict[Any, list[tuple[RegisteredModel, Any]]] = {
         project: [] for project in caller.visible_projects()
     }
-    for number, model in enumerate(seen):
+    for number, model in enumerate(_seen(person_of(request), text, sort)):
         shown = activity(model) if number < CARDS_AT_ONCE else None
         groups[model.project].append((model, shown))
-    is_new = not any(
+    is_new = not text and not any(
         shown and shown.newest for group in groups.values() for _, shown in group
     )
     context = {
@@ -63,8 +72,62 @@ def models(request: HttpRequest) -> HttpResponse:
         else None,
         "count": sum(map(len, groups.values())),
         "view": "table" if request.GET.get("view") == "table" else "cards",
+        "text": text,
+        "sort": sort,
+        "sorts": SORTS,
+        "kept": _kept(text, sort),
     }
     return render(request, "inferences/models.html", context)
+
+
+def _kept(text: str, sort: str) -> str:
+    kept = {name: value for name, value in (("q", text), ("sort", sort)) if value}
+    return f"&{urlencode(kept)}" if kept else ""
+
+
+def _seen(person: User, text: str, sort: str) -> list[RegisteredModel]:
+    """Return the models that a person sees and the text names, pinned ones first."""
+    seen = RegisteredModel.objects.visible_to(Caller(person)).select_related("project")
+    if text:
+        seen = seen.filter(
+            Q(model_id__icontains=text)
+            | Q(task_type__icontains=text)
+            | Q(project__project_id__icontains=text)
+        )
+    found = list(_sorted(seen, sort))
+    pinned = _pinned_by(person)
+    for model in found:
+        model.is_pinned = model.pk in pinned
+    return sorted(found, key=lambda model: not model.is_pinned)
+
+
+def _sorted(seen: RegisteredModelQuerySet, sort: str) -> RegisteredModelQuerySet:
+    if sort != "last":
+        return seen.order_by(sort or "model_id", "model_id")
+    # The primary key of the inferences gives each model's newest.
+    newest = Inference.objects.filter(registered_model=OuterRef("pk"), deleted=False)
+    last = Subquery(newest.order_by("-id").values("id")[:1])
+    return seen.order_by(Coalesce(last, 0).desc(), "model_id")
+
+
+def _pinned_by(person: User) -> set[int]:
+    keys = PinnedModel.objects.filter(user=person)
+    return set(keys.values_list("registered_model", flat=True))
+
+
+@login_required
+@require_POST
+def pin_model(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Pin a model to the top of the person's list, or unpin it, and show the list again."""
+    model = visible_model(request, model_id)
+    person = person_of(request)
+    if request.POST.get("pinned"):
+        PinnedModel.objects.get_or_create(user=person, registered_model=model)
+    else:
+        PinnedModel.objects.filter(user=person, registered_model=model).delete()
+    back = request.POST.get("back", "")
+    is_ours = url_has_allowed_host_and_scheme(back, {request.get_host()})
+    return redirect(back if is_ours else "inferences:models")
 
 
 def _first_steps(
@@ -97,11 +160,13 @@ def _first_steps(
 def model_activity(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the activity of one model's card."""
     model = visible_model(request, model_id)
+    model.is_pinned = model.pk in _pinned_by(person_of(request))
     if request.GET.get("part") == "storage":
         context = {"model": model, "used": storage_used(model)}
         return render(request, "inferences/_storage_used.html", context)
-    context = {"model": model, "activity": activity(model)}
     row = request.GET.get("view") == "table"
+    back = reverse("inferences:models") + ("?view=table" if row else "")
+    context = {"model": model, "activity": activity(model), "back": back}
     name = "inferences/_model_row.html" if row else "inferences/_activity.html"
     return render(request, name, context)
 

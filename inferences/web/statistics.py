@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
@@ -13,33 +13,43 @@ from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from inferences.models import RegisteredModel
 from inferences.search import text
+from inferences.search.filters import Filter
 from inferences.search.filters.metadata import READERS
 from inferences.web.access import visible_model
 from inferences.web.view_models import summaries
 from inferences.web.view_models.activity import count_in_time
 from inferences.web.view_models.browsing import offer
-from inferences.web.view_models.histograms import limits_of, on_one_scale
+from inferences.web.view_models.charts import (
+    WHOLE_TYPES,
+    Chart,
+    Side,
+    edges_of,
+    in_key,
+    in_scores,
+    in_time,
+    key_drag,
+    list_address,
+    of_label,
+    of_value,
+    passing,
+    score_drag,
+    time_drag,
+)
+from inferences.web.view_models.histograms import Histogram, limits_of
 from inferences.web.view_models.questions import Question, unknown_names
 from inferences.web.view_models.sampling import sample
-from inferences.web.view_models.volume import volume, window_of
+from inferences.web.view_models.stacks import STACKS, count_by
+from inferences.web.view_models.volume import common_windows, volume, window_of
 from istore.db.statement_timeout import statement_timeout
+from istore.web.plots import Drag
 
-OF_PAGE = ("vs", "of", "part", "figures")
+OF_PAGE = ("vs", "of", "by", "part", "figures")
 PARTS = ("volume", "labels", "scores", "latency", "key")
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One of the sets that the page compares."""
-
-    name: str
-    question: Question
 
 
 @login_required
@@ -156,58 +166,127 @@ def _figure(
 def _volume(
     request: HttpRequest, model: RegisteredModel, sides: list[Side]
 ) -> dict[str, Any]:
-    found: list[dict[str, Any]] = []
-    for side in sides:
-        with statement_timeout(summaries.EACH_SECONDS):
-            drawn = sample(model, side.question.filters)
-        found.append(
-            {
-                "side": side,
-                "volume": volume(model, side.question, drawn),
-                "count": count_in_time(model, side.question.filters),
-                "browse": reverse(
-                    "inferences:browse", args=[model.project, model.model_id]
-                )
-                + side.question.context,
-            }
-        )
-    if len(sides) > 1:
-        volumes = on_one_scale([each["volume"] for each in found])
-        for each, scaled in zip(found, volumes, strict=True):
-            each["volume"] = scaled
-    return {"found": found}
+    with statement_timeout(summaries.EACH_SECONDS):
+        drawn = [sample(model, each.filters) for each in sides]
+    windows = common_windows(
+        [
+            window_of(model, each.question, newest)
+            for each, newest in zip(sides, drawn, strict=True)
+        ]
+    )
+    found = [
+        volume(model, each.question, newest, window)
+        for each, newest, window in zip(sides, drawn, windows, strict=True)
+    ]
+    by = request.GET.get("by", "") if len(sides) == 1 else ""
+    stacks = None
+    if by in STACKS and by and found[0]:
+        stacks = count_by(model, sides[0].filters, edges_of(found[0]), by)
+    chart = Chart(
+        "Inferences over time",
+        "time of the inference",
+        in_bin=in_time,
+        drag=_drag(found, lambda first: time_drag(sides, first, _kept(request))),
+    )
+    now = datetime.now(UTC)
+    return {
+        "counts": [
+            (
+                each,
+                count_in_time(model, each.filters),
+                list_address(model, each.filters),
+            )
+            for each in sides
+        ],
+        "plots": (
+            [chart.draw_stacked(model, sides[0], found[0], stacks, now)]
+            if stacks and found[0]
+            else chart.draw_all(model, sides, found, now)
+        ),
+        "is_whole": all(each.is_whole for each in found if each),
+        "is_estimate": any(each.is_estimate for each in found if each),
+        "stacks": stacks,
+        "stacked": by,
+        "choices": [
+            (title, _changed(request, by=name), name == by)
+            for name, title in STACKS.items()
+        ],
+    }
+
+
+def _changed(request: HttpRequest, **changes: str) -> str:
+    """Return the query string of the page with these parameters; an empty one is left out."""
+    query = QueryDict(_query_string(request).removeprefix("?"), mutable=True)
+    for name, value in changes.items():
+        query.pop(name, None)
+        if value:
+            query[name] = value
+    return f"?{query.urlencode()}"
+
+
+def _kept(request: HttpRequest) -> str:
+    """Return what a link that changes the queries appends to keep the rest of the page."""
+    kept = {n: request.GET[n] for n in ("of", "by") if request.GET.get(n)}
+    return f"&{urlencode(kept)}" if kept else ""
+
+
+def _drag(
+    found: Sequence[Histogram | None], drag: Callable[[Histogram], Drag]
+) -> Drag | None:
+    """Return the drag over histograms, if they have the same ends."""
+    drawn = [each for each in found if each]
+    alike = len({(each.low, each.high) for each in drawn}) == 1
+    return drag(drawn[0]) if alike else None
 
 
 def _labels(
     request: HttpRequest, model: RegisteredModel, sides: list[Side]
 ) -> dict[str, Any]:
-    counted = [summaries.labels(model, side.question.filters) for side in sides]
+    counted = [summaries.labels(model, side.filters) for side in sides]
     rows = summaries.compare(model, counted, summaries.LABELS_SHOWN)
-    return {"rows": rows, "is_whole": all(each.is_whole for each in counted)}
+    return {
+        "rows": [(row, _lists(model, sides, of_label(row.name))) for row in rows],
+        "is_whole": all(each.is_whole for each in counted),
+    }
+
+
+def _lists(model: RegisteredModel, sides: list[Side], of_row: Filter) -> list[str]:
+    """Return the address of the inferences that a row counts, for each side."""
+    return [list_address(model, passing(each.filters, of_row)) for each in sides]
 
 
 def _scores(
     request: HttpRequest, model: RegisteredModel, sides: list[Side]
 ) -> dict[str, Any]:
-    found = [summaries.scores(model, side.question.filters) for side in sides]
+    found = [summaries.scores(model, side.filters) for side in sides]
     if limits := limits_of(found):
-        found = [summaries.scores(model, s.question.filters, limits) for s in sides]
-    if len(sides) > 1:
-        found = on_one_scale(found)
-    return {"found": list(zip(sides, found, strict=True))}
+        found = [summaries.scores(model, s.filters, limits) for s in sides]
+    chart = Chart(
+        "How scores are distributed",
+        "score",
+        noun="scores",
+        in_bin=in_scores,
+        drag=_drag(found, lambda first: score_drag(sides, first, _kept(request))),
+    )
+    return {
+        "plots": chart.draw_all(model, sides, found),
+        "found": list(zip(sides, found, strict=True)),
+        "is_whole": all(each.is_whole for each in found if each),
+    }
 
 
 def _latency(
     request: HttpRequest, model: RegisteredModel, sides: list[Side]
 ) -> dict[str, Any]:
-    found = [summaries.latencies(model, side.question.filters) for side in sides]
+    found = [summaries.latencies(model, side.filters) for side in sides]
     if limits := limits_of([each.model for each in found]):
-        found = [summaries.latencies(model, s.question.filters, limits) for s in sides]
-    if len(sides) > 1:
-        scaled = on_one_scale([each.model for each in found])
-        found = [replace(each, model=m) for each, m in zip(found, scaled, strict=True)]
+        found = [summaries.latencies(model, s.filters, limits) for s in sides]
+    chart = Chart(
+        "How the time of the model is distributed", "time of the model, ms", "ms"
+    )
     return {
         "found": list(zip(sides, found, strict=True)),
+        "plots": chart.draw_all(model, sides, [each.model for each in found]),
         "percentiles": summaries.PERCENTILES,
     }
 
@@ -218,27 +297,32 @@ def _of_key(
     key, type_ = _key(request)
     if not key:
         raise Http404
-    found = [
-        summaries.of_key(model, side.question.filters, key, type_) for side in sides
-    ]
+    found = [summaries.of_key(model, side.filters, key, type_) for side in sides]
     drawn = [each.histogram if each else None for each in found]
     if limits := limits_of(drawn):
         found = [
-            summaries.of_key(model, side.question.filters, key, type_, limits)
-            for side in sides
+            summaries.of_key(model, side.filters, key, type_, limits) for side in sides
         ]
         drawn = [each.histogram if each else None for each in found]
-    if len(sides) > 1:
-        found = [
-            each and replace(each, histogram=scaled)
-            for each, scaled in zip(found, on_one_scale(drawn), strict=True)
-        ]
+    chart = Chart(
+        f"How {key} is distributed",
+        key,
+        is_whole=type_ in WHOLE_TYPES,
+        in_bin=in_key(key, type_),
+        drag=_drag(
+            drawn, lambda first: key_drag(sides, first, key, type_, _kept(request))
+        ),
+    )
     counted = [each.counted for each in found if each and each.counted]
     rows = summaries.compare(model, counted, summaries.VALUES_SHOWN)
     return {
         "key": key,
-        "rows": rows if len(counted) == len(sides) else [],
+        "rows": [
+            (row, _lists(model, sides, of_value(key, type_, row.name)))
+            for row in (rows if len(counted) == len(sides) else ())
+        ],
         "found": list(zip(sides, found, strict=True)),
+        "plots": chart.draw_all(model, sides, drawn),
         "is_whole": all(each.is_whole for each in found if each),
     }
 

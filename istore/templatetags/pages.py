@@ -131,6 +131,17 @@ def duration(length: timedelta | None) -> str:
 
 
 @register.filter
+def percent(share: float) -> str:
+    """Return a share from 0 to 1 in percent; what is not quite none or all does not say so."""
+    value = 100 * share
+    if 0 < value < 0.1:
+        return "< 0.1 %"
+    if 99.9 < value < 100:
+        return "> 99.9 %"
+    return f"{value:.3g} %"
+
+
+@register.filter
 def grouped(number: int | None) -> str:
     """Return a number with its digits in groups of three, such as ``12,480``."""
     return "—" if number is None else f"{number:,}"

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import html
+import re
+from urllib.parse import urlsplit
+
 import pytest
 from django.db import connection
+from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from inferences.ground_truth.upsert import put_truth
 from inferences.models import TaskType
+from inferences.search.filters import matching
 from inferences.tests.pages import text
+from inferences.web.view_models.questions import Question
 from quality.tests.builders import classes, parts_of
 
 
@@ -132,10 +139,41 @@ def test_a_bad_question_is_said_in_the_frame(person, model):
 
 def test_there_is_no_line_between_categories(person, model, measured):
     content = text(page(person(), model, group="version"))
-    assert content.count('class="column"') == 2
-    assert 'class="chart"' in content and '<path class="line" d="M0 ' not in content
+    plot = _plot_of_groups(content)
+    assert plot.count('class="bar-of-graph') == 2
+    assert '<path class="line"' not in plot
 
 
 def test_over_time_there_is_a_line(person, model, measured):
     content = text(page(person(), model, group="time", interval="hour"))
-    assert 'class="column"' not in content
+    plot = _plot_of_groups(content)
+    assert 'class="bar-of-graph' not in plot and '<path class="line"' in plot
+
+
+def _plot_of_groups(content: str) -> str:
+    return content.split('id="groups"')[1].split("</figure>")[0]
+
+
+@pytest.mark.parametrize("group", ["version", "time"])
+def test_a_group_opens_the_inferences_it_measures(person, model, measured, group):
+    plot = _plot_of_groups(
+        text(page(person(), model, group=group, interval="hour", q="class:a prob>=0"))
+    )
+    marks = re.findall(r'<a class="mark" href="([^"]+)" aria-label="([^"]+)"', plot)
+    assert len(marks) == (2 if group == "version" else 40)
+    for address, told in marks:
+        assert _matching(model, address) == int(re.search(r"(\d+) rows", told)[1])
+
+
+def test_a_cell_of_the_confusion_opens_what_it_counts(person, model, measured):
+    content = text(page(person(), model, q="version:v1"))
+    table = content.split('class="confusion"')[1].split("</table>")[0]
+    cells = re.findall(r'<a href="([^"]+)">(\d+)</a>', table)
+    assert sum(int(count) for _, count in cells) == 20
+    for address, count in cells:
+        assert _matching(model, address) == int(count)
+
+
+def _matching(model, address: str) -> int:
+    query = QueryDict(urlsplit(html.unescape(address)).query)
+    return matching(model, Question(query).filters).count()

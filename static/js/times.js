@@ -10,7 +10,22 @@ function written(moment, how) {
   return how === "minute" ? minute : `${minute}:${pad(moment.getSeconds())}`;
 }
 
+// The ticks of a plot, in the words of the server.
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+function ticked(moment, form) {
+  const clock = `${pad(moment.getHours())}:${pad(moment.getMinutes())}`;
+  if (form === "second") return `${clock}:${pad(moment.getSeconds())}`;
+  if (form === "month") return `${MONTHS[moment.getMonth()]} ${moment.getFullYear()}`;
+  // A day's tick stands at midnight UTC, which may be any hour of this place.
+  const day = `${MONTHS[moment.getMonth()]} ${moment.getDate()}`;
+  return form === "day" ? (clock === "00:00" ? day : `${day}, ${clock}`) : clock;
+}
+
 function show(root) {
+  for (const tick of root.querySelectorAll("[data-moment]")) {
+    tick.dataset.utc ??= tick.textContent;
+    tick.textContent = isLocal() ? ticked(new Date(tick.dataset.moment), tick.dataset.form) : tick.dataset.utc;
+  }
   for (const time of root.querySelectorAll("time[data-how]")) {
     const how = time.dataset.how;
     if (how === "ago" || how === "exact") continue;

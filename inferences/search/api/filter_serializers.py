@@ -33,6 +33,7 @@ from inferences.search.filters import (
     Or,
     TimeWindow,
     TruthFilter,
+    TruthLabelFilter,
 )
 from inferences.search.filters.existence import TYPES
 from inferences.search.filters.ground_truth import STATES
@@ -199,6 +200,7 @@ class LeafSerializer(InferenceFilterSerializer):
     is_protected = FlagField(**optional)
     no_detections = FlagField(**optional)
     ground_truth = serializers.ChoiceField(STATES, **optional)
+    ground_truth_label = TextField(allow_blank=False, **optional)
     in_dataset = TextField(max_length=255, allow_blank=False, **optional)
     in_any_dataset = FlagField(**optional)
     model_version = TextField(**optional)
@@ -224,6 +226,8 @@ class LeafSerializer(InferenceFilterSerializer):
                 further.append(leaf if holds else Not(leaf))
         if state := fields.pop("ground_truth", None):
             further.append(TruthFilter(state))
+        if label := fields.pop("ground_truth_label", None):
+            further.append(TruthLabelFilter(label))
         if name := fields.pop("in_dataset", None):
             further.append(InDataset(name))
         for key in STRING_KEYS:

@@ -18,7 +18,7 @@ from inferences.search.filters.existence import (
     IsNotUnderstood,
     IsProtected,
 )
-from inferences.search.filters.ground_truth import TruthFilter
+from inferences.search.filters.ground_truth import TruthFilter, TruthLabelFilter
 from inferences.search.filters.in_dataset import InDataset
 from inferences.search.filters.intersection import InferenceFilter
 from inferences.search.filters.leaf import Filter
@@ -28,6 +28,7 @@ from inferences.search.filters.location import (
     GeoRectangle,
     LocationFilter,
 )
+from inferences.search.filters.map_area import MapArea
 from inferences.search.filters.metadata import MetadataFilter
 from inferences.search.filters.time_window import TimeWindow
 from inferences.search.filters.tree import And, Not, Or
@@ -48,12 +49,14 @@ __all__ = [
     "IsNotUnderstood",
     "IsProtected",
     "LocationFilter",
+    "MapArea",
     "MetadataFilter",
     "NoDetections",
     "Not",
     "Or",
     "TimeWindow",
     "TruthFilter",
+    "TruthLabelFilter",
     "matching",
     "text",
 ]

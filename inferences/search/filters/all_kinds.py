@@ -10,6 +10,7 @@ from inferences.search.filters import (
     in_dataset,
     intersection,
     location,
+    map_area,
     metadata,
     time_window,
 )
@@ -22,6 +23,7 @@ KINDS: tuple[Kind, ...] = (
     detections.KIND,
     classes.KIND,
     location.KIND,
+    map_area.KIND,
     ground_truth.KIND,
     in_dataset.KIND,
     existence.KIND,

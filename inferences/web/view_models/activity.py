@@ -8,11 +8,19 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import OperationalError
+from django.db.models import Count, Q
 
 from inferences.maintenance import storage_by_model
-from inferences.models import Inference, InferenceKey, RegisteredModel
-from inferences.models.row_ids import LOWEST, moment_of
-from inferences.search.counting import Count, count_by_segments, count_matching
+from inferences.models import (
+    GroundTruth,
+    Inference,
+    InferenceKey,
+    InferencePayload,
+    RegisteredModel,
+)
+from inferences.models.row_ids import LOWEST, first_id_at, moment_of
+from inferences.search.counting import Count as Counted
+from inferences.search.counting import count_by_segments, count_matching
 from inferences.search.filters import Filter, InferenceFilter
 from inferences.store.reading import join_payloads
 from inferences.web.view_models.inputs import Look, looks
@@ -24,6 +32,7 @@ SAMPLE = 3000
 BUCKETS = 36
 NEWEST = 8
 PICTURES = 4
+AGREEMENT_DAYS = timedelta(days=30)
 WINDOWS = {
     timedelta(minutes=15): "15 minutes",
     timedelta(hours=1): "hour",
@@ -36,15 +45,31 @@ WINDOWS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """Of the answers of the last 30 days with ground truth, the share that agree with it.
+
+    ``change`` is the difference to the 30 days before in percentage points, if they had some.
+    """
+
+    share: float
+    number: int
+    change: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Activity:
     """The activity of a model, for its card and page."""
 
-    count: Count
+    count: Counted
     newest: Sequence[Inference]
     looks: dict[int, Look]
     volume: Bars | None
     window: str
     had_some: bool  # whether any was ever stored
+    warned: (
+        float | None
+    )  # share of the newest SAMPLE that have a warning; None without one
+    agreement: Agreement | None
 
     @property
     def last_at(self) -> datetime | None:
@@ -74,12 +99,56 @@ def activity(model: RegisteredModel) -> Activity:
     volume, window = _volume([moment_of(each) for each in ids])
     everything = InferenceFilter()
     told = count_by_segments(model, everything)
-    count = Count(told or 0)
+    count = Counted(told or 0)
     if told is None:
         count = count_matching(model, everything, settings.ISTORE_COUNT_AT_ONCE)
     keys = InferenceKey.objects.filter(registered_model=model)
     had_some = bool(newest) or keys.exists()
-    return Activity(count, newest, looks(newest), volume, window, had_some)
+    return Activity(
+        count,
+        newest,
+        looks(newest),
+        volume,
+        window,
+        had_some,
+        _warned(model, ids),
+        _agreement(model),
+    )
+
+
+def _warned(model: RegisteredModel, ids: Sequence[int]) -> float | None:
+    """Return the share of the newest inferences that have a warning."""
+    if not ids:
+        return None
+    # The partial index of payloads with warnings serves it.
+    rows = InferencePayload.objects.beside(model).filter(notes__has_key="warnings")
+    return rows.filter(id__gte=ids[-1]).count() / len(ids) or None
+
+
+def _agreement(model: RegisteredModel) -> Agreement | None:
+    """Return how many answers agree with their ground truth, now and the month before."""
+    now = datetime.now(UTC)
+    month, before = (
+        first_id_at(now - AGREEMENT_DAYS),
+        first_id_at(now - 2 * AGREEMENT_DAYS),
+    )
+    judged = GroundTruth.objects.beside(model).filter(id__gte=before)
+    rows = (
+        judged.exclude(agrees=None)
+        .values_list("agrees")
+        .annotate(
+            new=Count("id", filter=Q(id__gte=month)),
+            old=Count("id", filter=Q(id__lt=month)),
+        )
+    )
+    found = {agrees: (new, old) for agrees, new, old in rows}
+    right, wrong = found.get(True, (0, 0)), found.get(False, (0, 0))
+    number, former = right[0] + wrong[0], right[1] + wrong[1]
+    if not number:
+        return None
+    share = right[0] / number
+    change = 100 * (share - right[1] / former) if former else None
+    return Agreement(share, number, change)
 
 
 def _volume(moments: Sequence[datetime]) -> tuple[Bars | None, str]:
@@ -121,7 +190,7 @@ def storage_used(model: RegisteredModel) -> Used:
     return Used(size, is_exact=beyond is None)
 
 
-def count_in_time(model: RegisteredModel, filters: Filter) -> Count | None:
+def count_in_time(model: RegisteredModel, filters: Filter) -> Counted | None:
     """Return the exact number, if it is counted within ``ISTORE_QUERY_SECONDS``.
 
     Otherwise it says that there are more than ``ISTORE_COUNT_AT_ONCE``, or None if even that takes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 DIGITS = 3  # significant digits of an estimated total
@@ -58,33 +58,6 @@ def histogram(
         counts[min(max(place, 0), bins - 1)] += 1
     edges = [low * (1 - n / bins) + high * (n / bins) for n in range(bins)] + [high]
     return Histogram(bins_of(edges, counts), low, high, is_whole)
-
-
-def on_one_scale(found: Sequence[Histogram | None]) -> list[Histogram | None]:
-    """Return the histograms of compared sets on a common scale.
-
-    A height is the share within its own set; the largest share of all sets is 100 %.
-    """
-    shares = [_shares(each) if each else [] for each in found]
-    peak = max((share for each in shares for share in each), default=0) or 1
-    return [
-        each
-        and replace(
-            each,
-            bins=[
-                replace(
-                    bin_, height=round(max(100 * share / peak, 3), 1) if share else 0
-                )
-                for bin_, share in zip(each.bins, own, strict=True)
-            ],
-        )
-        for each, own in zip(found, shares, strict=True)
-    ]
-
-
-def _shares(histogram: Histogram) -> list[float]:
-    total = sum(bin_.count for bin_ in histogram.bins) or 1
-    return [bin_.count / total for bin_ in histogram.bins]
 
 
 def limits_of(found: Sequence[Histogram | None]) -> tuple[float, float] | None:

@@ -58,7 +58,7 @@ def labels(model: RegisteredModel, filters: Filter) -> Counted:
     if told is not None:
         rows: list[tuple[Any, ...]] | None = [(int(n), told[n]) for n in told]
     else:
-        rows = _aggregate(model, filters, ("id", "labels"), sql)
+        rows = aggregate(model, filters, ("id", "labels"), sql)
     if rows is not None:
         numbers, is_whole = Counter(dict(rows)), True
     else:
@@ -85,7 +85,7 @@ def scores(
     told = None if limits else counting.scores_of(model, filters, BINS)
     if told is not None:
         return _fill(told) if any(told) else None
-    rows = None if limits else _aggregate(model, filters, ("scores",), sql)
+    rows = None if limits else aggregate(model, filters, ("scores",), sql)
     if rows is not None and all(low >= 0 and high <= 1 for _, _, low, high in rows):
         counts = {min(place, BINS): 0 for place, *_ in rows}
         for place, number, _, _ in rows:
@@ -110,7 +110,7 @@ def _fill(counts: Sequence[int]) -> Histogram:
     return Histogram(bins, 0.0, 1.0, True)
 
 
-def _aggregate(
+def aggregate(
     model: RegisteredModel, filters: Filter, columns: Sequence[str], sql: str
 ) -> list[tuple[Any, ...]] | None:
     """Return the rows of an aggregate over all matches.
@@ -232,9 +232,10 @@ def of_key(
     if not values:
         return KeySummary(is_whole=is_whole)
     low, high = float(min(values)), float(max(values))
+    first, last, bins = _bins(*(limits or (low, high)), type_)
     return KeySummary(
         None,
-        histogram([float(v) for v in values], *(limits or (low, high)), BINS, is_whole),
+        histogram([float(v) for v in values], first, last, bins, is_whole),
         len(values),
         low,
         high,
@@ -273,3 +274,11 @@ def compare(
         )
         for name, _ in total.most_common(most)
     ]
+
+
+def _bins(low: float, high: float, type_: str) -> tuple[float, float, int]:
+    """Return the ends and the number of bins: few whole numbers have a bin each."""
+    if type_ in ("int", "json.int") and 0 < high - low < BINS:
+        whole = math.floor(low), math.floor(high) + 1
+        return float(whole[0]), float(whole[1]), whole[1] - whole[0]
+    return low, high, BINS

@@ -24,6 +24,7 @@ from inferences.web.view_models.questions import Question
 from inferences.web.view_models.sampling import Sample
 from istore.db.statement_timeout import statement_timeout
 
+Window = tuple[datetime, datetime]
 VOLUME_SECONDS = 1.0
 BUCKETS = 72
 COUNTED = 50_000
@@ -32,7 +33,7 @@ PARTS, LOOKED_AT = 4, 50  # parts of a bucket, and matches read from each end of
 
 def window_of(
     model: RegisteredModel, question: Question, drawn: Sample | None = None
-) -> tuple[datetime, datetime]:
+) -> Window:
     """Return the time window of the query, or else that of the data.
 
     ``drawn`` are the newest matches. Without a window in the query it ends with the first of
@@ -56,16 +57,29 @@ def window_of(
     return since, until if until > since else since + timedelta(minutes=1)
 
 
+def common_windows(windows: Sequence[Window]) -> list[Window]:
+    """Return the windows to draw: the same for all where they overlap."""
+    first, last = max(low for low, _ in windows), min(high for _, high in windows)
+    if first >= last:
+        return list(windows)
+    whole = min(low for low, _ in windows), max(high for _, high in windows)
+    return [whole] * len(windows)
+
+
 def volume(
-    model: RegisteredModel, question: Question, drawn: Sample
+    model: RegisteredModel,
+    question: Question,
+    drawn: Sample,
+    window: Window | None = None,
 ) -> Histogram | None:
     """Return the volume of all matches over time, counted or estimated.
 
-    It covers only the sample if both exceed the timeout. None if nothing matches.
+    It covers only the sample if both exceed the timeout. None if nothing matches. Without a
+    window it is that of ``window_of``.
     """
     if not drawn.rows:
         return None
-    since, until = window_of(model, question, drawn)
+    since, until = window or window_of(model, question, drawn)
     step = (until - since) / BUCKETS
     edges = [since + n * step for n in range(BUCKETS)] + [until]
     limits = [first_id_at(edge) for edge in edges]

@@ -91,6 +91,7 @@ class Leaf(Condition, BaseInferenceFilter):
     is_protected: bool | None = None
     no_detections: bool | None = None
     ground_truth: str | None = None
+    ground_truth_label: str | None = None
     in_dataset: str | None = None
     in_any_dataset: bool | None = None
     model_version: str | None = None
