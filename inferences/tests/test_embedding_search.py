@@ -15,7 +15,13 @@ from inferences.models import (
     RegisteredModel,
     TaskType,
 )
-from inferences.search.vectors import indexing, moving, nearest, text_embedding
+from inferences.search.vectors import (
+    index_panel,
+    indexing,
+    moving,
+    nearest,
+    text_embedding,
+)
 from inferences.store import removal
 from inferences.store.recording import NewInference, record
 from inferences.tests.builders import typed
@@ -284,7 +290,7 @@ def many(faces, monkeypatch):
     """A model whose vectors are many, by the measure of this test."""
     monkeypatch.setattr(moving, "RECENT_MOST", 50)
     monkeypatch.setattr(indexing, "INDEX_FROM", 100)
-    monkeypatch.setattr(nearest, "FEW", 30)
+    monkeypatch.setattr(nearest, "COST", 0.1)  # so that 150 matches are many
     vectors = some_vectors(1500)
     store(faces, vectors)
     return vectors
@@ -335,6 +341,64 @@ def test_what_a_failed_build_left_is_built_anew(faces, many, settings):
 
     assert indexing.index(faces)
     assert indexing.is_indexed(faces)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_matches_of_a_rare_filter_are_measured_beside_an_index(api, faces, many):
+    call_command("index_vectors", model="faces")
+    end = START + timedelta(seconds=60)
+    window = {"start": START.isoformat(), "end": end.isoformat()}
+
+    page = ask(api, [1, 0, 0, 0], {"time_window_filter": window}, {"limit": 20})
+
+    within = {name: vector for name, vector in many.items() if int(name) < 60}
+    assert page["vector_search"] == "exact"
+    assert [n for n, _ in found(page)] == by_distance(within, "cosine", [1, 0, 0, 0])[
+        :20
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_soft_deleted_inferences_do_not_end_a_search_by_the_index(api, faces, many):
+    call_command("index_vectors", model="faces")
+    query = [1.0, 0.1, 0, 0]
+    nearest_first = by_distance(many, "cosine", query)
+    faces.inferences.filter(inference_id__in=nearest_first[:400]).update(deleted=True)
+
+    page = ask(api, query, pagination={"limit": 20})
+
+    assert page["vector_search"] == "index"
+    assert [name for name, _ in found(page)] == nearest_first[400:420]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_build_is_told_in_the_log_and_on_the_operator_page(faces, many, caplog):
+    said = []
+    build = indexing._build
+
+    def looked_at(model, vectors):
+        said.append(indexing.builds())
+        build(model, vectors)
+
+    with pytest.MonkeyPatch.context() as patched, caplog.at_level("INFO"):
+        patched.setattr(indexing, "_build", looked_at)
+        moving.tend(faces)
+
+    assert said == [[]]
+    assert "building over 1500 vectors" in caplog.text
+    assert "vector index: built for" in caplog.text
+    (row,) = index_panel.panel()["rows"]
+    assert (row.model, row.vectors, row.build) == (faces, 1500, None)
+
+
+def test_a_build_takes_no_more_memory_than_the_setting(faces, settings, caplog):
+    faces.embedding_size = 384
+    assert indexing.memory_for(faces, 1_000_000) == 1_461_600_000
+    assert not caplog.text
+
+    settings.ISTORE_VECTOR_INDEX_BYTES = 512 * 1024**2
+    assert indexing.memory_for(faces, 1_000_000) == 512 * 1024**2
+    assert "ISTORE_VECTOR_INDEX_BYTES" in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)
