@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -91,35 +91,27 @@ COLUMNS_OF_LIVE = f"""
 """
 
 
-class Ahead:
-    """A batch that a thread reads over its own connection.
+class Reader:
+    """A thread that reads batches over a connection of its own, one after the other.
 
-    While one batch is processed here, the database works on the next.
+    While one batch is processed, the database works on the next. The connection stays: a new one
+    would plan its first statement with empty caches.
     """
 
-    def __init__(
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "read")
+
+    def start(
         self, model: RegisteredModel, row_ids: Sequence[int], sources: Sequence[Source]
-    ) -> None:
-        self.row_ids = row_ids
-        self._found: pa.Table | None = None
-        self._error: BaseException | None = None
-        self._thread = Thread(target=self._read, args=(model, sources), daemon=True)
-        self._thread.start()
+    ) -> Future[pa.Table]:
+        """Start reading these rows as ``read`` does."""
+        return self._thread.submit(read, model, row_ids, sources)
 
-    def table(self) -> pa.Table:
-        """Wait for the batch and return it, or raise the error of the thread."""
-        self._thread.join()
-        if self._error:
-            raise self._error
-        return self._found
-
-    def _read(self, model: RegisteredModel, sources: Sequence[Source]) -> None:
-        try:
-            self._found = read(model, self.row_ids, sources)
-        except BaseException as error:  # ``table`` raises it in the waiting thread
-            self._error = error
-        finally:
-            connection.close()
+    def close(self) -> None:
+        """Wait for what is read, and close the connection."""
+        # A function, because ``connection.close`` here is that of the caller's thread.
+        self._thread.submit(lambda: connection.close())
+        self._thread.shutdown()
 
 
 # The BETWEEN bounds let the planner prune partitions; the ids choose the rows.
