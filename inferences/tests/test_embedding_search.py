@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from django.core.management import call_command
 from django.db import DataError
+from django.template.loader import render_to_string
 
 from inferences.models import (
     Embedding,
@@ -389,6 +390,9 @@ def test_a_build_is_told_in_the_log_and_on_the_operator_page(faces, many, caplog
     assert "vector index: built for" in caplog.text
     (row,) = index_panel.panel()["rows"]
     assert (row.model, row.vectors, row.build) == (faces, 1500, None)
+    going_on = index_panel.Row(faces, 0, indexing.Build(faces.pk, "loading", 41.7))
+    page = render_to_string("operations/_vectors.html", {"panel": {"rows": [going_on]}})
+    assert "loading, 42 %" in page
 
 
 def test_a_build_takes_no_more_memory_than_the_setting(faces, settings, caplog):
