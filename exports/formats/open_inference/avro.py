@@ -33,8 +33,14 @@ class AvroWriter(Writer):
     ) -> None:
         super().__init__(file, schema, about)
         self._marker = os.urandom(16)
-        facts = {"metadata": about, "sync_marker": self._marker}
-        FastWriter(file, avro_schema(schema), "deflate", **facts).flush()
+        head = FastWriter(
+            file,
+            avro_schema(schema),
+            "deflate",
+            metadata=about,
+            sync_marker=self._marker,
+        )
+        head.flush()
 
     def write(self, batch: pa.RecordBatch) -> None:
         for start in range(0, batch.num_rows, BLOCK_ROWS):
