@@ -65,8 +65,7 @@ def read(
         statement = STATEMENT.format(columns=columns, id=wanted_id)
         given = [*values, model.pk, *bounds, *bounds, ids]
         with cursor.copy(statement, given) as copy:
-            for block in copy:
-                written.write(block)
+            written.writelines(copy)
     if not written.tell():
         return pa.schema([(each.name, each.type) for each in wanted]).empty_table()
     return csv.read_csv(
