@@ -291,6 +291,7 @@ def many(faces, monkeypatch):
     """A model whose vectors are many, by the measure of this test."""
     monkeypatch.setattr(moving, "RECENT_MOST", 50)
     monkeypatch.setattr(indexing, "INDEX_FROM", 100)
+    monkeypatch.setattr(nearest, "SCAN_COST", 1)
     monkeypatch.setattr(nearest, "COST", 0.1)  # so that 150 matches are many
     vectors = some_vectors(1500)
     store(faces, vectors)
@@ -308,12 +309,18 @@ def test_an_index_finds_the_nearest_under_a_filter_too(api, faces, many, metric)
     plain = ask(api, query, **asked)
     some = {"metadata_filter": [lane | {"value": "1"}]}
     filtered = ask(api, query, some, **asked)
+    many_candidates = ask(api, query, distance_metric="negative_dot_product")
     deep = ask(api, query, distance_metric=metric, pagination={"offset": 700})
 
     assert indexing.is_indexed(faces)
     assert Embedding.objects.count() == 1500
     assert plain["vector_search"] == filtered["vector_search"] == "index"
     assert deep["vector_search"] == "exact"
+    # 1,000 candidates of 1,500 vectors would still be cheaper than a scan, by the costs of this test.
+    assert many_candidates["vector_search"] == "index"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(nearest, "SCAN_COST", 16)
+        assert ask(api, query, **asked)["vector_search"] == "exact"
     wanted = by_distance(many | {"recent": query}, metric, query)[:20]
     assert [name for name, _ in found(plain)] == wanted
     ones = {name: vector for name, vector in many.items() if int(name) % 5 == 1}

@@ -38,6 +38,7 @@ EFFORT = 200, 1_000  # least and most of pgvector's ``ef_search``
 FEW = 20_000  # matching rows whose vectors are measured one by one without an index
 DEPTH = 200  # rows into the order up to which the index may be used
 COST = 5  # of a candidate of the index, in vectors that are measured (13 us and 2.6 us)
+SCAN_COST = 25  # of a candidate, in vectors of a scan of all (0.5 us)
 PATIENCE = 4  # times as far as the costs allow may an index search go for matches
 FIRST_LOOK = 2_000  # nearest vectors that are tested first when all are measured
 
@@ -89,8 +90,10 @@ class Search:
     ) -> list[PagePosition]:
         depth = passed + part.needed
         is_near = depth <= DEPTH and not part.newest_first
-        indexed = indexed_vectors(self.model) if is_near else 0
         most = CANDIDATES[self.metric] * max(PAGE_LEAST, depth)
+        indexed = indexed_vectors(self.model) if is_near else 0
+        if indexed < SCAN_COST * most:  # a scan takes less than the index
+            indexed = 0
         # Of ``few`` matches among the indexed vectors, measuring all costs as much as finding
         # ``most`` by the index.
         few = int((COST * most * indexed) ** 0.5) if indexed else FEW
