@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DAYS = 30
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(days=DAYS)
 CHUNK = 100_000
-DIMENSIONS, CLUSTERS = 384, 500
+DIMENSIONS, CLUSTERS, SPREAD_OVER = 384, 500, 64
 LABELS = ["ship", "boat", "buoy", "crane", "wreck"]
 SOURCES = [f"quay-{number}" for number in range(9)]
 SITES = ["main", "east", "pier", *(f"other-{n}" for n in range(40))]
@@ -108,11 +108,10 @@ def fill(
 
 
 def fill_vectors(model: RegisteredModel) -> None:
-    """Add a vector to each inference: clusters, with norms that vary by a fifth."""
+    """Add a vector to each inference."""
     from django.db import connection
 
-    chance = np.random.default_rng(1)
-    centres = chance.normal(size=(CLUSTERS, DIMENSIONS))
+    embeddings = Embeddings(seed=1)
     ids = np.array(list(model.inferences.values_list("id", flat=True)))
     head = b"PGCOPY\n\xff\r\n\0" + bytes(8)
     row = np.dtype(
@@ -141,16 +140,42 @@ def fill_vectors(model: RegisteredModel) -> None:
                 packed["model_size"], packed["model"] = 4, model.pk
                 packed["vector_size"] = 4 + 4 * DIMENSIONS
                 packed["dimensions"] = DIMENSIONS
-                packed["vector"] = vectors(chance, centres, len(some))
+                packed["vector"] = embeddings.draw(len(some))
                 copy.write(packed.tobytes())
             copy.write(b"\xff\xff")
 
 
-def vectors(chance: np.random.Generator, centres: np.ndarray, count: int) -> np.ndarray:
-    near = centres[chance.integers(0, len(centres), count)]
-    found = near + chance.normal(scale=0.7, size=(count, centres.shape[1]))
-    found /= np.linalg.norm(found, axis=1, keepdims=True)
-    return found * chance.uniform(0.8, 1.2, (count, 1))
+class Embeddings:
+    """Vectors as a model of pictures or texts makes them, drawn again alike by the same seed.
+
+    Uniform vectors have no neighbours worth finding. These lie about 500 subjects, of which some
+    have a hundred times as many as others. All share a mean, and their variance falls from
+    direction to direction, so that about 64 of the numbers' 384 dimensions count; a tenth of
+    their length is noise in all of them. Norms vary by a fifth.
+    """
+
+    def __init__(self, seed: int) -> None:
+        fixed = np.random.default_rng(1)
+        basis = fixed.normal(size=(DIMENSIONS, SPREAD_OVER))
+        falling = np.arange(1, SPREAD_OVER + 1) ** -0.5
+        self.basis = (np.linalg.qr(basis)[0] * falling).T.astype(np.float32)
+        self.mean = fixed.normal(size=DIMENSIONS) / DIMENSIONS**0.5
+        self.subjects = fixed.normal(size=(CLUSTERS, SPREAD_OVER))
+        self.shares = np.arange(1, CLUSTERS + 1) ** -0.75
+        self.shares /= self.shares.sum()
+        self.chance = np.random.default_rng(seed)
+
+    def draw(self, count: int) -> np.ndarray:
+        """Return that many vectors."""
+        chance = self.chance
+        subjects = self.subjects[chance.choice(CLUSTERS, count, p=self.shares)]
+        within = subjects + 0.6 * chance.normal(size=subjects.shape)
+        found = self.mean + within.astype(np.float32) @ self.basis
+        noise = chance.standard_normal((count, DIMENSIONS), np.float32)
+        length = np.linalg.norm(found, axis=1, keepdims=True)
+        found += 0.1 * length * noise / DIMENSIONS**0.5
+        found /= np.linalg.norm(found, axis=1, keepdims=True)
+        return found * chance.uniform(0.8, 1.2, (count, 1))
 
 
 def settle() -> None:

@@ -22,6 +22,7 @@ class InferencesConfig(AppConfig):
 
         recording.truth_joins.register("pending truths", pending_truths.apply)
         from inferences.maintenance import storage_by_model
+        from inferences.search.vectors import index_panel
         from inferences.store import lost_copies
         from inferences.web import found
         from istore.checks.operations import Panel, panels
@@ -33,6 +34,10 @@ class InferencesConfig(AppConfig):
         storage, lost = "operations/_storage.html", "operations/_lost_copies.html"
         panels.register(
             "Storage", Panel(storage, storage_by_model.by_model, is_scoped=True)
+        )
+        vectors = "operations/_vectors.html"
+        panels.register(
+            "Vector indexes", Panel(vectors, index_panel.panel, is_scoped=True)
         )
         panels.register(
             "Streams without a copy", Panel(lost, lost_copies.panel, is_scoped=True)

@@ -8,10 +8,11 @@ import math
 from collections import Counter
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from exports.formats.open_inference import names
+from exports.formats.open_inference import names, reading
 from exports.formats.open_inference.names import ColumnName
 from exports.member_sets import SelectedInferences
 from exports.tests.conftest import opened
@@ -195,6 +196,20 @@ def test_many_batches_are_one_table(model, make_inference, exported, settings):
         for row in table_of(archive, f"yolo-harbour/no-version/{environment}")
     )
     assert ids == Counter(f"inference-{n}" for n in range(1, 11))
+
+
+@pytest.mark.parametrize("step", [1, 2, 7])
+def test_dense_and_sparse_batches_are_read_alike(model, make_inference, step):
+    for _ in range(22):
+        make_inference()
+    ids = list(model.inferences.order_by("id").values_list("id", flat=True))[::step]
+    name = reading.Source("name", "row.inference_id", pa.string())
+
+    rows = reading.read(model, ids, [name])
+
+    assert rows["id"].to_pylist() == ids
+    said = dict(model.inferences.values_list("id", "inference_id"))
+    assert rows["name"].to_pylist() == [said[row_id] for row_id in ids]
 
 
 def test_an_empty_selection_is_a_table_without_rows(model, exported):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from django.core.management import call_command
 from django.db import DataError
+from django.template.loader import render_to_string
 
 from inferences.models import (
     Embedding,
@@ -15,7 +16,13 @@ from inferences.models import (
     RegisteredModel,
     TaskType,
 )
-from inferences.search.vectors import indexing, moving, nearest, text_embedding
+from inferences.search.vectors import (
+    index_panel,
+    indexing,
+    moving,
+    nearest,
+    text_embedding,
+)
 from inferences.store import removal
 from inferences.store.recording import NewInference, record
 from inferences.tests.builders import typed
@@ -284,7 +291,8 @@ def many(faces, monkeypatch):
     """A model whose vectors are many, by the measure of this test."""
     monkeypatch.setattr(moving, "RECENT_MOST", 50)
     monkeypatch.setattr(indexing, "INDEX_FROM", 100)
-    monkeypatch.setattr(nearest, "FEW", 30)
+    monkeypatch.setattr(nearest, "SCAN_COST", 1)
+    monkeypatch.setattr(nearest, "COST", 0.1)  # so that 150 matches are many
     vectors = some_vectors(1500)
     store(faces, vectors)
     return vectors
@@ -301,12 +309,18 @@ def test_an_index_finds_the_nearest_under_a_filter_too(api, faces, many, metric)
     plain = ask(api, query, **asked)
     some = {"metadata_filter": [lane | {"value": "1"}]}
     filtered = ask(api, query, some, **asked)
+    many_candidates = ask(api, query, distance_metric="negative_dot_product")
     deep = ask(api, query, distance_metric=metric, pagination={"offset": 700})
 
     assert indexing.is_indexed(faces)
     assert Embedding.objects.count() == 1500
     assert plain["vector_search"] == filtered["vector_search"] == "index"
     assert deep["vector_search"] == "exact"
+    # 1,000 candidates of 1,500 vectors would still be cheaper than a scan, by the costs of this test.
+    assert many_candidates["vector_search"] == "index"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(nearest, "SCAN_COST", 16)
+        assert ask(api, query, **asked)["vector_search"] == "exact"
     wanted = by_distance(many | {"recent": query}, metric, query)[:20]
     assert [name for name, _ in found(plain)] == wanted
     ones = {name: vector for name, vector in many.items() if int(name) % 5 == 1}
@@ -335,6 +349,67 @@ def test_what_a_failed_build_left_is_built_anew(faces, many, settings):
 
     assert indexing.index(faces)
     assert indexing.is_indexed(faces)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_matches_of_a_rare_filter_are_measured_beside_an_index(api, faces, many):
+    call_command("index_vectors", model="faces")
+    end = START + timedelta(seconds=60)
+    window = {"start": START.isoformat(), "end": end.isoformat()}
+
+    page = ask(api, [1, 0, 0, 0], {"time_window_filter": window}, {"limit": 20})
+
+    within = {name: vector for name, vector in many.items() if int(name) < 60}
+    assert page["vector_search"] == "exact"
+    assert [n for n, _ in found(page)] == by_distance(within, "cosine", [1, 0, 0, 0])[
+        :20
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_soft_deleted_inferences_do_not_end_a_search_by_the_index(api, faces, many):
+    call_command("index_vectors", model="faces")
+    query = [1.0, 0.1, 0, 0]
+    nearest_first = by_distance(many, "cosine", query)
+    faces.inferences.filter(inference_id__in=nearest_first[:400]).update(deleted=True)
+
+    page = ask(api, query, pagination={"limit": 20})
+
+    assert page["vector_search"] == "index"
+    assert [name for name, _ in found(page)] == nearest_first[400:420]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_build_is_told_in_the_log_and_on_the_operator_page(faces, many, caplog):
+    said = []
+    build = indexing._build
+
+    def looked_at(model, vectors):
+        said.append(indexing.builds())
+        build(model, vectors)
+
+    with pytest.MonkeyPatch.context() as patched, caplog.at_level("INFO"):
+        patched.setattr(indexing, "_build", looked_at)
+        moving.tend(faces)
+
+    assert said == [[]]
+    assert "building over 1500 vectors" in caplog.text
+    assert "vector index: built for" in caplog.text
+    (row,) = index_panel.panel()["rows"]
+    assert (row.model, row.vectors, row.build) == (faces, 1500, None)
+    going_on = index_panel.Row(faces, 0, indexing.Build(faces.pk, "loading", 41.7))
+    page = render_to_string("operations/_vectors.html", {"panel": {"rows": [going_on]}})
+    assert "loading, 42 %" in page
+
+
+def test_a_build_takes_no_more_memory_than_the_setting(faces, settings, caplog):
+    faces.embedding_size = 384
+    assert indexing.memory_for(faces, 1_000_000) == 1_461_600_000
+    assert not caplog.text
+
+    settings.ISTORE_VECTOR_INDEX_BYTES = 512 * 1024**2
+    assert indexing.memory_for(faces, 1_000_000) == 512 * 1024**2
+    assert "ISTORE_VECTOR_INDEX_BYTES" in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)

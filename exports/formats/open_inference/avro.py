@@ -6,16 +6,22 @@ the name of its column as ``column``. ``columns_of`` reads these back.
 
 from __future__ import annotations
 
+import os
 import re
+import zlib
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 from fastavro.write import Writer as FastWriter
 
+from exports.formats.open_inference.avro_values import avro_rows, varints
 from exports.formats.open_inference.names import ColumnName
-from exports.formats.open_inference.writing import Writer
+from exports.formats.open_inference.writing import Writer, bytes_of
 
 NOT_A_LETTER = re.compile(r"[^A-Za-z0-9_]+")
+BLOCK_ROWS = 1_000
+LEVEL = 1  # of deflate: 6 takes twice as long for a tenth less
 MOMENT = {"type": "long", "logicalType": "timestamp-micros"}
 
 
@@ -26,15 +32,28 @@ class AvroWriter(Writer):
         self, file: IO[bytes], schema: pa.Schema, about: dict[str, str]
     ) -> None:
         super().__init__(file, schema, about)
-        self._fields = field_names(schema)
-        self._writer = FastWriter(file, avro_schema(schema), "deflate", metadata=about)
+        self._marker = os.urandom(16)
+        head = FastWriter(
+            file,
+            avro_schema(schema),
+            "deflate",
+            metadata=about,
+            sync_marker=self._marker,
+        )
+        head.flush()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        for row in batch.rename_columns(self._fields).to_pylist():
-            self._writer.write(row)
+        for start in range(0, batch.num_rows, BLOCK_ROWS):
+            rows = avro_rows(batch.slice(start, BLOCK_ROWS))
+            press = zlib.compressobj(LEVEL, wbits=-zlib.MAX_WBITS)
+            content = press.compress(bytes_of(rows)) + press.flush()
+            heads = (_long(number) for number in (len(rows), len(content)))
+            self.file.writelines((*heads, content, self._marker))
 
-    def close(self) -> None:
-        self._writer.flush()
+
+def _long(number: int) -> bytes:
+    (cells,), _ = varints(np.array([number]))
+    return bytes(cells)
 
 
 def avro_schema(schema: pa.Schema) -> dict[str, Any]:

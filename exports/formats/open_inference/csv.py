@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import IO
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.csv import CSVWriter as ArrowWriter
 
+from exports.formats.open_inference.json_values import json_lists
 from exports.formats.open_inference.writing import Writer
 
 SIGNS = r"=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}\x{FE66}\x{FE62}\x{FE63}\x{FE6B}\x{2212}"
@@ -53,10 +53,7 @@ def _cells(column: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(column.type):
         return pc.strftime(column, MOMENT)
     if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
-        written = [
-            None if v is None else orjson.dumps(v).decode() for v in column.to_pylist()
-        ]
-        return pa.array(written, pa.string())
+        return json_lists(column)
     return escape(column) if pa.types.is_string(column.type) else column
 
 

@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from django.conf import settings
 
 from exports.formats.base import Format
-from exports.formats.open_inference import reading
 from exports.formats.open_inference.avro import AvroWriter
 from exports.formats.open_inference.csv import CsvWriter
 from exports.formats.open_inference.json_lines import JsonLinesWriter
@@ -58,13 +57,14 @@ class TableFormat(Format):
         self.shape = Shape(self.option("shape"))
         self.folders: dict[Group, Folder] = {}
         self._gathered: list[tuple[int, str]] = []
-        self._ahead: reading.Ahead | None = None
+        self._ahead: Future[pa.Table] | None = None
         self._names: dict[int, str] = {}
         self._encoding: Future[None] | None = None
         self._kept: Kept | None = None
         if isinstance(self.model, RegisteredModel):
             self.layout = Layout.of(self.model, self.shape)
             self.tables = Tables(self.layout)
+            self.archive.keep(self.tables)
         else:
             self._kept = Kept(self.model, self.shape, self.archive.scratch())
 
@@ -113,7 +113,7 @@ class TableFormat(Format):
         self._ahead = self.tables.ahead(list(self._names)) if gathered else None
         if read is None:
             return
-        rows = self.tables.rows(read.table())
+        rows = self.tables.rows(read.result())
         self._encoded()
         self._encoding = _encoders.submit(self._encode, rows.batch)
         for why, skipped in rows.left_out.items():

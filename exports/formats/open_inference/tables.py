@@ -7,7 +7,7 @@ batch, however many rows there are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, Any
@@ -88,10 +88,19 @@ class Tables:
         )
         self.sources = self._sources_of_columns()
         self._long_prompts = 0
+        self._reader: reading.Reader | None = None
 
-    def ahead(self, row_ids: Sequence[int]) -> reading.Ahead:
-        """Start reading these rows in a thread; ``rows`` takes the table of the result."""
-        return reading.Ahead(self.model, row_ids, self.sources)
+    def ahead(self, row_ids: Sequence[int]) -> Future[pa.Table]:
+        """Start reading these rows in a thread; ``rows`` takes the result. ``close`` ends it."""
+        if self._reader is None:
+            self._reader = reading.Reader()
+        return self._reader.start(self.model, row_ids, self.sources)
+
+    def close(self) -> None:
+        """End the thread that reads, if there is one."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def rows(self, table: pa.Table) -> Rows:
         """Return the live inferences among the rows that were read, oldest first."""
@@ -117,11 +126,14 @@ class Tables:
         """Yield batches of ``at_once`` rows; each is read while the one before is processed."""
         starts = range(0, len(row_ids), at_once)
         following = (self.ahead(row_ids[start : start + at_once]) for start in starts)
-        present = next(following, None)
-        while present is not None:
-            read = present
+        try:
             present = next(following, None)
-            yield self.rows(read.table())
+            while present is not None:
+                read = present
+                present = next(following, None)
+                yield self.rows(read.result())
+        finally:
+            self.close()
 
     # -- sources: the SQL of the columns
 

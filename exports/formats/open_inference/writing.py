@@ -28,3 +28,13 @@ class Writer:
 
     def close(self) -> None:
         """Write the end of the file."""
+
+
+def bytes_of(texts: pa.StringArray | pa.BinaryArray) -> memoryview:
+    """Return all values one after the other; they lie so in the array's buffer."""
+    _, offsets, content = texts.buffers()
+    if content is None:
+        return memoryview(b"")
+    ends = memoryview(offsets).cast("i")
+    first, last = ends[texts.offset], ends[texts.offset + len(texts)]
+    return memoryview(content)[first:last]

@@ -3,11 +3,23 @@
 It is over the normalised vectors in two-byte floats (halfvec), by cosine distance. For the
 other metrics its candidates are sorted again. A search must repeat the index's expression and
 the literal model key, otherwise PostgreSQL does not use the index.
+
+A build takes no more memory than ``ISTORE_VECTOR_INDEX_BYTES``. While it goes on, ``builds``
+and the log tell how far it is.
 """
 
 from __future__ import annotations
 
-from django.db import OperationalError, connection
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, OperationalError, connection
 
 from inferences.models import Embedding, RegisteredModel
 from istore.db.advisory_lock import AdvisoryLock
@@ -17,13 +29,29 @@ INDEX_FROM = 20_000  # vectors; up to here a search measures them one by one
 LARGEST = 4_000  # numbers in a vector; a halfvec index takes no more
 OPTIONS = "m = 16, ef_construction = 128"  # of pgvector; the defaults are 16 and 64
 MIB = 1024**2
-MEMORY_LEAST, MEMORY_MOST = 64 * MIB, 2048 * MIB
+MEMORY_LEAST = 64 * MIB
+LOG_SECONDS = 60.0  # between log lines on the progress of a build
 NO_SHARED_MEMORY = "53100"  # disk_full: raised when /dev/shm is too small
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """An index build that goes on: PostgreSQL's word for its phase, and its percent if known."""
+
+    model_key: int
+    phase: str
+    percent: float | None
+
+    def __str__(self) -> str:
+        share = "" if self.percent is None else f", {self.percent:.0f} %"
+        return f"{self.phase}{share}"
 
 
 def index_name(model: RegisteredModel) -> str:
     """Return the name of the model's index."""
-    return f"embedding_of_model_{model.pk}"
+    return _name(model.pk)
 
 
 def index_expression(model: RegisteredModel, column: str) -> str:
@@ -31,9 +59,17 @@ def index_expression(model: RegisteredModel, column: str) -> str:
     return f"(l2_normalize({column})::halfvec({model.embedding_size}))"
 
 
+def indexed_vectors(model: RegisteredModel) -> int:
+    """Return about how many vectors the model's index holds; 0 without a valid index."""
+    with connection.cursor() as cursor:
+        cursor.execute(STATE, [index_name(model)])
+        found = cursor.fetchone()
+    return max(1, int(found[1])) if found and found[0] else 0
+
+
 def is_indexed(model: RegisteredModel) -> bool:
     """Return whether the model has a valid index that a search can use."""
-    return _state(model) is True
+    return indexed_vectors(model) > 0
 
 
 def index(model: RegisteredModel) -> bool:
@@ -52,14 +88,28 @@ def index(model: RegisteredModel) -> bool:
         if vectors <= INDEX_FROM:
             return False
         _drop(model)
-        try:
-            _build(model, vectors)
-        except OperationalError as error:
-            if getattr(error.__cause__, "sqlstate", None) != NO_SHARED_MEMORY:
-                raise
-            _drop(model)
-            _build(model, vectors, workers=0)
+        with _telling(model, vectors):
+            try:
+                _build(model, vectors)
+            except OperationalError as error:
+                if getattr(error.__cause__, "sqlstate", None) != NO_SHARED_MEMORY:
+                    raise
+                _drop(model)
+                _build(model, vectors, workers=0)
     return True
+
+
+def builds() -> list[Build]:
+    """Return the index builds that go on now."""
+    return [
+        Build(key, phase, None if percent is None else float(percent))
+        for key, phase, percent in _of_all(PROGRESS)
+    ]
+
+
+def sizes() -> dict[int, int]:
+    """Return about how many vectors each valid index holds, by the number of its model."""
+    return {key: max(0, int(vectors)) for key, vectors in _of_all(SIZES)}
 
 
 def drop(model: RegisteredModel) -> None:
@@ -75,21 +125,53 @@ def count(model: RegisteredModel) -> int:
 
 
 def memory_for(model: RegisteredModel, vectors: int) -> int:
-    """Return the bytes that hold the whole graph, within the bounds of one build."""
+    """Return the bytes that one build may take: those of the whole graph, within bounds."""
     # Two bytes for each number and some 450 besides for each vector, plus a fifth.
     wanted = int(vectors * (2 * model.embedding_size + 450) * 1.2)
-    return max(MEMORY_LEAST, min(wanted, MEMORY_MOST))
+    bound = max(MEMORY_LEAST, settings.ISTORE_VECTOR_INDEX_BYTES)
+    if wanted > bound:
+        log.warning(
+            "vector index: the graph of %s takes %s MB and may have %s: what does not fit is "
+            "built slowly; see ISTORE_VECTOR_INDEX_BYTES",
+            *(model.full_name, wanted // MIB, bound // MIB),
+        )
+    return max(MEMORY_LEAST, min(wanted, bound))
 
 
 def _state(model: RegisteredModel) -> bool | None:
     """Return whether the index is valid, or None if there is none."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)",
-            [index_name(model)],
-        )
+        cursor.execute(STATE, [index_name(model)])
         found = cursor.fetchone()
     return None if found is None else bool(found[0])
+
+
+@contextmanager
+def _telling(model: RegisteredModel, vectors: int) -> Iterator[None]:
+    """Log the begin and the end of a build, and its progress by a thread meanwhile."""
+    begun, done = time.monotonic(), Event()
+    name = model.full_name
+    log.info("vector index: building over %s vectors of %s", vectors, name)
+
+    def tell() -> None:
+        while not done.wait(LOG_SECONDS):
+            try:
+                here = [each for each in builds() if each.model_key == model.pk]
+            except DatabaseError:  # the build itself tells of it
+                here = []
+            finally:
+                connection.close()
+            for each in here:
+                log.info("vector index: %s of %s", each, name)
+
+    teller = Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+    log.info("vector index: built for %s in %.0f s", name, time.monotonic() - begun)
 
 
 def _build(model: RegisteredModel, vectors: int, workers: int | None = None) -> None:
@@ -122,3 +204,35 @@ def _lock(model: RegisteredModel) -> AdvisoryLock:
     Without the lock an unfinished build of another process would look like an invalid index.
     """
     return AdvisoryLock(f"inferences.search.vectors.{model.pk}")
+
+
+def _of_all(statement: str) -> list[tuple[Any, ...]]:
+    """Run a statement over the indexes of all models."""
+    prefix = _name("")
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [len(prefix) + 1, f"^{prefix}[0-9]+$"])
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
+
+
+def _name(model_key: int | str) -> str:
+    return f"embedding_of_model_{model_key}"
+
+
+STATE = """
+SELECT indisvalid, reltuples FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+WHERE indexrelid = to_regclass(%s)
+"""
+SIZES = """
+SELECT substr(relname, %s)::integer, reltuples
+FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+WHERE indisvalid AND relname ~ %s
+"""
+# Blocks are counted in the phases that read the table, which take nearly all of the time.
+PROGRESS = """
+SELECT substr(relname, %s)::integer, phase,
+       100.0 * blocks_done / nullif(blocks_total, 0)
+FROM pg_stat_progress_create_index JOIN pg_class ON pg_class.oid = index_relid
+WHERE relname ~ %s
+ORDER BY 1
+"""

@@ -1,10 +1,9 @@
 """Search the nearest inferences, exactly or by an index; a page says which.
 
-Few candidates are measured one by one. For many, a model's index gives the nearest 400 by
-cosine distance (600 for the other metrics), which are measured and sorted exactly. So one
-index serves all three metrics, as long as the norms of the vectors are alike. With a filter
-as many candidates are wanted that match: the index search goes on until it has them. If too
-few of the first candidates match for that to end soon, all vectors are measured.
+A model's index gives candidates by cosine distance, which are measured and sorted exactly. So
+one index serves all three metrics, as long as the norms of the vectors are alike; the others
+take more candidates. The index search goes on until it has that many which match. The fewer
+inferences match, the longer it goes on, so those of a rare filter are measured one by one.
 """
 
 from __future__ import annotations
@@ -27,14 +26,20 @@ from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.orders import Order
 from inferences.search.planner import PageSlice
 from inferences.search.vectors.embedding_filter import EmbeddingFilter
-from inferences.search.vectors.indexing import index_expression, is_indexed
+from inferences.search.vectors.indexing import index_expression, indexed_vectors
 
 INDEXED, RECENT = Embedding._meta.db_table, RecentEmbedding._meta.db_table
 OPERATORS = {"cosine": "<=>", "l2": "<->", "negative_dot_product": "<#>"}
-CANDIDATES = {"cosine": 400, "l2": 600, "negative_dot_product": 600}
-FEW = 20_000  # matching rows whose vectors are measured one by one
+# Candidates for each row of a page: cosine is the order of the index, but for the rounding to
+# two bytes; the rest have to make up for norms that vary by a fifth.
+CANDIDATES = {"cosine": 2, "l2": 6, "negative_dot_product": 20}
+PAGE_LEAST = 50  # rows that candidates are taken for, also of a shorter page
+EFFORT = 200, 1_000  # least and most of pgvector's ``ef_search``
+FEW = 20_000  # matching rows whose vectors are measured one by one without an index
 DEPTH = 200  # rows into the order up to which the index may be used
-SHARE = 0.05  # of the candidates must match for the index search to go on
+COST = 5  # of a candidate of the index, in vectors that are measured (13 us and 2.6 us)
+SCAN_COST = 25  # of a candidate, in vectors of a scan of all (0.5 us)
+PATIENCE = 4  # times as far as the costs allow may an index search go for matches
 FIRST_LOOK = 2_000  # nearest vectors that are tested first when all are measured
 
 
@@ -83,20 +88,27 @@ class Search:
     def _ranked(
         self, asked: Conditions, part: PageSlice, passed: int, is_filtered: bool
     ) -> list[PagePosition]:
-        if is_filtered and self._are_few(asked):
+        depth = passed + part.needed
+        is_near = depth <= DEPTH and not part.newest_first
+        most = CANDIDATES[self.metric] * max(PAGE_LEAST, depth)
+        indexed = indexed_vectors(self.model) if is_near else 0
+        if indexed < SCAN_COST * most:  # a scan takes less than the index
+            indexed = 0
+        # Of ``few`` matches among the indexed vectors, measuring all costs as much as finding
+        # ``most`` by the index.
+        few = int((COST * most * indexed) ** 0.5) if indexed else FEW
+        if is_filtered and self._are_few(asked, few):
             return self._of_matching(asked, part)
-        within_reach = passed + part.needed <= DEPTH and not part.newest_first
-        by_index = within_reach and is_indexed(self.model)
-        if by_index and (rows := self._by_index(asked, part, is_filtered)):
+        if indexed and (rows := self._by_index(asked, part, most, few)):
             self.way = "index"
             return rows
         return self._of_all(asked, part)
 
-    def _are_few(self, asked: Conditions) -> bool:
-        some = f"SELECT 1 FROM {TABLE} WHERE {asked.everything.sql} LIMIT {FEW + 1}"
+    def _are_few(self, asked: Conditions, few: int) -> bool:
+        some = f"SELECT 1 FROM {TABLE} WHERE {asked.everything.sql} LIMIT {few + 1}"
         counted = f"SELECT count(*) FROM ({some}) AS few"
         ((number,),) = _ask(Sql(counted, asked.everything.values))
-        return int(number) <= FEW
+        return int(number) <= few
 
     # -- exactly
 
@@ -123,40 +135,32 @@ class Search:
     # -- by an index
 
     def _by_index(
-        self, asked: Conditions, part: PageSlice, is_filtered: bool
+        self, asked: Conditions, part: PageSlice, most: int, few: int
     ) -> list[PagePosition]:
         """Return the page by the index, or an empty list when it does not fill the page."""
-        most = CANDIDATES[self.metric]
-        near = self._candidates(Sql("true"), most)
-        source, _ = self._matching_of(near, asked, part, None)
-        rows = self._page(source, part, {"ef_search": most})
-        is_full = len(rows) == part.limit
-        if is_full and not is_filtered:
-            return rows
-        if not is_full and len(rows) < SHARE * most:
-            return []
-        # The candidates that pass the filter may fill a page and yet not be the nearest
-        # matches. So the index search goes on until there are as many matching candidates.
+        source, _ = self._matching_of(self._candidates(asked, most), asked, part, None)
+        options = {
+            "ef_search": min(max(most, EFFORT[0]), EFFORT[1]),
+            "iterative_scan": "relaxed_order",
+            "max_scan_tuples": max(most, int(PATIENCE * few / COST)),
+        }
+        rows = self._page(source, part, options)
+        return rows if len(rows) == part.limit else []
+
+    def _candidates(self, asked: Conditions, most: int) -> Sql:
+        """Return SQL of the nearest matches of the index and all vectors not yet in it."""
         matches = Sql(
             f"EXISTS (SELECT 1 FROM {TABLE} WHERE {asked.everything.sql} "
             f"AND {TABLE}.id = {INDEXED}.id OFFSET 0)",
             asked.everything.values,
         )
-        near = self._candidates(matches, most)
-        source, _ = self._matching_of(near, asked, part, None)
-        options = {"ef_search": most, "iterative_scan": "relaxed_order"}
-        rows = self._page(source, part, options)
-        return rows if len(rows) == part.limit else []
-
-    def _candidates(self, test: Sql, most: int) -> Sql:
-        """Return SQL of the nearest of the index and all vectors not yet in it, with distances."""
         expression = index_expression(self.model, "vector")
         unit = _text(_unit(self.vector))
         size = self.model.embedding_size
         indexed = Sql(
             f"SELECT id, vector FROM {INDEXED} WHERE model_key = {self.model.pk} "
-            f"AND {test.sql} ORDER BY {expression} <=> %s::halfvec({size}) LIMIT {most}",
-            (*test.values, unit),
+            f"AND {matches.sql} ORDER BY {expression} <=> %s::halfvec({size}) LIMIT {most}",
+            (*matches.values, unit),
         )
         recent = f"SELECT id, vector FROM {RECENT} WHERE model_key = {self.model.pk}"
         union = f"({indexed.sql}) UNION ALL ({recent})"
