@@ -9,6 +9,9 @@ There are two kinds of inferences, side by side. *In order*: counted ids of one 
 time over two days. *Scattered*: each client of each round has a new model, random ids, moments of
 the last 30 days in no order, and one of several mixes of labels. ``--beside DIR`` posts the same
 to the web server of another checkout in turns, over the same database.
+
+The rate depends on what else the machine does. The processor time of web server and database for
+each inference does so least, and is told beside it.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import hashlib
 import http.client
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -42,11 +46,11 @@ from benchmarks.ingest import (  # noqa: E402
     servers,
     set_up,
 )
-from benchmarks.query import PORT, web  # noqa: E402
+from benchmarks.proxy import family, seconds_of  # noqa: E402
 
 LINES, TARGET, TARGET_BESIDE, TARGET_OF_TWO = 1000, 4000, 2.0, 1.7
 OURS, BESIDE = "", "beside"
-# Run in the other checkout, with its own way to start the web server.
+# Run in a checkout, with its own way to start the web server.
 SERVE = """
 import sys
 from benchmarks import query
@@ -122,8 +126,8 @@ def post(token: str, port: int, work: Work) -> float:
 
 
 @contextmanager
-def web_of(checkout: Path, port: int, workers: int) -> Iterator[None]:
-    """Run the web server of another checkout, until the block ends."""
+def web_of(checkout: Path, port: int, workers: int) -> Iterator[int]:
+    """Run the web server of a checkout, until the block ends; yields its process id."""
     process = subprocess.Popen(
         [sys.executable, "-c", SERVE, str(port), str(workers)],
         cwd=checkout,
@@ -136,7 +140,7 @@ def web_of(checkout: Path, port: int, workers: int) -> Iterator[None]:
     try:
         if process.stdout.readline() != "ready\n":
             raise SystemExit(f"The web server of {checkout} does not start.")
-        yield
+        yield process.pid
     finally:
         process.stdin.close()
         process.wait(60)
@@ -147,22 +151,37 @@ class Rates:
     """What the rounds of one kind and number of clients came to, by checkout."""
 
     rates: dict[str, list[float]]
+    spent_us: dict[str, list[tuple[float, float]]]  # by web server and database
     shares: list[float] = field(default_factory=list)
     slowest: float = 0.0
 
     def median(self, checkout: str = OURS) -> float:
         return statistics.median(self.rates[checkout])
 
+    def spent(self, checkout: str = OURS) -> str:
+        web, database = (
+            statistics.median(each)
+            for each in zip(*self.spent_us[checkout], strict=True)
+        )
+        return f"{web:.0f} + {database:.0f} us"
+
 
 class Bench:
     """The web servers of one run, by checkout, and what they store."""
 
-    def __init__(self, given: argparse.Namespace, token: str, bare: Bare) -> None:
-        self.given, self.token, self.bare = given, token, bare
+    def __init__(
+        self,
+        given: argparse.Namespace,
+        token: str,
+        ports: dict[str, int],
+        webs: dict[str, int],
+    ) -> None:
+        self.given, self.token, self.ports, self.webs = given, token, ports, webs
+        self.bare = Bare(min(given.rows, 20_000))
+        self.postmaster = postmaster()
         self.in_order = Traffic(given.rows)
         self.in_order.numbers = count(given.rows + 1)
         self.names = count()
-        self.ports = {OURS: PORT} | ({BESIDE: PORT + 1} if given.beside else {})
 
     def work(self, is_scattered: bool, number: int) -> Work:
         if not is_scattered:
@@ -172,14 +191,15 @@ class Bench:
         return Work.of(name, traffic, self.given.batches)
 
     def measure(self, is_scattered: bool, clients: int) -> Rates:
-        found = Rates({checkout: [] for checkout in self.ports})
+        found = Rates(*({checkout: [] for checkout in self.ports} for _ in range(2)))
         for number in range(self.given.rounds):
             for checkout, port in self.ports.items():
                 work = [
                     self.work(is_scattered, number + client)
                     for client in range(clients)
                 ]
-                before, begun = self.bare.rate(), time.perf_counter()
+                before = self.bare.rate()
+                spent, begun = self.spent(checkout), time.perf_counter()
                 with ThreadPoolExecutor(clients) as pool:
                     posted = [
                         pool.submit(post, self.token, port, each) for each in work
@@ -188,10 +208,39 @@ class Bench:
                 stored = clients * self.given.batches * LINES
                 rate = stored / (time.perf_counter() - begun)
                 found.rates[checkout].append(rate)
+                web, database = (
+                    1e6 * (after - before) / stored
+                    for before, after in zip(spent, self.spent(checkout), strict=True)
+                )
+                found.spent_us[checkout].append((web, database))
                 if checkout == OURS:
                     found.slowest = max(found.slowest, slowest)
                     found.shares.append(2 * rate / (before + self.bare.rate()))
         return found
+
+    def spent(self, checkout: str) -> tuple[float, float]:
+        """Return the processor seconds of the web server and of the database so far."""
+        pids = self.webs[checkout], self.postmaster
+        web, database = (sum(map(seconds_of, family(pid))) for pid in pids)
+        return web, database
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def postmaster() -> int:
+    """Return the process id of the database server."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        backend = cursor.fetchone()[0]
+    return int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def run(given: argparse.Namespace) -> None:
@@ -201,14 +250,18 @@ def run(given: argparse.Namespace) -> None:
 
     project = Project.objects.get(project_id="benchmark")
     token = create_token("benchmark", project, Role.EDITOR)[1]
+    checkouts = {OURS: ROOT}
+    if given.beside:
+        checkouts[BESIDE] = Path(given.beside).resolve()
+    ports = {checkout: free_port() for checkout in checkouts}
     with ExitStack() as stack:
-        stack.enter_context(web(given.workers))
-        if given.beside:
-            beside = Path(given.beside).resolve()
-            stack.enter_context(web_of(beside, PORT + 1, given.workers))
+        webs = {
+            name: stack.enter_context(web_of(path, ports[name], given.workers))
+            for name, path in checkouts.items()
+        }
         first = Work.of("detector", Traffic(given.rows), given.rows // LINES)
-        post(token, PORT, first)
-        bench = Bench(given, token, Bare(min(given.rows, 20_000)))
+        post(token, ports[OURS], first)
+        bench = Bench(given, token, ports, webs)
         for is_scattered in (False, True):
             kind = "scattered" if is_scattered else "in order"
             found = {n: bench.measure(is_scattered, n) for n in (1, 2, 4)}
@@ -223,15 +276,16 @@ def run(given: argparse.Namespace) -> None:
 def report(name: str, found: Rates) -> None:
     rate, share = found.median(), statistics.median(found.shares)
     note(f"NDJSON batches, {name}", rate, "inferences/s", limit=rate / share)
-    compared = ""
+    compared, spent = "", found.spent()
     if BESIDE in found.rates:
         other = found.median(BESIDE)
         compared = f", {rate / other:.2f} of {other:,.0f} beside"
+        spent += f" (beside: {found.spent(BESIDE)})"
         target = TARGET_BESIDE if name.startswith("scattered") else None
         note(f"NDJSON batches, {name}, beside", rate / other, "x", target=target)
     print(
         f"{name}: {rate:,.0f} inferences/s, {share:.3f} of COPY, slowest batch "
-        f"{found.slowest:.2f} s {'' if rate >= TARGET else 'missed'}{compared}",
+        f"{found.slowest:.2f} s {'' if rate >= TARGET else 'missed'}{compared}; {spent}",
         flush=True,
     )
 
