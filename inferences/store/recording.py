@@ -300,7 +300,8 @@ def _write(
     model: RegisteredModel, rows: list[dict[str, Any]], lowest: int, also: Also | None
 ) -> set[str] | None:
     """Return the inference ids that are new, or None if a low watermark must move first."""
-    given = {"model": model.pk, "lowest": lowest, "rows": write_json(rows)}
+    given: dict[str, Any] = {"model": model.pk, "lowest": lowest}
+    given["rows"] = write_json(rows)
     with connection.cursor() as cursor:
         cursor.execute(_statement(_given_by(rows)), given)
         answered = dict(cursor.fetchall())
