@@ -5,12 +5,17 @@ production, and fills a partition. It measures the bare limit (``COPY BINARY`` o
 bytes into three tables without an index), ``record`` in batches of 1000, 100 and 1, the
 re-delivery of the same rows, and a listener process from the stream to committed rows. Each
 figure is the median of three rounds in one run. All processes share the processors.
+
+These rows come in the order of time with counted ids. *Scattered* rows are the harder case beside
+them: random ids, moments of the last 30 days in no order, new models, several mixes of labels.
+They are written by one process and by two at once.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -19,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +35,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
+    from multiprocessing.synchronize import Barrier
+
     from inferences.models import RegisteredModel
     from inferences.store.recording import NewInference
     from ingest.events import InferenceEvent
@@ -39,6 +48,18 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.figures import note  # noqa: E402
 
 ROUNDS = 3
+DAYS = 30  # of scattered rows
+LABELS = ("ship", "boat", "buoy", "crane")
+# Labels and how often each comes: a few, one before all, very many, and none at all.
+MIXES = {
+    "few": (LABELS, (1, 1, 1, 1)),
+    "skewed": (LABELS, (970, 20, 9, 1)),
+    "many": (
+        tuple(f"class-{n}" for n in range(500)),
+        tuple(1 / n for n in range(1, 501)),
+    ),
+    "nothing": ((), ()),
+}
 IN_A_PACK = 200  # as many as come in a fifth of a second
 SENT_TABLES = (
     "inferences_inference",
@@ -84,6 +105,15 @@ class Traffic:
         self.start = datetime.now(UTC) - timedelta(minutes=30)
         self.step = timedelta(days=2) / max(prefilled, 1)
 
+    def inference_id(self, number: int) -> str:
+        return f"inference-{number:012d}"
+
+    def moment(self, number: int) -> datetime:
+        return self.start - number * self.step
+
+    def labels(self) -> list[str]:
+        return [self.random.choice(LABELS) for _ in range(3)]
+
     def metadata(self, number: int) -> list[dict[str, str]]:
         chance = self.random
         pose = {"angle": chance.random(), "site": chance.choice("abcdefgh")}
@@ -101,11 +131,11 @@ class Traffic:
         chance = self.random
         found = [
             {
-                "label": chance.choice(["ship", "boat", "buoy", "crane"]),
+                "label": label,
                 "score": round(chance.random(), 4),
                 "bbox": [round(chance.random() * 640, 2) for _ in range(4)],
             }
-            for _ in range(3)
+            for label in self.labels()
         ]
         data = [json.dumps(found)]
         output = {"name": "out", "datatype": "BYTES", "shape": [1], "data": data}
@@ -127,11 +157,11 @@ class Traffic:
         moment = "2026-01-01T00:00:00.000000Z"
         names = ("received", "forwarded", "responded", "published", "indexed")
         return NewInference(
-            inference_id=f"inference-{number:012d}",
+            inference_id=self.inference_id(number),
             inference_action=InferenceAction.DETECT,
             data_hash=digest.digest(),
             data_size=20_000,
-            created_at=self.start - number * self.step,
+            created_at=self.moment(number),
             metadata=[
                 MetadataValue(each["key"], each["type"], each["value"])
                 for each in self.metadata(number)
@@ -147,6 +177,24 @@ class Traffic:
             content={"answer": digest.hexdigest()},
             notes={"times": dict.fromkeys(names, moment), "request_part": [0, 1]},
         )
+
+
+class ScatteredTraffic(Traffic):
+    """Random ids and moments in no order, with the labels of one of the ``MIXES``."""
+
+    def __init__(self, mix: str) -> None:
+        super().__init__(1)
+        self.random = random.Random(os.urandom(16))
+        self._labels, self._weights = MIXES[mix]
+
+    def inference_id(self, number: int) -> str:
+        return str(uuid.UUID(int=self.random.getrandbits(128)))
+
+    def moment(self, number: int) -> datetime:
+        return self.start - timedelta(days=DAYS) * self.random.random()
+
+    def labels(self) -> list[str]:
+        return self._labels and self.random.choices(self._labels, self._weights, k=3)
 
 
 def rate(rows: int, work: Callable[[], object]) -> float:
@@ -199,6 +247,7 @@ class Bare:
 class Figure:
     share: float
     shown: str
+    speed: float = 0.0
 
 
 def rounds(bare: Bare, measure: Callable[[], float], unit: str = "rows/s") -> Figure:
@@ -208,7 +257,7 @@ def rounds(bare: Bare, measure: Callable[[], float], unit: str = "rows/s") -> Fi
         before, speed, after = bare.rate(), measure(), bare.rate()
         found.append((speed, 2 * speed / (before + after)))
     speed, share = (statistics.median(each) for each in zip(*found, strict=True))
-    return Figure(share, f"{speed:,.0f} {unit}")
+    return Figure(share, f"{speed:,.0f} {unit}", speed)
 
 
 def asked(sql: str) -> int:
@@ -241,6 +290,53 @@ def recording(model: RegisteredModel, traffic: Traffic, size: int, rows: int) ->
             record(model, batch)
 
     return rate(rows, write)
+
+
+def new_model(name: str) -> RegisteredModel:
+    from inferences.models import RegisteredModel, TaskType
+    from istore.models import Project
+
+    project = Project.objects.get(project_id="benchmark")
+    detection = TaskType.OBJECT_DETECTION
+    return RegisteredModel.objects.create(
+        model_id=name, project=project, task_type=detection
+    )
+
+
+def write_scattered(
+    name: str, mix: str, rows: int, ready: Barrier, took: Queue[tuple[float, float]]
+) -> None:
+    """Write rows of a new model in a process of their own; tell when that began and ended."""
+    import django
+
+    django.setup()
+    from inferences.store.recording import record
+
+    model, traffic = new_model(name), ScatteredTraffic(mix)
+    batches = [[traffic.new() for _ in range(1000)] for _ in range(rows // 1000)]
+    ready.wait()
+    begun = time.perf_counter()
+    for batch in batches:
+        record(model, batch)
+    took.put((begun, time.perf_counter()))
+
+
+def writing(writers: int, rows: int, names: Iterator[int]) -> float:
+    """Return the rate at which so many processes write scattered rows, each of a new model."""
+    spawning = multiprocessing.get_context("spawn")
+    ready, took = spawning.Barrier(writers), spawning.Queue()
+    processes = []
+    for _ in range(writers):
+        number = next(names)
+        mix = list(MIXES)[number % len(MIXES)]
+        given = f"scattered-{number}", mix, rows, ready, took
+        processes.append(spawning.Process(target=write_scattered, args=given))
+    for process in processes:
+        process.start()
+    begun, ended = zip(*(took.get(timeout=600) for _ in processes), strict=True)
+    for process in processes:
+        process.join()
+    return writers * rows / (max(ended) - min(begun))
 
 
 def prefill(model: RegisteredModel, traffic: Traffic, rows: int) -> None:
@@ -369,6 +465,11 @@ def run(given: argparse.Namespace) -> None:
         found[f"record, batch {size}"] = rounds(
             bare, partial(recording, model, traffic, size, rows)
         )
+    names = count()
+    for writers in (1, 2):
+        found[f"scattered, writers {writers}"] = rounds(
+            bare, partial(writing, writers, 5_000, names)
+        )
     found["re-delivery"] = rounds(bare, redelivering(model, traffic))
     found["bytes on disk"] = Figure(disk / sent, f"{disk:,.0f} bytes")
     found["WAL"] = Figure(wal / sent, f"{wal:,.0f} bytes")
@@ -384,6 +485,9 @@ def run(given: argparse.Namespace) -> None:
     print(f"bare limit {statistics.median(bare.rates):,.0f} rows/s, in this run from")
     print(f"{min(bare.rates):,.0f} to {max(bare.rates):,.0f}")
     report(found, given.rows)
+    one, two = (found[f"scattered, writers {n}"].speed for n in (1, 2))
+    print(f"Two writers have {two / one:.2f} of one writer's rate (target 1.7).")
+    note("two writers", two, "rows/s", limit=one, target=1.7)
     print(f"The listener used {used * 1e6:,.0f} us of CPU for each event.")
     note("listener", used * 1e6, "µs an event", target=250, fewer=True)
 

@@ -10,7 +10,8 @@ the cost of the servers.
 
 Before each direct round capture gets the time to work off its backlog, so that direct rounds
 run without it. The last line says how long that took. ``benchmarks/capture.py`` measures the
-rate that the whole way sustains.
+rate that the whole way sustains. ``--processes 2`` adds rounds through as many proxy processes on
+one port, as ``ISTORE_PROXY_WORKERS`` starts them.
 
 Each connection sends its next call at once, so the median latency is the number of
 connections divided by the throughput. Further rounds use one connection, and show the latency
@@ -43,6 +44,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.figures import note  # noqa: E402
+from istore.sockets import listen  # noqa: E402
 
 GRANIAN = [
     Path(sys.executable).with_name("granian"),
@@ -55,7 +57,8 @@ PROXY = [sys.executable, "-m", "proxy.serve"]
 CONNECTIONS, BODY_BYTES = 16, 10_000
 ANSWER = b'{"model_name":"instant","outputs":[{"name":"score","datatype":"FP32","shape":[1],"data":[0.5]}]}'
 CHUNKS, CHUNK, CHUNK_SECONDS = 300, b"data: {}\n\n", 0.002
-ROUTES = ("direct", "nginx", "proxied")
+SEVERAL = "several"  # the route through several proxy processes
+ROUTES = ("direct", "nginx", "proxied", SEVERAL)
 TARGET_MS, TARGET_OF_NGINX, TARGET_CHUNK_US = 1.0, 0.5, 100
 NGINX = """
 daemon off; worker_processes 2; pid {home}/nginx.pid; error_log {home}/nginx.log;
@@ -275,7 +278,7 @@ class Bench:
     token: str
     ports: dict[str, int]  # of the routes
     client: ClientProcess
-    servers: dict[str, subprocess.Popen]  # of the routes
+    servers: dict[str, list[subprocess.Popen]]  # of the routes
     drained_for: float = 0.0
 
     def round(
@@ -307,10 +310,15 @@ class Bench:
 
     def spent(self) -> dict[str, float]:
         """Return processor seconds by kind of process."""
-        found = {route: family(server.pid) for route, server in self.servers.items()}
-        proxy = set(found.pop("proxied"))
-        capture = {pid for pid in proxy if "proxy.capture.worker" in command_of(pid)}
-        found |= {"proxy": proxy - capture, "capture": capture}
+        found: dict[str, set[int]] = {"proxy": set(), "capture": set()}
+        for route, servers in self.servers.items():
+            pids = {pid for server in servers for pid in family(server.pid)}
+            if route not in ("proxied", SEVERAL):
+                found[route] = pids
+                continue
+            capture = {pid for pid in pids if "proxy.capture.worker" in command_of(pid)}
+            found["proxy"] |= pids - capture
+            found["capture"] |= capture
         return {who: sum(map(seconds_of, pids)) for who, pids in found.items()}
 
 
@@ -371,6 +379,24 @@ def start(argv: Sequence[str | Path], port: int, log: Path) -> subprocess.Popen:
         )
 
 
+def start_several(count: int, port: int, log: Path) -> list[subprocess.Popen]:
+    """Start proxy processes that share a port, as the supervisor does."""
+    found = []
+    for number in range(count):
+        with (
+            listen("127.0.0.1", port, is_shared=True) as listening,
+            open(log, "ab") as to,
+        ):
+            descriptor = listening.fileno()
+            argv = [*PROXY, f"--socket={descriptor}", f"--number={number}"]
+            found.append(
+                subprocess.Popen(
+                    argv, cwd=ROOT, stdout=to, stderr=to, pass_fds=[descriptor]
+                )
+            )
+    return found
+
+
 def start_nginx(port: int, upstream_port: int, home: Path) -> subprocess.Popen | None:
     """Start nginx as a bare reverse proxy; None if it is not installed."""
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -398,31 +424,35 @@ def wait_for(
     raise SystemExit(f"Nothing listens on {port}.")
 
 
-def run(rounds: int, seconds: float) -> None:
+def run(rounds: int, seconds: float, processes: int) -> None:
     from tests import embedded  # starts the servers, sets ISTORE_HOME  # noqa: F401
 
     home = Path(os.environ["ISTORE_HOME"])
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
     os.environ["ISTORE_UPSTREAM_ALLOW"] = "127.0.0.1"
-    upstream_port, proxy_port, nginx_port = 18_555, 18_556, 18_557
+    upstream_port, proxy_port, nginx_port, shared_port = range(18_555, 18_559)
     token = set_up(home, upstream_port)
     client = ClientProcess()
     ports = {"direct": upstream_port, "proxied": proxy_port}
     servers = {
-        "direct": start(UPSTREAM, upstream_port, home / "upstream.log"),
-        "proxied": start(PROXY, proxy_port, home / "proxy.log"),
+        "direct": [start(UPSTREAM, upstream_port, home / "upstream.log")],
+        "proxied": [start(PROXY, proxy_port, home / "proxy.log")],
     }
     if nginx := start_nginx(nginx_port, upstream_port, home):
-        ports["nginx"], servers["nginx"] = nginx_port, nginx
+        ports["nginx"], servers["nginx"] = nginx_port, [nginx]
+    if processes > 1:
+        ports[SEVERAL] = shared_port
+        servers[SEVERAL] = start_several(processes, shared_port, home / "proxy.log")
     try:
         for port in ports.values():
             wait_for(port)
         report(Bench(home, token, ports, client, servers), rounds, seconds)
     finally:
         client.end()
-        for server in servers.values():
+        everyone = [server for group in servers.values() for server in group]
+        for server in everyone:
             server.send_signal(signal.SIGTERM)
-        for server in servers.values():
+        for server in everyone:
             server.wait(30)
 
 
@@ -464,13 +494,13 @@ def print_rounds(title: str, measured: dict[str, list[dict]], kind: str) -> None
         rate, median, p95 = (
             middle(route, each) for each in ("per_second", "median_ms", "p95_ms")
         )
-        own = {"direct": (), "nginx": ("nginx",), "proxied": ("proxy", "capture")}
+        own = {"direct": (), "nginx": ("nginx",)}.get(route, ("proxy", "capture"))
         spent = ", ".join(
             f"{who} {middle(route, f'{name}_us'):.0f}"
             for who, name in (
                 ("client", "client"),
                 ("upstream", "direct"),
-                *((name, name) for name in own[route]),
+                *((name, name) for name in own),
             )
         )
         print(f"  {route:8} {rate:6.0f}/s  median {median:5.2f} ms  p95 {p95:5.2f} ms")
@@ -499,18 +529,25 @@ def print_rounds(title: str, measured: dict[str, list[dict]], kind: str) -> None
             least = TARGET_OF_NGINX if route == "nginx" else None
             rate, bare = (middle(each, "per_second") for each in ("proxied", route))
             note(f"{title}, of {route}", rate, "calls/s", limit=bare, target=least)
+    if SEVERAL in measured:
+        rate, one = (middle(each, "per_second") for each in (SEVERAL, "proxied"))
+        print(f"  several  {rate / one:.2f} of one process")
+        note(f"{title}, several processes", rate, "calls/s", limit=one)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument(
+        "--processes", type=int, default=1, help="proxies on a port, measured beside"
+    )
     parser.add_argument("--client", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.client:
         answer_rounds()
     else:
-        run(given.rounds, given.seconds)
+        run(given.rounds, given.seconds, given.processes)
 
 
 if __name__ == "__main__":

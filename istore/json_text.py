@@ -21,7 +21,7 @@ from istore.errors import BadInput
 from protocols.json_bounds import TooDeep, TooManyValues, check_json
 
 REFUSED = re.compile("[\x00\ud800-\udfff]")
-LONG_NUMBER = re.compile(rb"[0-9]{19}")
+ZEROS, LONG_NUMBER = bytes.maketrans(b"123456789", b"0" * 9), b"0" * 19
 UNREAD = object()
 LARGEST_DIGITS = 400  # of an integer; a longer one is out of every range
 
@@ -67,7 +67,8 @@ def _read_quickly(body: bytes, depth: int, values: int) -> Any:
     Of a name that stands twice orjson keeps the last, so the value would be written with
     fewer colons than the text has. It reads a whole number beyond 64 bits as a float.
     """
-    if b"\\u" in body or LONG_NUMBER.search(body):
+    # All digits made zeros: finding a run of them takes a tenth of an expression's time.
+    if b"\\u" in body or LONG_NUMBER in body.translate(ZEROS):
         return UNREAD
     try:
         check_json(body, depth, values)

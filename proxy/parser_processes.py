@@ -33,7 +33,8 @@ MEMORY_BYTES = (
 LENGTH = Struct("<Q")
 HEADER_BYTES = 2**20
 BODY_BYTES = 2**30
-LIGHT_BYTES, LIGHT_WEIGHT = 256 * 2**10, 10_000  # parsed here: see ``is_light``
+# Parsed here: see ``is_light``. Less than SMALL_BYTES is, whatever it holds.
+SMALL_BYTES, LIGHT_BYTES, LIGHT_WEIGHT = 16 * 2**10, 256 * 2**10, 10_000
 # Not ``-m``: the classes of its exceptions would then be those of ``__main__``, and the
 # parent could not unpickle them as ours.
 CHILD = "import sys; from proxy import parser_processes as p; p.serve(int(sys.argv[1]))"
@@ -148,7 +149,9 @@ def shared() -> ParserProcesses:
 
 def is_light(text: bytes | memoryview) -> bool:
     """Return whether parsing the text is quick enough to do here: some milliseconds at most."""
-    return len(text) <= LIGHT_BYTES and weight_bound(bytes(text)) <= LIGHT_WEIGHT
+    if len(text) > LIGHT_BYTES:
+        return False
+    return len(text) < SMALL_BYTES or weight_bound(bytes(text)) <= LIGHT_WEIGHT
 
 
 async def parse(

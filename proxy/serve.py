@@ -44,6 +44,8 @@ async def serve(given: argparse.Namespace) -> None:
     # collections, for which calls would have to wait.
     gc.collect()
     gc.freeze()
+    # Calls leave few cycles, and a call in flight is a few hundred objects.
+    gc.set_threshold(50_000, 20, 100)
     sharing = None  # a task, which the loop alone would not keep
     if given.number is not None:
         folder = settings.ISTORE_HOME.run

@@ -10,16 +10,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
 
 from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
 from inferences.models.metadata_values import MetadataValue
 from inferences.store.creation import Creation
-from istore.outside_ids import OUTSIDE_ID
+from istore.outside_ids import is_outside_id
 
 HASH = re.compile("[0-9a-fA-F]{64}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)", re.ASCII)
@@ -27,6 +26,9 @@ ACTIONS = dict(zip(InferenceAction.labels, InferenceAction, strict=True))
 TASKS, TYPES = frozenset(TaskType.values), frozenset(MetadataType.values)
 SIZE_MOST = 2**63 - 1
 SOURCE_CHARS = 255
+DETECTIONS_MAX: int = settings.ISTORE_DETECTIONS_MAX
+EMBEDDING_MAX: int = settings.ISTORE_EMBEDDING_MAX
+METADATA_MAX_ITEMS: int = settings.ISTORE_METADATA_MAX_ITEMS
 
 
 class Unusual(Exception):
@@ -49,14 +51,7 @@ def read_quickly(model: RegisteredModel, body: Any) -> Creation | None:
             **whole,
             **standard,
         )
-    except (
-        Unusual,
-        LookupError,
-        TypeError,
-        ArithmeticError,
-        ValueError,
-        ValidationError,
-    ):
+    except (Unusual, LookupError, TypeError, ArithmeticError, ValueError):
         return None
 
 
@@ -72,10 +67,8 @@ def _sure(holds: bool) -> None:
 
 
 def _outside_id(value: Any) -> str:
-    text = _text(value, 255)
-    _sure(bool(text))
-    OUTSIDE_ID(text)
-    return text
+    _sure(type(value) is str and is_outside_id(value))
+    return str(value)
 
 
 def _flag(value: Any) -> bool:
@@ -85,7 +78,7 @@ def _flag(value: Any) -> bool:
 
 def _moment(value: Any) -> datetime:
     _sure(MOMENT.fullmatch(value) is not None)
-    return datetime.fromisoformat(value).astimezone(UTC)
+    return datetime.fromisoformat(value)
 
 
 def _hash(value: Any) -> bytes:
@@ -132,18 +125,18 @@ def _degrees(most: float) -> Callable[[Any], float]:
 
 
 def _items(value: Any) -> list[dict[str, Any]]:
-    _sure(type(value) is list and len(value) <= settings.ISTORE_DETECTIONS_MAX)
-    _sure(all(type(item) is dict for item in value))
+    _sure(type(value) is list and len(value) <= DETECTIONS_MAX)
+    _sure({dict}.issuperset(map(type, value)))
     return list(value)
 
 
 def _vector(value: Any) -> list[float]:
-    _sure(type(value) is list and len(value) <= settings.ISTORE_EMBEDDING_MAX)
+    _sure(type(value) is list and len(value) <= EMBEDDING_MAX)
     return [_number(each) for each in value]
 
 
 def _metadata(value: Any) -> list[MetadataValue]:
-    _sure(type(value) is list and len(value) <= settings.ISTORE_METADATA_MAX_ITEMS)
+    _sure(type(value) is list and len(value) <= METADATA_MAX_ITEMS)
     return [_metadatum(each) for each in value]
 
 

@@ -43,7 +43,10 @@ LEAVES_MAX = 1000
 LEAVES_TOGETHER_MAX = 5000
 PATH_MAX_CHARS = 1024
 
-RESERVED = ("latitude", "longitude", "data_source")
+RESERVED = frozenset({"latitude", "longitude", "data_source"})
+# Read once: a batch has thousands of values, and Django's settings object is slow to ask.
+KEY_MAX_CHARS: int = settings.ISTORE_METADATA_KEY_MAX_CHARS
+VALUE_MAX_BYTES: int = settings.ISTORE_METADATA_VALUE_MAX_BYTES
 
 
 def read_int(text: str) -> int:
@@ -96,6 +99,14 @@ READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
+# Of every type but JSON, whose leaves have kinds of their own.
+KINDS: dict[str, MetadataKind] = {
+    MetadataType.STRING: MetadataKind.STRING,
+    MetadataType.INT: MetadataKind.INT,
+    MetadataType.FLOAT: MetadataKind.FLOAT,
+}
+
+
 def metadata_type(name: str) -> MetadataType:
     """Return the type of this name. Raises ``ValueError`` if there is none."""
     if name not in READERS:
@@ -117,29 +128,36 @@ class MetadataValue:
     )
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.key) <= settings.ISTORE_METADATA_KEY_MAX_CHARS:
-            most = settings.ISTORE_METADATA_KEY_MAX_CHARS
-            raise ValueError(f"A metadata key has 1 to {most} characters.")
+        if not 0 < len(self.key) <= KEY_MAX_CHARS:
+            raise ValueError(f"A metadata key has 1 to {KEY_MAX_CHARS} characters.")
         if UNSTORABLE.search(self.key + self.text):
             raise ValueError(f"{self.key!r} holds a NUL or half a surrogate pair.")
-        most = settings.ISTORE_METADATA_VALUE_MAX_BYTES
-        if len(self.text) > most or len(self.text.encode()) > most:
-            raise ValueError(f"The value of {self.key!r} is longer than {most} bytes.")
-        object.__setattr__(self, "value", READERS[self.type](self.text))
-        object.__setattr__(self, "comparable", self._comparable())
-        if len(self.comparable) > LEAVES_MAX:
+        # A character has four bytes at most, so most texts need not be encoded.
+        if 4 * len(self.text) > VALUE_MAX_BYTES < len(self.text.encode()):
+            raise ValueError(
+                f"The value of {self.key!r} is longer than {VALUE_MAX_BYTES} bytes."
+            )
+        value = READERS[self.type](self.text)
+        comparable = self._comparable(value)
+        if len(comparable) > LEAVES_MAX:
             raise ValueError(f"{self.key!r} has more than {LEAVES_MAX} leaves.")
+        object.__setattr__(self, "value", value)
+        object.__setattr__(self, "comparable", comparable)
 
-    def _comparable(self) -> dict[tuple[str, MetadataKind], Any]:
-        if self.type == MetadataType.JSON:
+    def _comparable(self, value: Any) -> dict[tuple[str, MetadataKind], Any]:
+        kind = KINDS.get(self.type)
+        if kind is None:
             # Paths are split at their dots, so a key with a dot has no leaves to search by.
-            return dict(_leaves(self.key, self.value)) if "." not in self.key else {}
-        value = in_slot(self.value) if self.type == MetadataType.STRING else self.value
-        return {(self.key, MetadataKind(self.type)): value}
+            return dict(_leaves(self.key, value)) if "." not in self.key else {}
+        if kind is MetadataKind.STRING:
+            value = in_slot(value)
+        return {(self.key, kind): value}
 
 
 def in_slot(text: str) -> str:
     """Return the text as a slot holds it: whole up to 512 bytes, else beginning and hash."""
+    if 4 * len(text) <= SLOT_BYTES:  # a character has four bytes at most
+        return text
     encoded = text.encode()
     if len(encoded) <= SLOT_BYTES:
         return text

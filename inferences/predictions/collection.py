@@ -19,26 +19,26 @@ TELLING = (
     Kind.IMAGE_SEGMENTATION,
 )
 NAMES = frozenset((*PARTS, "metadata"))
+OTHERS = tuple(kind for kind in BY_KIND if kind is not Kind.EMBEDDING)
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
     """Return all parts of a collection together, or None for another form. Boxes are in pixels."""
     if not isinstance(value, dict):
         return None
-    kinds = [
-        kind
-        for kind in BY_KIND
-        if kind is not Kind.EMBEDDING
-        and value.get(kind) is not None
-        and _is_part(kind, value)
+    parts = [
+        _part(kind, value[kind], context)
+        for kind in OTHERS
+        if value.get(kind) is not None and _is_part(kind, value)
     ]
-    parts = [_part(kind, value[kind], context) for kind in kinds]
     if value.get(Kind.EMBEDDING) is not None:
         inner = {Kind.EMBEDDING.value: parse(value[Kind.EMBEDDING])}
         parts.append(embeddings.read(inner, context))
     found = [part for part in parts if part is not None]
     if not found:
         return None
+    if len(parts) == 1 and (alone := found[0]).understood:
+        return alone
     understood = [part for part in found if part.understood]
     vectors = [part.embedding for part in found if part.embedding]
     everything = [one for part in found for one in part.detections]
@@ -68,8 +68,11 @@ def _part(kind: Kind, given: Any, context: Context) -> Deconstructed | None:
     value = parse(given)
     if type_.reader:
         return type_.reader(value, replace(context, kind=kind))
-    context = replace(context, kind=kind, normalised=False)
+    if context.kind is not kind or context.normalised:
+        context = replace(context, kind=kind, normalised=False)
     found = items.read(value, context)
     if found is None and kind.is_classes:
         found = labels.read(value, context)
-    return replace(found, kind=kind) if found else None
+    if found is None or found.kind is kind:
+        return found
+    return replace(found, kind=kind)

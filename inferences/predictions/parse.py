@@ -53,6 +53,8 @@ READERS = (
 
 # ``inferences.models.metadata_values.in_slot`` shortens longer labels: keep both the same.
 WHOLE_BYTES = 512
+DETECTIONS_MAX: int = settings.ISTORE_DETECTIONS_MAX
+EMBEDDING_MAX: int = settings.ISTORE_EMBEDDING_MAX
 
 
 class AnswerSettings(Protocol):
@@ -83,8 +85,8 @@ def deconstructed(model: AnswerSettings, answer: Any) -> Deconstructed:
         class_labels=model.class_labels,
         box_format=model.box_format,
         embedding_size=model.embedding_size,
-        max_detections=settings.ISTORE_DETECTIONS_MAX,
-        max_embedding=settings.ISTORE_EMBEDDING_MAX,
+        max_detections=DETECTIONS_MAX,
+        max_embedding=EMBEDDING_MAX,
         first_class_number=model.first_class_number,
     )
 
@@ -131,6 +133,8 @@ def deconstruct(
                 warnings += _unnamed_classes(found, context)
                 warnings += _long_labels(found)
                 warnings += _malformed_masks(found)
+                if not warnings and found.is_one_class == type_.is_one_class:
+                    return found
                 return replace(
                     found,
                     warnings=_once(warnings),
@@ -145,10 +149,10 @@ def _once(warnings: list[str]) -> list[str]:
 
 def _long_labels(found: Deconstructed) -> list[str]:
     """Return a warning where rows hold labels by their beginning and a hash."""
-    labels = {one.label for one in found.detections}
     # A character has four bytes at most, so most labels need not be encoded.
     most = WHOLE_BYTES // 4
-    long = [x for x in labels if len(x) > most and len(x.encode()) > WHOLE_BYTES]
+    labels = {one.label for one in found.detections if len(one.label) > most}
+    long = [label for label in labels if len(label.encode()) > WHOLE_BYTES]
     if not long:
         return []
     return [

@@ -36,6 +36,7 @@ from istore.json_text import write_json
 from istore.models import AuditEntry
 from istore.uuids import uuid7
 
+METADATA_MAX_ITEMS: int = settings.ISTORE_METADATA_MAX_ITEMS
 AHEAD = timedelta(seconds=300)  # by which a caller's clock may be ahead of ours
 # Parts whose form no serializer checks, so that the parsers check it here.
 CHECKED = {each.kind for each in MODEL_TYPES if each.reader}
@@ -69,15 +70,13 @@ class Creation:
         if self.created_at and self.created_at < EARLIEST:
             raise ValueError("created_at: not before 1949.")
         keys = [value.key for value in self.metadata]
-        if reserved := [key for key in keys if key in RESERVED]:
-            raise ValueError(f"{reserved[0]} is standard metadata, not extended.")
+        if reserved := RESERVED.intersection(keys):
+            raise ValueError(f"{min(reserved)} is standard metadata, not extended.")
         if len(keys) > len(set(keys)):
             raise ValueError("A metadata key is there once.")
-        if len(keys) > settings.ISTORE_METADATA_MAX_ITEMS:
-            raise ValueError(
-                f"More than {settings.ISTORE_METADATA_MAX_ITEMS} metadata."
-            )
-        leaves = sum(len(value.comparable) for value in self.metadata)
+        if len(keys) > METADATA_MAX_ITEMS:
+            raise ValueError(f"More than {METADATA_MAX_ITEMS} metadata.")
+        leaves = sum([len(value.comparable) for value in self.metadata])
         if leaves > LEAVES_TOGETHER_MAX:
             raise ValueError(
                 f"The metadata has more than {LEAVES_TOGETHER_MAX} leaves together."

@@ -9,10 +9,12 @@ from inferences.models import (
     Detection,
     InferenceKey,
     InferencePayload,
+    MetadataType,
     OverflowNumber,
     RecentEmbedding,
     RegisteredModel,
 )
+from inferences.models.metadata_values import MetadataValue
 from inferences.models.row_ids import LOW_BITS, ROOM, first_id_at, moment_of
 from inferences.store.recording import Outcome, record
 from inferences.tests.builders import MOMENT, new
@@ -60,6 +62,28 @@ def test_everything_given_is_stored(model, make_inference):
         "gain": "float",
         "pose.angle": "json.number",
     }
+
+
+def test_rows_of_a_batch_may_have_different_columns(model):
+    slots = len(SLOTS["integer"])
+    numbers = {f"key-{n}": ("int", str(n)) for n in range(slots + 1)}
+    given = [MetadataValue(key, *value) for key, value in numbers.items()]
+    zero = [MetadataValue("zero", MetadataType.FLOAT, "0")]
+
+    record(
+        model,
+        [
+            new(inference_id="bare"),
+            new(inference_id="zero", metadata=zero),
+            new(inference_id="many", metadata=given, embedding=[1.0, 2.0]),
+        ],
+    )
+
+    assert model.inferences.get(inference_id="zero").float_1 == 0
+    assert model.inferences.get(inference_id="bare").float_1 is None
+    assert model.inferences.get(inference_id="many").integer_8 is not None
+    assert OverflowNumber.objects.beside(model).count() == 1
+    assert RecentEmbedding.objects.beside(model).count() == 1
 
 
 def test_a_copy_changes_nothing(model):

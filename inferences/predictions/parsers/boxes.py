@@ -15,8 +15,7 @@ CORNERS = (
 )
 SIZES = (("x", "y", "width", "height"), ("x", "y", "w", "h"))
 ORIENTED = (("cx", "cy", "w", "h", "r"), ("cx", "cy", "width", "height", "r"))
-BOX_NAMES = tuple(map(frozenset, (*CORNERS, *SIZES)))
-ORIENTED_NAMES = tuple(map(frozenset, ORIENTED))
+BOXES = (*CORNERS, *SIZES)
 
 
 def box(value: Any, context: Context) -> Box | None:
@@ -37,12 +36,12 @@ def box(value: Any, context: Context) -> Box | None:
 
 def has_box(value: dict[Any, Any]) -> bool:
     """Return whether an object names a box, by corners or by corner and size."""
-    return any(map(value.keys().__ge__, BOX_NAMES))
+    return _names_in(value, BOXES) is not None
 
 
 def has_oriented_box(value: dict[Any, Any]) -> bool:
     """Return whether an object names a rotated box."""
-    return any(map(value.keys().__ge__, ORIENTED_NAMES))
+    return _names_in(value, ORIENTED) is not None
 
 
 def oriented_box(value: dict[Any, Any]) -> OrientedBox | None:
@@ -62,9 +61,17 @@ def _named_box(value: dict[Any, Any], context: Context) -> Box | None:
 def _numbers_under(
     value: dict[Any, Any], ways: tuple[tuple[str, ...], ...]
 ) -> list[float] | None:
+    names = _names_in(value, ways)
+    return numbers([value[name] for name in names]) if names else None
+
+
+def _names_in(
+    value: dict[Any, Any], ways: tuple[tuple[str, ...], ...]
+) -> tuple[str, ...] | None:
+    """Return the first of the ways of which the object has every name, or None."""
     for names in ways:
-        if value.keys() >= set(names):
-            return numbers([value[name] for name in names])
+        if names[0] in value and all(map(value.__contains__, names)):
+            return names
     return None
 
 
@@ -75,5 +82,8 @@ def _size(four: list[float], context: Context) -> Box:
 
 def _box(x1: float, y1: float, x2: float, y2: float, context: Context) -> Box:
     """Return a box from two opposite corners, given in any order."""
-    (xmin, xmax), (ymin, ymax) = sorted((x1, x2)), sorted((y1, y2))
-    return Box(xmin, ymin, xmax, ymax, context.normalised)
+    if x2 < x1:
+        x1, x2 = x2, x1
+    if y2 < y1:
+        y1, y2 = y2, y1
+    return Box(x1, y1, x2, y2, context.normalised)

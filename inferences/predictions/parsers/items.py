@@ -38,13 +38,15 @@ WITH_SHAPES = (
     Kind.IMAGE_SEGMENTATION,
 )
 SEGMENT = ("contours", "segmentation", "mask", "rle")
+# Most items have no member of these names, which a set tells at once.
+IN_SEGMENTS, INNER = frozenset(SEGMENT), frozenset(ORIENTED)
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:
     """Return the detections or classes of a list of objects, or None for another form."""
     if isinstance(value, dict):
         value = [value]
-    if not isinstance(value, list) or not all(isinstance(i, dict) for i in value):
+    if not isinstance(value, list) or not {dict}.issuperset(map(type, value)):
         return None
     if not value:
         return _nothing_found(context)
@@ -71,11 +73,11 @@ def _nothing_found(context: Context) -> Deconstructed | None:
 
 def _kind(item: dict[Any, Any]) -> Kind | None:
     """Return the kind of one item, judged by its keys, or None."""
-    if isinstance(_first(item, LABEL), list | dict):
+    if type(_first(item, LABEL)) in (list, dict):
         return None
-    if _first(item, SEGMENT) is not None:
+    if not IN_SEGMENTS.isdisjoint(item) and _first(item, SEGMENT) is not None:
         return Kind.IMAGE_SEGMENTATION
-    inner = _first(item, ORIENTED)
+    inner = None if INNER.isdisjoint(item) else _first(item, ORIENTED)
     if has_oriented_box(inner if isinstance(inner, dict) else item):
         return Kind.ORIENTED_OBJECT_DETECTION
     if inner is not None or has_box(item):
@@ -114,7 +116,7 @@ def _shape(item: dict[Any, Any], kind: Kind, context: Context) -> Shape | None:
         inner = _first(item, ORIENTED)
         return oriented_box(inner if isinstance(inner, dict) else item)
     if kind is Kind.OBJECT_DETECTION:
-        inner = _first(item, BOX)
+        inner = None if INNER.isdisjoint(item) else _first(item, BOX)
         return box(item if inner is None else inner, context)
     return None
 
