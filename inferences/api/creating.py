@@ -14,8 +14,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from inferences.api.json_rows import to_json
 from inferences.api.quick_creations import read_quickly
-from inferences.api.serializers import InferenceSerializer, to_json
+from inferences.api.serializers import InferenceSerializer
 from inferences.api.views import InferencesView, InferenceView
 from inferences.imports.gaps import read_line, without_gaps
 from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType

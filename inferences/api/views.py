@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -12,6 +13,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from inferences.api.json_rows import read_page, to_json
 from inferences.api.serializers import (
     CountSerializer,
     DeletedSerializer,
@@ -21,7 +23,6 @@ from inferences.api.serializers import (
     NewModelSerializer,
     PageSerializer,
     ServerSettingsSerializer,
-    to_json,
 )
 from inferences.models import Inference, RegisteredModel
 from inferences.previews.media import serve_blob
@@ -41,7 +42,7 @@ from inferences.store.api.fields_field import FieldsField
 from inferences.store.api.scoped_views import StoreView
 from inferences.store.registration import change_settings, register_model
 from istore.api.schema import PROBLEMS
-from istore.db.statement_timeout import statement_timeout
+from istore.db.statement_timeout import each_statement_limited, statement_timeout
 from istore.errors import Invalid, Unprocessable
 from istore.models import Project, Role
 
@@ -234,18 +235,26 @@ class FilterInferencesView(InferenceView):
 
 def page_response(query: InferenceQuery, model: RegisteredModel) -> Response:
     try:
-        with statement_timeout():
-            page = query.page(model)
+        return Response(_page(query, model))
     except BadQuestion as error:
         raise Invalid(str(error), *error.path) from None
     except TooDeep as error:
         raise Unprocessable("query-too-expensive", str(error)) from None
+
+
+def _page(query: InferenceQuery, model: RegisteredModel) -> dict[str, Any]:
+    if query.embedding is None and not query.fields:
+        with each_statement_limited():
+            rows = query.page_of(model, partial(read_page, presign=query.presign))
+        return {"results": rows.inferences, "next": rows.next}
+    with statement_timeout():
+        page = query.page(model)
     give_fields(page.inferences, query.fields)
-    rows = [to_json(each, presign=query.presign) for each in page.inferences]
-    answer = {"results": rows, "next": page.next}
+    results = [to_json(each, presign=query.presign) for each in page.inferences]
+    answer = {"results": results, "next": page.next}
     if page.vector_search:
         answer["vector_search"] = page.vector_search
-    return Response(answer)
+    return answer
 
 
 class CountInferencesView(InferenceView):
@@ -286,7 +295,7 @@ class CountInferencesView(InferenceView):
     def _counted(
         self, model: RegisteredModel, filters: Filter, limit: int | None
     ) -> Response:
-        with statement_timeout():
+        with each_statement_limited():
             count = count_matching(model, filters, limit)
         if limit is None:
             return Response({"count": count.number})

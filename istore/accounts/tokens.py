@@ -58,7 +58,11 @@ VALID = CompiledQuery(
 
 def find_token(secret: str) -> Token | None:
     """Return the valid token with this secret, with its project loaded, or None."""
-    found = VALID.first(prefix=secret[:PREFIX_LENGTH])
+    return if_proven(VALID.first(prefix=secret[:PREFIX_LENGTH]), secret)
+
+
+def if_proven(found: Token | None, secret: str) -> Token | None:
+    """Return the token that was found by the prefix of a secret if it has the whole secret."""
     if found and compare_digest(bytes(found.digest), _digest(secret)):
         _note_use(found)
         return found

@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.http import Http404
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.views import APIView
 
 from inferences.models import Inference, RegisteredModel
+from inferences.store.api.authentication import (
+    ModelBearer,
+    ModelBearerAuthentication,
+)
 from inferences.store.lost_copies import find_lost_copy
 from inferences.store.reading import find_inference
 from istore.accounts.access import Caller, caller_of
@@ -22,6 +27,7 @@ from istore.models import Project, Role
 class StoreView(IdempotentMixin, APIView):
     """A view of what belongs to projects. ``needs`` says which role a method asks for."""
 
+    authentication_classes = (ModelBearerAuthentication, SessionAuthentication)
     permission_classes = (RolePermission,)
     needs: ClassVar[dict[str, Role]] = {}
 
@@ -35,8 +41,11 @@ class StoreView(IdempotentMixin, APIView):
         Who may not even see it gets the 404 of an absent one, who may see it but not
         do this a 403, and who sees several of this id without naming a project a 409.
         """
-        project_id = named_project(self.request)
-        model = RegisteredModel.objects.seen_by(self.caller, model_id, project_id)
+        user, project_id = self.request.user, named_project(self.request)
+        if isinstance(user, ModelBearer) and user.model_id == model_id:
+            model = user.model
+        else:
+            model = RegisteredModel.objects.seen_by(self.caller, model_id, project_id)
         if model is None:
             raise Http404
         role = RolePermission.role(self.request, self)
