@@ -206,7 +206,8 @@ def web_of(checkout: Path) -> Iterator[subprocess.Popen[str]]:
     """Run ``answer_calls`` with the code of a checkout, until the block ends."""
     env = {
         **os.environ,
-        "ISTORE_DATABASE_POOL": "true",
+        "ISTORE_DATABASE_STAYS": "true",
+        "ISTORE_DATABASE_POOL": "true",  # its name in older checkouts
         "ISTORE_RATE_PER_MINUTE": "1000000",
         "PYTHONPATH": str(checkout),
     }

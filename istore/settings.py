@@ -212,8 +212,8 @@ _database["ENGINE"] = "istore.db.postgresql"  # fixes the session settings
 _database.setdefault("OPTIONS", {})
 # The schemas in which tables are found and created, whatever the role's own path is.
 ISTORE_DATABASE_SEARCH_PATH = env.text("ISTORE_DATABASE_SEARCH_PATH", '"$user", public')
-if env.flag("ISTORE_DATABASE_POOL", default=False):  # set only for the web process
-    _database["OPTIONS"]["pool"] = {"min_size": 2, "max_size": 12, "timeout": 10}
+if env.flag("ISTORE_DATABASE_STAYS", default=False):  # set only for the web process
+    _database["CONN_MAX_AGE"] = 3600  # each of its few threads keeps a connection
 _database["TEST"] = {"NAME": "istore_test"}
 
 _redis_url = env.text("ISTORE_REDIS_URL")
@@ -578,6 +578,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["istore.api.access.Denied"],
     "DEFAULT_PARSER_CLASSES": ["istore.api.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["istore.api.parsing.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "istore.api.parsing.Negotiation",
     "DEFAULT_SCHEMA_CLASS": "istore.api.schema.Schema",
     "EXCEPTION_HANDLER": "istore.api.exception_handler.answer",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",

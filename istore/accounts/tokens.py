@@ -77,8 +77,8 @@ def revoke_token(token: Token, actor: object) -> None:
 
 
 def _note_use(token: Token) -> None:
-    stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - USE_IS_WORTH_NOTING)
     if token.last_used_at is None or _older_than_a_minute(token.last_used_at):
+        stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - USE_IS_WORTH_NOTING)
         # ``last_used_at`` is best effort: on a read-only database the token still works.
         with suppress(DatabaseError), transaction.atomic():
             Token.objects.filter(stale, pk=token.pk).update(last_used_at=Now())

@@ -81,7 +81,8 @@ class CompiledQuery(Generic[M]):
 class Columns(Generic[M]):
     """The columns of a table for a statement that is written out, and instances of their values.
 
-    The fields must be such as need no converter of Django.
+    The fields must be such as need no converter of Django. Those that are left out are read
+    when they are first asked for.
     """
 
     def __init__(

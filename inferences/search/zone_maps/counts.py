@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from django.db import connection
@@ -186,20 +187,28 @@ class SegmentSum:
             return []
         told = [tally or UNKNOWN for tally in self.tallies[:TALLIES_MOST]] or [LIVE]
         told += [UNKNOWN] * (len(self.tallies) > TALLIES_MOST)
-        tallies = ", ".join(f"({each.sql}) AS told_{n}" for n, each in enumerate(told))
-        for name, sql in {
-            "touch": TOUCH,
-            "segment": SEGMENT,
-            "number": _of_all(len(told)),
-            "tallies": tallies,
-        }.items():
-            statement = statement.replace(f"{{{name}}}", sql)
         values = [value for each in told for value in each.values]
         values += [self.model.pk, low, high]
         with connection.cursor() as cursor:
-            cursor.execute(statement, [*before, *values, *after])
+            cursor.execute(
+                _write_out(statement, tuple(each.sql for each in told)),
+                [*before, *values, *after],
+            )
             found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
+
+
+@lru_cache(256)
+def _write_out(statement: str, tallies: tuple[str, ...]) -> str:
+    told = ", ".join(f"({each}) AS told_{n}" for n, each in enumerate(tallies))
+    for name, sql in {
+        "touch": TOUCH,
+        "segment": SEGMENT,
+        "number": _of_all(len(tallies)),
+        "tallies": told,
+    }.items():
+        statement = statement.replace(f"{{{name}}}", sql)
+    return statement
 
 
 def _of_all(conditions: int) -> str:

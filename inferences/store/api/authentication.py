@@ -16,8 +16,8 @@ from istore.api.access import Bearer, BearerAuthentication
 from istore.db.compiled_queries import Columns
 from istore.models import Project, Token
 
-TOKEN = Columns(Token, "token")
-PROJECT = Columns(Project, "project")
+TOKEN = Columns(Token, "token", leave_out=["created_at", "expires_at", "revoked_at"])
+PROJECT = Columns(Project, "project", leave_out=["created_at"])
 MODEL = Columns(RegisteredModel, "model")
 # The unique indexes of the prefix, and of project and model id, serve it.
 FIND = (

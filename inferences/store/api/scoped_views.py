@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import PermissionDenied
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from inferences.models import Inference, RegisteredModel
@@ -20,6 +21,7 @@ from istore.accounts.access import Caller, caller_of
 from istore.addresses import named_project
 from istore.api.access import RolePermission
 from istore.api.idempotency import IdempotentMixin
+from istore.api.parsing import JSONRenderer, write_response
 from istore.errors import NotFound
 from istore.models import Project, Role
 
@@ -34,6 +36,17 @@ class StoreView(IdempotentMixin, APIView):
     @property
     def caller(self) -> Caller:
         return caller_of(self.request)
+
+    def respond(self, data: Any, status: int = 200) -> HttpResponse:
+        """Return a response in JSON, whose content is data that orjson can write.
+
+        The response of the REST framework, which renders later, is made only where something
+        else reads the data.
+        """
+        if self.call or type(self.request.accepted_renderer) is not JSONRenderer:
+            return Response(data, status=status)
+        content = write_response(data)
+        return HttpResponse(content, JSONRenderer.media_type, status)
 
     def registered_model(self, model_id: str) -> RegisteredModel:
         """The model, for a caller with the role this call needs.
