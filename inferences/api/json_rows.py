@@ -13,9 +13,11 @@ from typing import Any
 import orjson
 
 from inferences.models import Inference, InferenceAction, RegisteredModel
+from inferences.models.metadata_values import as_given, in_slot
 from inferences.models.row_ids import moment_of
 from inferences.store import reading
-from inferences.store.notes import warnings_of
+from inferences.store.notes import warnings_of, without_empty_warnings
+from inferences.store.recording import NewInference
 from istore import blobs
 from istore.json_text import format_moment
 
@@ -87,6 +89,40 @@ def to_json(inference: Inference, *, presign: bool = False) -> dict[str, Any]:
     if read := getattr(inference, "answer_fields", None):
         fields |= read
     return fields
+
+
+def new_to_json(
+    model: RegisteredModel, new: NewInference, row_id: int
+) -> dict[str, Any]:
+    """Return an inference that was just stored, as a read of it would."""
+    metadata = as_given(new.kept_metadata)
+    return _fields(
+        model.model_id,
+        row_id,
+        new.inference_id,
+        None,
+        new.inference_action,
+        new.data,
+        # In the order of PostgreSQL's jsonb.
+        {key: metadata[key] for key in sorted(metadata, key=_order_of_jsonb)},
+        new.data_hash.hex(),
+        new.data_size,
+        in_slot(new.data_source) if new.data_source else None,
+        new.latitude,
+        new.longitude,
+        new.data_storage_key,
+        new.data_content_type,
+        None,
+        new.is_protected,
+        1,
+        without_empty_warnings(new.notes) or None,
+        presign=False,
+    )
+
+
+def _order_of_jsonb(key: str) -> tuple[int, bytes]:
+    encoded = key.encode()
+    return len(encoded), encoded
 
 
 def _fields(

@@ -49,6 +49,7 @@ from inferences.store.segment_touches import touches_of
 from istore.failpoints import failpoint
 from istore.hooks import Hook
 from istore.json_text import write_json
+from istore.models import AuditEntry
 
 ROUNDS = 5  # of reading and writing, while other writers hold the same ids
 RETRIES = 3  # with new low bits, before ``_make_room`` reads which ids are taken
@@ -157,6 +158,48 @@ def record(
         # released reservation, a purged tombstone): then the next round writes the id.
         rest = [new for new in rest if new.inference_id not in stored]
     raise RuntimeError(f"The ids of {len(rest)} inferences change hands all the time.")
+
+
+def record_alone(
+    model: RegisteredModel, new: NewInference, actor: object, action: str
+) -> int | None:
+    """Store an inference with its audit entry by one statement, if nothing is out of the ordinary.
+
+    Returns its row id. None: nothing was stored, and ``record`` has to look at it. The id may
+    be taken, a metadata key or label may be new, ground truth may wait for it, a low watermark
+    may have to move.
+    """
+    if not _knows_words(model, new):
+        return None
+    (row,) = _rows(model, [new])
+    values = {
+        "model": model.pk,
+        "lowest": row["created_us"] << LOW_BITS,
+        "joins": False,
+        "rows": write_json([row]),
+        "project": model.project_id,
+        "actor": str(actor)[:300],
+        "action": action,
+    }
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(WRITE_ALONE, values)
+            stored = cursor.fetchone()
+    except IntegrityError as error:
+        if not isinstance(error.__cause__, UniqueViolation):
+            raise
+        return None  # its low bits are taken in this microsecond
+    return stored and stored[0]
+
+
+def _knows_words(model: RegisteredModel, new: NewInference) -> bool:
+    """Return whether the model has all metadata keys, labels and sources of an inference."""
+    return metadata_slots.are_known(
+        model,
+        {key for value in new.kept_metadata for key in value.comparable},
+        {in_slot(label) for label, _ in new.detections or ()},
+        {in_slot(new.data_source)} if new.data_source else set(),
+    )
 
 
 def _rows(model: RegisteredModel, batch: list[NewInference]) -> list[dict[str, Any]]:
@@ -298,7 +341,13 @@ def _write(
     """Return the inference ids that are new, or None if a low watermark must move first."""
     with connection.cursor() as cursor:
         cursor.execute(
-            WRITE, {"model": model.pk, "lowest": lowest, "rows": write_json(rows)}
+            WRITE,
+            {
+                "model": model.pk,
+                "lowest": lowest,
+                "joins": True,
+                "rows": write_json(rows),
+            },
         )
         answered = dict(cursor.fetchall())
     if None not in answered:
@@ -419,10 +468,11 @@ def _list(columns: dict[str, str], prefix: str = "") -> str:
 # NULL id: by this ``_write`` knows that ``lower_bounds`` must run first. Low bits come from
 # the sequence inferences_row. Two rows of one microsecond with the same low bits are a
 # unique violation, after which ``_write_until_it_fits`` tries again.
-WRITE = f"""
+WRITING = f"""
 WITH held AS MATERIALIZED (  -- what is read from the model holds until the commit
     SELECT id AS model_key, awaits_truth FROM {_table(RegisteredModel)}
     WHERE id = %(model)s AND first_id <= %(lowest)s AND blob_gone_before <= %(lowest)s
+    AND (%(joins)s OR NOT awaits_truth)
     FOR SHARE
 ), given AS MATERIALIZED (
     SELECT held.model_key, given.*,
@@ -477,7 +527,17 @@ WITH held AS MATERIALIZED (  -- what is read from the model holds until the comm
     SELECT %(model)s, each.key, each.value ->> 0, count(*)
     FROM given JOIN new USING (model_key, id), jsonb_each(metadata) AS each GROUP BY 2, 3
 )
+"""
+WRITE = f"""{WRITING}
 SELECT inference_id, NULL FROM new UNION ALL SELECT NULL, awaits_truth FROM held
+"""
+# One inference with its audit entry.
+WRITE_ALONE = f"""{WRITING.rstrip()}, audited AS (
+    INSERT INTO {_table(AuditEntry)} (at, project_id, actor, action, subject, details)
+    SELECT clock_timestamp(), %(project)s, %(actor)s, %(action)s, inference_id, '{{}}'
+    FROM new
+)
+SELECT id FROM new
 """
 # One probe of the unique key for each name, fenced by OFFSET 0. With a list of names the
 # planner may read all keys of the model instead, while it has no statistics of a table that

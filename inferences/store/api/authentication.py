@@ -6,6 +6,8 @@ its rights and its model are read by it, as of one moment.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import connection
 from rest_framework.request import Request
 
@@ -21,7 +23,8 @@ PROJECT = Columns(Project, "project", leave_out=["created_at"])
 MODEL = Columns(RegisteredModel, "model")
 # The unique indexes of the prefix, and of project and model id, serve it.
 FIND = (
-    f"SELECT {TOKEN.sql}, {PROJECT.sql}, {MODEL.sql} FROM {Token._meta.db_table} AS token"
+    f"SELECT clock_timestamp(), {TOKEN.sql}, {PROJECT.sql}, {MODEL.sql}"
+    f" FROM {Token._meta.db_table} AS token"
     f" JOIN {Project._meta.db_table} AS project ON project.id = token.project_id"
     f" LEFT JOIN {RegisteredModel._meta.db_table} AS model"
     " ON model.project_key = project.id AND model.model_id = %s"
@@ -31,12 +34,22 @@ FIND = (
 
 
 class ModelBearer(Bearer):
-    """A caller with a token, and the model of the token's project that the call names."""
+    """A caller with a token, and the model of the token's project that the call names.
 
-    def __init__(self, token: Token, model_id: str, model: RegisteredModel | None):
+    ``came_at`` is when the call came, by the database's clock.
+    """
+
+    def __init__(
+        self,
+        token: Token,
+        model_id: str,
+        model: RegisteredModel | None,
+        came_at: datetime,
+    ) -> None:
         super().__init__(token)
         self.model_id = model_id
         self.model = model
+        self.came_at = came_at
 
 
 class ModelBearerAuthentication(BearerAuthentication):
@@ -51,13 +64,13 @@ class ModelBearerAuthentication(BearerAuthentication):
             row = cursor.fetchone()
         if row is None:
             return None
+        came_at, *row = row
         token, project = TOKEN.build(row), PROJECT.build(row[len(TOKEN) :])
         token.project = project
         if if_proven(token, secret) is None:
             return None
-        rest = row[len(TOKEN) + len(PROJECT) :]
-        if rest[0] is None:
-            return ModelBearer(token, model_id, None)
-        model = MODEL.build(rest)
-        model.project = project
-        return ModelBearer(token, model_id, model)
+        rest, model = row[len(TOKEN) + len(PROJECT) :], None
+        if rest[0] is not None:
+            model = MODEL.build(rest)
+            model.project = project
+        return ModelBearer(token, model_id, model, came_at)

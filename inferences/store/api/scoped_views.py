@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.http import Http404, HttpResponse
@@ -22,6 +23,7 @@ from istore.addresses import named_project
 from istore.api.access import RolePermission
 from istore.api.idempotency import IdempotentMixin
 from istore.api.parsing import JSONRenderer, write_response
+from istore.db import clock
 from istore.errors import NotFound
 from istore.models import Project, Role
 
@@ -36,6 +38,11 @@ class StoreView(IdempotentMixin, APIView):
     @property
     def caller(self) -> Caller:
         return caller_of(self.request)
+
+    def came_at(self) -> datetime:
+        """Return when the call came, by the database's clock."""
+        user = self.request.user
+        return user.came_at if isinstance(user, ModelBearer) else clock.now()
 
     def respond(self, data: Any, status: int = 200) -> HttpResponse:
         """Return a response in JSON, whose content is data that orjson can write.
