@@ -8,7 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 import django
+from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.core.signals import request_started
+from django.db import close_old_connections, reset_queries
 from django.urls import resolve
 from django.utils.http import parse_header_parameters
 
@@ -40,6 +43,12 @@ class StoreHandler(WSGIHandler):
 
 
 application = StoreHandler()
+
+# Connections that failed or are too old are closed after each request, and nobody uses those of
+# a thread between two requests. Queries are logged in development alone.
+request_started.disconnect(close_old_connections)
+if not settings.DEBUG:
+    request_started.disconnect(reset_queries)
 
 # All views are loaded now, not at the first request. Objects that stay for good are not
 # scanned by the garbage collector again; those scans delayed calls by tenths of a second.
