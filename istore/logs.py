@@ -82,9 +82,9 @@ def configuration(level: str, *, json: bool) -> dict[str, Any]:
     )
     # No line shows where it was written, nor by which thread; finding out costs a third of
     # it. The documentation of ``logging`` names these switches.
-    logging._srcfile = None  # type: ignore[attr-defined]
+    logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.logAsyncioTasks = False
+    logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # since 3.12
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -30,7 +30,7 @@ SELECT = (
     " cold.data_content_type, cold.input_expired_at, row.is_protected, row.version,"
     f" cold.notes{reading.ROWS}"
 )
-SOURCE = 8  # the column of ``source_id``
+SOURCE, JSON = 8, (5, 16)  # the columns of ``source_id``, and of metadata and notes
 
 
 def read_page(
@@ -40,24 +40,15 @@ def read_page(
     if not ids:
         return []
     rows = {row[0]: row for row in reading.read_rows(SELECT, model, ids)}
-    sources = reading.find_sources({row[SOURCE] for row in rows.values()} - {None})
+    sources = reading.find_sources(row[SOURCE] for row in rows.values())
     page = []
     for row_id in ids:
-        if row := rows.get(row_id):
-            *before, metadata, data_hash, size, source = row[: SOURCE + 1]
-            page.append(
-                _fields(
-                    model.model_id,
-                    *before,
-                    metadata and orjson.loads(metadata),
-                    data_hash,
-                    size,
-                    sources[source].name if source else None,
-                    *row[SOURCE + 1 : -1],
-                    row[-1] and orjson.loads(row[-1]),
-                    presign=presign,
-                )
-            )
+        if row_id in rows:
+            row = list(rows[row_id])
+            for place in JSON:
+                row[place] = row[place] and orjson.loads(row[place])
+            row[SOURCE] = sources[row[SOURCE]].name if row[SOURCE] else None
+            page.append(_fields(model.model_id, presign, *row))
     return page
 
 
@@ -66,6 +57,7 @@ def to_json(inference: Inference, *, presign: bool = False) -> dict[str, Any]:
     payload, source = inference.payload, inference.source
     fields = _fields(
         inference.registered_model.model_id,
+        presign,
         inference.id,
         inference.inference_id,
         inference.updated_at,
@@ -83,7 +75,6 @@ def to_json(inference: Inference, *, presign: bool = False) -> dict[str, Any]:
         inference.is_protected,
         inference.version,
         payload.notes,
-        presign=presign,
     )
     fields["embedding_distance"] = getattr(inference, "embedding_distance", None)
     if read := getattr(inference, "answer_fields", None):
@@ -98,6 +89,7 @@ def new_to_json(
     metadata = as_given(new.kept_metadata)
     return _fields(
         model.model_id,
+        False,
         row_id,
         new.inference_id,
         None,
@@ -116,7 +108,6 @@ def new_to_json(
         new.is_protected,
         1,
         without_empty_warnings(new.notes) or None,
-        presign=False,
     )
 
 
@@ -127,6 +118,7 @@ def _order_of_jsonb(key: str) -> tuple[int, bytes]:
 
 def _fields(
     model_id: str,
+    presign: bool,
     row_id: int,
     inference_id: str,
     updated_at: Any,
@@ -144,8 +136,6 @@ def _fields(
     is_protected: bool,
     version: int,
     notes: Any,
-    *,
-    presign: bool,
 ) -> dict[str, Any]:
     moment = format_moment(moment_of(row_id))
     coordinates = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -88,7 +88,7 @@ def join_payloads(model: RegisteredModel, page: Sequence[Inference]) -> list[Inf
 
 def _name(model: RegisteredModel, page: Sequence[Inference]) -> None:
     """Set the model and the data source of each inference."""
-    sources = find_sources({each.source_id for each in page} - {None})
+    sources = find_sources(each.source_id for each in page)
     for inference in page:
         # As the descriptors of the fields do, which cost ten times as much.
         related = inference._state.fields_cache
@@ -97,13 +97,14 @@ def _name(model: RegisteredModel, page: Sequence[Inference]) -> None:
         related["source"] = sources[number] if number else None
 
 
-def find_sources(numbers: Set[int]) -> Mapping[int, SourceName]:
+def find_sources(numbers: Iterable[int | None]) -> Mapping[int, SourceName]:
     """Return the data sources of these numbers, and perhaps others."""
-    if missing := numbers - _sources.keys():
+    wanted = {number for number in numbers if number}
+    if missing := wanted - _sources.keys():
         # A source never changes, so it is cached.
         if len(_sources) > SOURCES_REMEMBERED:
             _sources.clear()
-            missing = numbers
+            missing = wanted
         _sources.update(SourceName.objects.in_bulk(missing))
     return _sources
 

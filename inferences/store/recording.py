@@ -189,7 +189,7 @@ def record_alone(
         if not isinstance(error.__cause__, UniqueViolation):
             raise
         return None  # its low bits are taken in this microsecond
-    return stored and stored[0]
+    return int(stored[0]) if stored else None
 
 
 def _knows_words(model: RegisteredModel, new: NewInference) -> bool:

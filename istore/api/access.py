@@ -45,7 +45,7 @@ class BearerAuthentication(BaseAuthentication):
     def find_bearer(self, request: Request, secret: str) -> Bearer | None:
         """Return the caller with this secret, or None if no valid token has it."""
         token = find_token(secret)
-        return token and Bearer(token)
+        return Bearer(token) if token else None
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

@@ -6,7 +6,7 @@ PostgreSQL takes to answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -86,7 +86,7 @@ class Columns(Generic[M]):
     """
 
     def __init__(
-        self, table: type[M], alias: str, leave_out: Sequence[str] = ()
+        self, table: type[M], alias: str, leave_out: Collection[str] = ()
     ) -> None:
         self.fields = [
             field

@@ -94,14 +94,14 @@ def _word(words: tuple[str, ...]) -> Any:
     return read
 
 
-PAGING = {
+PAGING: dict[str, Any] = {
     "direction": _word(DIRECTIONS),
     "limit": _limit,
     "offset": _whole,
     "sort": _word(SORTS),
     "cursor": _cursor,
 }
-READERS = {
+READERS: dict[str, Any] = {
     "filters": _filters,
     "pagination": _pagination,
     "presign": _flag,

@@ -8,6 +8,7 @@ rows at the edges of a window and the newest ones, which are in no segment yet.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -105,6 +106,8 @@ FROM {segment} CROSS JOIN LATERAL (SELECT {tallies}) AS told
 WHERE model_key = %s AND lowest_id >= %s AND highest_id <= %s
 AND built_at IS NOT NULL AND live IS NOT NULL
 """
+TOLD_SECONDS, TOLD_MOST = 60, 1000
+_told_until: dict[str, float] = {}  # questions of ``SegmentSum.tells``, by their text
 SEGMENTS_LEAST = 8  # with fewer in a window, its rows are read as fast
 ENDS = ("lowest_id", "highest_id")
 GAP = Sql(" AND id BETWEEN gap.low AND gap.high")  # the ids to read, as a window
@@ -126,12 +129,21 @@ class SegmentSum:
         """Return whether this share of the segments tells, so that adding up pays.
 
         Where they do not, the statements for all rows have better plans. The answer decides
-        nothing but the way.
+        nothing but the way, so a yes holds for a while: who asks for a count often asks again.
         """
         if self.tallies and not any(self.tallies):
             return False
+        asked = repr((self.model.pk, self.tallies, self._window, share))
+        now = time.monotonic()
+        if now < _told_until.get(asked, now):
+            return True
         ((segments, telling),) = self._run(TELLING) or [(0, 0)]
-        return bool(segments >= SEGMENTS_LEAST and telling >= share * segments)
+        tells = bool(segments >= SEGMENTS_LEAST and telling >= share * segments)
+        if tells:
+            if len(_told_until) >= TOLD_MOST:
+                _told_until.clear()
+            _told_until[asked] = now + TOLD_SECONDS
+        return tells
 
     def tells_of(self, column: str) -> bool:
         """Return whether nearly all segments count the values of the column."""

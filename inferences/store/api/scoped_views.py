@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
 from django.http import Http404, HttpResponse
-from rest_framework.authentication import SessionAuthentication
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -31,7 +32,10 @@ from istore.models import Project, Role
 class StoreView(IdempotentMixin, APIView):
     """A view of what belongs to projects. ``needs`` says which role a method asks for."""
 
-    authentication_classes = (ModelBearerAuthentication, SessionAuthentication)
+    authentication_classes: Sequence[type[BaseAuthentication]] = (
+        ModelBearerAuthentication,
+        SessionAuthentication,
+    )
     permission_classes = (RolePermission,)
     needs: ClassVar[dict[str, Role]] = {}
 
