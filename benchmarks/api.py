@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import io
 import json
 import os
 import random
@@ -102,11 +103,49 @@ def calls() -> list[Call]:
 def answer_calls() -> None:
     """The web process: make each call that a line of stdin describes, and tell its costs."""
     sys.path.insert(0, os.getcwd())
-    from istore.asgi import application
+    try:
+        from istore.asgi import application
+    except ModuleNotFoundError:
+        from istore.wsgi import application as wsgi_application
+
+        application = None
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where the log lines go
 
+    def call_wsgi(asked: dict[str, Any], body: bytes) -> tuple[int, bytes]:
+        path, _, query = asked["path"].partition("?")
+        environ = {
+            "REQUEST_METHOD": asked["method"],
+            "SCRIPT_NAME": "",
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "SERVER_NAME": "127.0.0.1",
+            "SERVER_PORT": "8000",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": "127.0.0.1",
+            "CONTENT_TYPE": asked["kind"],
+            "HTTP_HOST": "127.0.0.1",
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.errors": sys.stderr,
+        }
+        environ |= {f"HTTP_{k.upper()}": v for k, v in asked["head"].items()}
+        if body:
+            environ["CONTENT_LENGTH"] = str(len(body))
+        statuses = []
+
+        def start(status: str, headers: Any, exc_info: Any = None) -> None:
+            statuses.append(int(status.partition(" ")[0]))
+
+        answer = wsgi_application(environ, start)
+        try:
+            return statuses[0], b"".join(answer)
+        finally:
+            answer.close()
+
     async def call(asked: dict[str, Any], body: bytes) -> tuple[int, bytes]:
+        if application is None:
+            return await asyncio.to_thread(call_wsgi, asked, body)
         path, _, query = asked["path"].partition("?")
         sent: list[Any] = []
 
@@ -167,7 +206,8 @@ def web_of(checkout: Path) -> Iterator[subprocess.Popen[str]]:
     """Run ``answer_calls`` with the code of a checkout, until the block ends."""
     env = {
         **os.environ,
-        "ISTORE_DATABASE_POOL": "true",
+        "ISTORE_DATABASE_STAYS": "true",
+        "ISTORE_DATABASE_POOL": "true",  # its name in older checkouts
         "ISTORE_RATE_PER_MINUTE": "1000000",
         "PYTHONPATH": str(checkout),
     }

@@ -336,7 +336,7 @@ def web(workers: int = 1, query_seconds: int = 60) -> Iterator[subprocess.Popen]
         f"--workers={workers}",
         "--no-access-log",
     ]
-    env = {**os.environ, "ISTORE_DATABASE_POOL": "true", "ISTORE_LOG_LEVEL": "ERROR"}
+    env = {**os.environ, "ISTORE_DATABASE_STAYS": "true", "ISTORE_LOG_LEVEL": "ERROR"}
     env |= {
         "ISTORE_RATE_PER_MINUTE": "0",
         "ISTORE_QUERY_SECONDS": str(query_seconds),

@@ -588,6 +588,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["istore.api.access.Denied"],
     "DEFAULT_PARSER_CLASSES": ["istore.api.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["istore.api.parsing.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "istore.api.parsing.Negotiation",
     "DEFAULT_SCHEMA_CLASS": "istore.api.schema.Schema",
     "EXCEPTION_HANDLER": "istore.api.exception_handler.answer",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",

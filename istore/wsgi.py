@@ -10,6 +10,8 @@ from typing import Any
 import django
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.core.signals import request_started
+from django.db import close_old_connections, reset_queries
 from django.urls import resolve
 from django.utils.http import parse_header_parameters
 
@@ -21,12 +23,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
 django.setup()
 
 # Here, because settings are those of the process that this one was forked from. Only a server
-# sets it: its threads come and go, and share connections.
-if env.flag("ISTORE_DATABASE_POOL", default=False):
-    settings.DATABASES["default"]["OPTIONS"]["pool"] = {
-        **{"min_size": 2, "max_size": 12},
-        "timeout": 10,
-    }
+# sets it: each of its few threads keeps a connection.
+if env.flag("ISTORE_DATABASE_STAYS", default=False):
+    settings.DATABASES["default"]["CONN_MAX_AGE"] = 3600
 
 
 class StoreRequest(WSGIRequest):
@@ -49,6 +48,12 @@ class StoreHandler(WSGIHandler):
 
 
 application = StoreHandler()
+
+# Connections that failed or are too old are closed after each request, and nobody uses those of
+# a thread between two requests. Queries are logged in development alone.
+request_started.disconnect(close_old_connections)
+if not settings.DEBUG:
+    request_started.disconnect(reset_queries)
 
 # All views are loaded now, not at the first request. Objects that stay for good are not
 # scanned by the garbage collector again; those scans delayed calls by tenths of a second.

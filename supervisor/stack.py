@@ -45,6 +45,8 @@ def start_everything(supervisor: Supervisor, *, demo: bool = False) -> None:
     """Start all processes, and return when they answer and the operator was told."""
     check_ports()
     supervisor.environment.pop(FORK_SERVER, None)
+    # Only for the web process.
+    supervisor.environment.pop("ISTORE_DATABASE_STAYS", None)
     supervisor.environment |= {
         "DJANGO_SETTINGS_MODULE": "istore.settings",
         "ISTORE_HOME": str(supervisor.home.root),
@@ -227,7 +229,11 @@ def _start_web(supervisor: Supervisor) -> None:
         f"--workers-kill-timeout={SERVER_GRACE - 1}",
         f"--workers={settings.ISTORE_WEB_WORKERS}",
     ]
-    env = {**supervisor.environment, SUPERVISED: "true", "ISTORE_DATABASE_POOL": "true"}
+    env = {
+        **supervisor.environment,
+        SUPERVISED: "true",
+        "ISTORE_DATABASE_STAYS": "true",
+    }
     supervisor.start(
         "web",
         [sys.executable, "-m", "granian", *options, "istore.asgi:application"],

@@ -14,8 +14,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from inferences.api.json_rows import new_to_json, to_json
 from inferences.api.quick_creations import read_quickly
-from inferences.api.serializers import InferenceSerializer, to_json
+from inferences.api.serializers import InferenceSerializer
 from inferences.api.views import InferencesView, InferenceView
 from inferences.imports.gaps import read_line, without_gaps
 from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
@@ -23,7 +24,13 @@ from inferences.models.metadata_values import MetadataValue
 from inferences.predictions.model_types import BY_KIND, LISTED
 from inferences.store import uploads
 from inferences.store.api.scoped_views import StoreView
-from inferences.store.creation import Creation, compose, create, record_batch
+from inferences.store.creation import (
+    Creation,
+    compose,
+    create,
+    create_one,
+    record_batch,
+)
 from inferences.store.reading import find_inference
 from inferences.store.recording import NewInference, Outcome
 from istore.api.fields import (
@@ -206,15 +213,17 @@ class NewInferenceView(InferencesView):
         request=CreationSerializer,
         responses={200: InferenceSerializer, 201: InferenceSerializer, **PROBLEMS},
     )
-    def post(self, request: Request, model_id: str) -> Response:
+    def post(self, request: Request, model_id: str) -> HttpResponse:
         model = self.registered_model(model_id)
         wanted = read_creation(model, request.data)
-        inference_id, outcome = create(self.caller, model, wanted)
-        found = find_inference(model, inference_id)
+        new, row_id, outcome = create_one(self.caller, model, wanted, self.came_at())
+        if row_id is not None:
+            return self.respond(new_to_json(model, new, row_id), status=201)
+        found = find_inference(model, new.inference_id)
         if found is None:  # removed between the two
             raise Conflict("inference-deleted", "It was removed at this moment.")
         status = 201 if outcome is Outcome.NEW else 200
-        return Response(to_json(found), status=status)
+        return self.respond(to_json(found), status=status)
 
 
 class LinesParser(BaseParser):

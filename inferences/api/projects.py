@@ -8,10 +8,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from inferences.api.json_rows import to_json
 from inferences.api.serializers import (
     CountSerializer,
     PageSerializer,
-    to_json,
 )
 from inferences.search.across import ProjectQuery
 from inferences.search.api.filter_serializers import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -76,7 +76,9 @@ class ProtectionView(InferenceView):
     # Somebody's id may end like this address.
 
     @extend_schema(exclude=True)
-    def get(self, request: Request, model_id: str, inference_id: str = "") -> Response:
+    def get(
+        self, request: Request, model_id: str, inference_id: str = ""
+    ) -> HttpResponse:
         return super().get(request, model_id, f"{inference_id}/protection")
 
     @extend_schema(exclude=True)

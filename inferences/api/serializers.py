@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
+from inferences.api.json_rows import to_json
 from inferences.models import (
     BoxFormat,
     Inference,
@@ -16,8 +17,6 @@ from inferences.models import (
 )
 from inferences.search.api.filter_serializers import GeoPointSerializer
 from inferences.store.answer_fields import MISSING, PAGE_TOO_LARGE, TOO_LARGE
-from inferences.store.notes import warnings_of
-from istore import blobs
 from istore.api.fields import (
     FlagField,
     HashField,
@@ -28,7 +27,6 @@ from istore.api.fields import (
     WholeField,
 )
 from istore.api.serializers import StrictSerializer
-from istore.json_text import format_moment
 from istore.upstreams import check_upstream_url
 
 
@@ -263,51 +261,3 @@ class DeletedSerializer(serializers.Serializer[Any]):
         required=False,
         help_text="Of a member of a pack on an object store. Absent: the bytes are gone.",
     )
-
-
-ACTION_LABELS = dict(InferenceAction.choices)
-
-
-def to_json(inference: Inference, *, presign: bool = False) -> dict[str, Any]:
-    """Return an inference as ``InferenceSerializer`` describes it, for rows without it.
-
-    A page of a thousand goes through here, and the fields of the serializer cost five
-    times as much; ``test_described_answers`` holds both together.
-    """
-    payload = inference.payload
-    key = payload.input_key or None
-    source, notes = inference.source, payload.notes
-    moment = format_moment(inference.created_at)
-    updated, expired = inference.updated_at, payload.input_expired_at
-    given = payload.metadata.items()
-    fields = {
-        "model_id": inference.registered_model.model_id,
-        "inference_id": inference.inference_id,
-        "created_at": moment,
-        "updated_at": format_moment(updated) if updated else moment,
-        "inference_action": ACTION_LABELS[inference.inference_action],
-        "data": payload.data or None,
-        "embedding_distance": getattr(inference, "embedding_distance", None),
-        "metadata": [{"key": k, "type": t, "value": v} for k, (t, v) in given],
-        "data_hash": bytes(inference.data_hash).hex(),
-        "data_size": inference.data_size,
-        "data_source": source.name if source else None,
-        "data_coordinates": _coordinates(inference),
-        "data_storage_key": key,
-        "data_content_type": payload.data_content_type or None,
-        "presigned_url": blobs.presigned_url(key) if key and presign else None,
-        "input_expired_at": expired and format_moment(expired),
-        "is_protected": inference.is_protected,
-        "version": str(inference.version),
-        "notes": notes,
-        "warnings": warnings_of(notes),
-    }
-    if read := getattr(inference, "answer_fields", None):
-        fields |= read
-    return fields
-
-
-def _coordinates(inference: Inference) -> dict[str, float] | None:
-    if inference.latitude is None or inference.longitude is None:
-        return None
-    return {"latitude": inference.latitude, "longitude": inference.longitude}

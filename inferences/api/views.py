@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpResponseBase
+from django.http import Http404, HttpResponse, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from inferences.api.json_rows import read_page, to_json
 from inferences.api.serializers import (
     CountSerializer,
     DeletedSerializer,
@@ -21,7 +23,6 @@ from inferences.api.serializers import (
     NewModelSerializer,
     PageSerializer,
     ServerSettingsSerializer,
-    to_json,
 )
 from inferences.models import Inference, RegisteredModel
 from inferences.previews.media import serve_blob
@@ -31,7 +32,7 @@ from inferences.search.api.filter_serializers import (
     PaginationSerializer,
 )
 from inferences.search.counting import count_matching
-from inferences.search.filters import Filter
+from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.pagination import BadQuestion, Pagination, TooDeep
 from inferences.search.query import InferenceQuery
 from inferences.search.url_parameters import InferenceFilterSet
@@ -41,7 +42,7 @@ from inferences.store.api.fields_field import FieldsField
 from inferences.store.api.scoped_views import StoreView
 from inferences.store.registration import change_settings, register_model
 from istore.api.schema import PROBLEMS
-from istore.db.statement_timeout import statement_timeout
+from istore.db.statement_timeout import each_statement_limited, statement_timeout
 from istore.errors import Invalid, Unprocessable
 from istore.models import Project, Role
 
@@ -139,7 +140,7 @@ class InferencesView(StoreView):
         parameters=[FIELDS_PARAMETER],
         responses={200: PageSerializer, **PROBLEMS},
     )
-    def get(self, request: Request, model_id: str) -> Response:
+    def get(self, request: Request, model_id: str) -> HttpResponse:
         model = self.registered_model(model_id)
         query = InferenceQuery(
             filters=read_filters(request, also=self.PAGING),
@@ -147,7 +148,7 @@ class InferencesView(StoreView):
             presign=request.query_params.get("presign") == "true",
             fields=_named_fields(request) or (),
         )
-        return page_response(query, model)
+        return self.respond(read_page_body(query, model))
 
     def _pagination(self, request: Request) -> Pagination:
         given: dict[str, Any] = {
@@ -172,6 +173,8 @@ def read_filters(request: Request, also: tuple[str, ...] = ()) -> Filter:
         values = request.query_params.getlist(name)
         if name in InferenceFilterSet.base_filters and name != "q" and "" in values:
             raise Invalid("It has no value; leave it out.", name)
+    if not InferenceFilterSet.base_filters.keys() & request.query_params.keys():
+        return InferenceFilter()
     filterset = InferenceFilterSet(request.query_params, Inference.objects.none())
     try:
         return filterset.inference_filter
@@ -191,12 +194,14 @@ class InferenceView(StoreView):
         parameters=[FIELDS_PARAMETER],
         responses={200: InferenceSerializer, **PROBLEMS},
     )
-    def get(self, request: Request, model_id: str, inference_id: str = "") -> Response:
+    def get(
+        self, request: Request, model_id: str, inference_id: str = ""
+    ) -> HttpResponse:
         inference = self.inference(model_id, inference_id or self.inference_id)
         named = _named_fields(request)
         give_fields([inference], FIELDS if named is None else named)
         presign = request.query_params.get("presign") == "true"
-        return Response(to_json(inference, presign=presign))
+        return self.respond(to_json(inference, presign=presign))
 
     @extend_schema(
         operation_id="delete_inference",
@@ -227,25 +232,35 @@ class FilterInferencesView(InferenceView):
         request=InferenceQuerySerializer,
         responses={200: PageSerializer, **PROBLEMS},
     )
-    def post(self, request: Request, model_id: str) -> Response:
+    def post(self, request: Request, model_id: str) -> HttpResponse:
         model = self.registered_model(model_id)
-        return page_response(InferenceQuerySerializer.parse(request.data), model)
+        query: InferenceQuery = InferenceQuerySerializer.parse(request.data)
+        return self.respond(read_page_body(query, model))
 
 
-def page_response(query: InferenceQuery, model: RegisteredModel) -> Response:
+def read_page_body(query: InferenceQuery, model: RegisteredModel) -> dict[str, Any]:
+    """Return the page of a query as ``PageSerializer`` describes it."""
     try:
-        with statement_timeout():
-            page = query.page(model)
+        return _page(query, model)
     except BadQuestion as error:
         raise Invalid(str(error), *error.path) from None
     except TooDeep as error:
         raise Unprocessable("query-too-expensive", str(error)) from None
+
+
+def _page(query: InferenceQuery, model: RegisteredModel) -> dict[str, Any]:
+    if query.embedding is None and not query.fields:
+        with each_statement_limited():
+            rows = query.page_of(model, partial(read_page, presign=query.presign))
+        return {"results": rows.inferences, "next": rows.next}
+    with statement_timeout():
+        page = query.page(model)
     give_fields(page.inferences, query.fields)
-    rows = [to_json(each, presign=query.presign) for each in page.inferences]
-    answer = {"results": rows, "next": page.next}
+    results = [to_json(each, presign=query.presign) for each in page.inferences]
+    answer = {"results": results, "next": page.next}
     if page.vector_search:
         answer["vector_search"] = page.vector_search
-    return Response(answer)
+    return answer
 
 
 class CountInferencesView(InferenceView):
@@ -260,14 +275,16 @@ class CountInferencesView(InferenceView):
         parameters=[OpenApiParameter("limit", int, description="Count no further.")],
         responses={200: CountSerializer, **PROBLEMS},
     )
-    def post(self, request: Request, model_id: str) -> Response:
+    def post(self, request: Request, model_id: str) -> HttpResponse:
         model = self.registered_model(model_id)
         query = CountQuerySerializer.parse(request.data)
         given = request.query_params.get("limit")
         limit = query.limit if given is None else self._limit(given)
         return self._counted(model, query.filters, limit)
 
-    def get(self, request: Request, model_id: str, inference_id: str = "") -> Response:
+    def get(
+        self, request: Request, model_id: str, inference_id: str = ""
+    ) -> HttpResponse:
         """With a ``limit`` the count of what the query string says, else the inference
         that is called "count"."""
         if "limit" not in request.query_params:
@@ -285,12 +302,12 @@ class CountInferencesView(InferenceView):
 
     def _counted(
         self, model: RegisteredModel, filters: Filter, limit: int | None
-    ) -> Response:
-        with statement_timeout():
+    ) -> HttpResponse:
+        with each_statement_limited():
             count = count_matching(model, filters, limit)
         if limit is None:
-            return Response({"count": count.number})
-        return Response({"count": count.number, "is_exact": count.is_exact})
+            return self.respond({"count": count.number})
+        return self.respond({"count": count.number, "is_exact": count.is_exact})
 
 
 class BlobView(StoreView):

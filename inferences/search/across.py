@@ -38,7 +38,9 @@ class ProjectQuery:
         if self.pagination.offset:
             raise ValueError("pagination.offset: over several models use the cursor.")
 
-    def page(self, project_key: int, models: Sequence[RegisteredModel]) -> Page:
+    def page(
+        self, project_key: int, models: Sequence[RegisteredModel]
+    ) -> Page[Inference]:
         """Return the page. Raises ``BadQuestion`` for a cursor of another query."""
         wanted = self.pagination
         newest_first = wanted.direction == "desc"

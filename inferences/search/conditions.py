@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from inferences.models import Inference, RegisteredModel
+from inferences.models import RegisteredModel
 from inferences.search.access_paths import (
     FALSE,
     NO_ROWS,
@@ -17,7 +17,7 @@ from inferences.search.access_paths import (
     Sql,
     live_rows,
     merge,
-    where_of,
+    where_of_inferences,
 )
 from inferences.search.filters import Filter, TimeWindow
 from inferences.search.filters.tree import conjuncts
@@ -128,7 +128,7 @@ def conditions_of(model: RegisteredModel, filters: Filter) -> Conditions | None:
                 return None
             conditions = conditions.within(*ids)
             continue
-        test = where_of(Inference.objects.filter(part.condition(model)))
+        test = where_of_inferences(part.condition(model))
         if test == TRUE:
             continue
         found = [] if test == FALSE else part.access_paths(model)

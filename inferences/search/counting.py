@@ -16,7 +16,7 @@ from inferences.search.conditions import Conditions, conditions_of
 from inferences.search.filters import DetectionFilter, Filter, InferenceFilter
 from inferences.search.orders import detections_of
 from inferences.search.query import InferenceQuery
-from inferences.search.rare_label_scan import all_matching
+from inferences.search.rare_label_scan import count_rows
 from inferences.search.zone_maps.counts import GAP, value_of
 
 
@@ -39,20 +39,19 @@ def count_matching(
     model: RegisteredModel, filters: Filter, most: int | None = None
 ) -> Count:
     """Return how many inferences pass the filter, counted no further than ``most``."""
-    number = count_by_segments(model, filters)
-    if number is None and most is not None:
-        number = all_matching(model, filters).order_by()[: most + 1].count()
-    if number is not None:
-        most = number if most is None else most
-        return Count(min(number, most), number <= most)
-    asked, wanted = conditions_of(model, filters), _labels_alone(model, filters)
-    if asked is None or wanted is None:
-        return Count(all_matching(model, filters).count())
-    found = _by_detections(asked, wanted, asked.window(DETECTIONS), asked.window())
-    with connection.cursor() as cursor:
-        cursor.execute(found.sql, found.values)
-        ((number,),) = cursor.fetchall()
-    return Count(number)
+    asked = conditions_of(model, filters)
+    if asked is None:
+        return Count(0)
+    wanted = _labels_alone(model, filters)
+    number = _add_up_segments(asked, wanted)
+    if number is None and (wanted is None or most is not None):
+        number = count_rows(asked, None if most is None else most + 1)
+    if number is None:
+        assert wanted is not None
+        window, deleted = asked.window(DETECTIONS), asked.window()
+        number = _number_of(_by_detections(asked, wanted, window, deleted))
+    most = number if most is None else most
+    return Count(min(number, most), number <= most)
 
 
 def count_by_segments(model: RegisteredModel, filters: Filter) -> int | None:
@@ -61,13 +60,21 @@ def count_by_segments(model: RegisteredModel, filters: Filter) -> int | None:
     None for models without segments, and where rows have to be read.
     """
     asked = conditions_of(model, filters)
-    if asked is None:
-        return 0
+    return _add_up_segments(asked, _labels_alone(model, filters)) if asked else 0
+
+
+def _add_up_segments(asked: Conditions, wanted: DetectionFilter | None) -> int | None:
     if not asked.segment_sum.tells():
         return None
-    wanted = _labels_alone(model, filters)
     rows = _by_detections(asked, wanted, GAP, GAP) if wanted else asked.rows(GAP)
     return asked.segment_sum.count(rows)
+
+
+def _number_of(counted: Sql) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(counted.sql, counted.values)
+        ((number,),) = cursor.fetchall()
+    return int(number)
 
 
 def volume(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from django.conf import settings
-
-from inferences.models import Inference
 
 SORTS = ("created_at", "embedding_distance", "score", "label")
 CURSOR_MAX_CHARS = 4_000  # a cursor may hold a label
 OFFSET_MOST = 1_000_000  # an offset reads every row it skips; a cursor skips at no cost
 
+R = TypeVar("R")
 Sort = Literal["created_at", "embedding_distance", "score", "label"]
 
 
@@ -59,12 +58,12 @@ class Pagination:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Page(Generic[R]):
     """The inferences of a page, and the cursor of the next one, or None on the last page.
 
     ``vector_search`` says how the nearest were found: ``exact`` or by an ``index``.
     """
 
-    inferences: Sequence[Inference]
+    inferences: Sequence[R]
     next: str | None
     vector_search: str | None = None

@@ -652,11 +652,12 @@ def _ids(fragment: Sql) -> list[int]:
 
 def _ask(fragment: Sql, alone: bool = False) -> list[Any]:
     """Run a query; ``alone`` disables sequential scans for this statement only."""
+    sql = fragment.sql
+    if alone:  # in one message, which is one transaction where there is no other
+        sql = f"SET LOCAL enable_seqscan = off; {sql}; SET LOCAL enable_seqscan = on"
     with connection.cursor() as cursor:
+        cursor.execute(sql, list(fragment.values))
         if alone:
-            cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(fragment.sql, list(fragment.values))
+            cursor.nextset()  # past the result of SET
         rows: list[Any] = cursor.fetchall()
-        if alone:
-            cursor.execute("SET LOCAL enable_seqscan = on")
     return rows

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from inferences.models import Inference, RegisteredModel
 from inferences.search import cursors, planner
@@ -21,6 +22,9 @@ from inferences.search.pagination import (
 from inferences.search.planner import PageSlice
 from inferences.search.vectors import BadEmbedding, EmbeddingFilter, nearest
 from inferences.store import reading
+
+R = TypeVar("R")
+Fetch = Callable[[RegisteredModel, Sequence[int]], Sequence[R]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +45,34 @@ class InferenceQuery:
             "embedding_distance" if self.embedding else "created_at"
         )
 
-    def page(self, model: RegisteredModel) -> Page:
+    def page(self, model: RegisteredModel) -> Page[Inference]:
         """Return the page, each inference with its ``payload`` and ``source``.
 
         With an embedding filter each inference has an ``embedding_distance``: None if it has
         no embedding, or one without a direction. Raises ``BadQuestion`` and ``TooDeep``.
         """
+        search = self._search(model)
+        here, following = self._page_positions(model, search)
+        page = reading.fetch(model, [place.row_id for place in here])
+        if search:
+            self._give_distances(search, page, here)
+        return Page(page, following, search.way if search else None)
+
+    def page_of(self, model: RegisteredModel, fetch: Fetch[R]) -> Page[R]:
+        """Return the page of a query without an embedding filter, in another form.
+
+        ``fetch`` returns rows by the model and their ids. Raises as ``page`` does.
+        """
+        here, following = self._page_positions(model, self._search(model))
+        return Page(fetch(model, [place.row_id for place in here]), following)
+
+    def _page_positions(
+        self, model: RegisteredModel, search: nearest.Search | None
+    ) -> tuple[list[PagePosition], str | None]:
+        """Return the positions of the page, and the cursor of the next one."""
         wanted = self.pagination
         if wanted.offset > OFFSET_MOST:
             raise TooDeep(f"An offset above {OFFSET_MOST:,}: use a cursor.")
-        search = self._search(model)
         after = self._after(model)
         # One row more than the limit tells whether there is a next page.
         part = PageSlice(
@@ -62,15 +84,10 @@ class InferenceQuery:
         passed = after.passed if after else wanted.offset
         places = self._places(model, search, part, passed)
         here, more = places[: wanted.limit], places[wanted.limit :]
-        page = reading.fetch(model, [place.row_id for place in here])
-        if search:
-            self._give_distances(search, page, here)
-        following = more and Position(here[-1], passed + len(here))
-        return Page(
-            page,
-            cursors.write(following, self._question(model)) if following else None,
-            search.way if search else None,
-        )
+        if not more:
+            return here, None
+        following = Position(here[-1], passed + len(here))
+        return here, cursors.write(following, self._question(model))
 
     def _search(self, model: RegisteredModel) -> nearest.Search | None:
         if self.embedding is None:

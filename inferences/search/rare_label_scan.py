@@ -9,7 +9,7 @@ warnings. Pages have access paths of their own (``planner``).
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 from django.db import connection
 
@@ -17,9 +17,11 @@ from inferences.models import InferenceQuerySet, RegisteredModel
 from inferences.search.access_paths import (
     CLASSES,
     DETECTIONS,
+    FALSE,
     PAYLOADS,
     TABLE,
     AccessPath,
+    Sql,
 )
 from inferences.search.conditions import Conditions, conditions_of
 from inferences.search.filters import Filter, matching
@@ -36,23 +38,43 @@ def all_matching(model: RegisteredModel, filters: Filter) -> InferenceQuerySet:
     """
     found = matching(model, filters)
     asked = conditions_of(model, filters)
-    if asked is None:
+    ids = _leading_ids(asked) if asked else None
+    if ids is None:
         return found
+    only = _only(ids)
+    return cast(
+        InferenceQuerySet, found.extra(where=[only.sql], params=list(only.values))
+    )
+
+
+def count_rows(asked: Conditions, most: int | None = None) -> int:
+    """Return how many live inferences pass the conditions, counted no further than ``most``."""
+    where, ids = asked.everything, _leading_ids(asked)
+    if ids is not None:
+        where &= _only(ids)
+    rows = f"FROM {TABLE} WHERE {where.sql}"
+    if most is not None:
+        rows = f"FROM (SELECT 1 {rows} LIMIT {most}) AS first"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) {rows}", where.values)
+        ((number,),) = cursor.fetchall()
+    return int(number)
+
+
+def _leading_ids(asked: Conditions) -> list[int] | None:
+    """Return the ids of the fewest rows that one path leads to, if it leads to few."""
     leading = [
         _ids_from_indexes(asked, path) for path in asked.paths if _is_leading(path)
     ]
-    ids = min((each for each in leading if each is not None), key=len, default=None)
-    if ids is None:
-        return found
+    return min((each for each in leading if each is not None), key=len, default=None)
+
+
+def _only(ids: list[int]) -> Sql:
     if not ids:
-        return _only(found, "false")
+        return FALSE
     # BETWEEN lets PostgreSQL prune partitions.
     sql = f"{TABLE}.id = ANY(%s) AND {TABLE}.id BETWEEN %s AND %s"
-    return _only(found, sql, ids, min(ids), max(ids))
-
-
-def _only(found: InferenceQuerySet, sql: str, *values: Any) -> InferenceQuerySet:
-    return cast(InferenceQuerySet, found.extra(where=[sql], params=values))
+    return Sql(sql, (ids, min(ids), max(ids)))
 
 
 def _is_leading(path: AccessPath) -> bool:

@@ -28,7 +28,7 @@ from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Deconstructed
 from inferences.real_numbers import beyond_reals
 from inferences.store import uploads
-from inferences.store.recording import NewInference, Outcome, record
+from inferences.store.recording import NewInference, Outcome, record, record_alone
 from istore import blobs
 from istore.db import clock
 from istore.errors import BadInput, Conflict, Invalid, StoreError
@@ -37,6 +37,7 @@ from istore.models import AuditEntry
 from istore.uuids import uuid7
 
 METADATA_MAX_ITEMS: int = settings.ISTORE_METADATA_MAX_ITEMS
+CREATE = "inference.create"  # of the audit log
 AHEAD = timedelta(seconds=300)  # by which a caller's clock may be ahead of ours
 # Parts whose form no serializer checks, so that the parsers check it here.
 CHECKED = {each.kind for each in MODEL_TYPES if each.reader}
@@ -92,6 +93,35 @@ def create(
     """
     staged, refusal = _settle(model, wanted)
     new = compose(model, wanted, clock.now(), staged)
+    return _record_bound(actor, model, new, staged, refusal)
+
+
+def create_one(
+    actor: object, model: RegisteredModel, wanted: Creation, now: datetime
+) -> tuple[NewInference, int | None, Outcome]:
+    """Store the inference of a call that came at ``now``, as ``create`` does.
+
+    Returns it with its row id, or without one where it was stored by more than one statement
+    or is a copy.
+    """
+    staged, refusal = _settle(model, wanted)
+    new = compose(model, wanted, now, staged)
+    if not staged and not refusal:
+        row_id = record_alone(model, new, actor, CREATE)
+        if row_id is not None:
+            return new, row_id, Outcome.NEW
+    _, outcome = _record_bound(actor, model, new, staged, refusal)
+    return new, None, outcome
+
+
+def _record_bound(
+    actor: object,
+    model: RegisteredModel,
+    new: NewInference,
+    staged: uploads.Staged | None,
+    refusal: StoreError | None,
+) -> tuple[str, Outcome]:
+    """Store the inference and bind its upload, or drop the upload where it is not new."""
 
     def also(stored: set[str]) -> None:
         if stored:
@@ -99,18 +129,16 @@ def create(
                 raise refusal
             if staged:
                 staged.bind()
-            AuditEntry.write(
-                actor, "inference.create", wanted.inference_id, model.project
-            )
+            AuditEntry.write(actor, CREATE, new.inference_id, model.project)
 
     try:
-        outcome = record(model, [new], also)[wanted.inference_id]
+        outcome = record(model, [new], also)[new.inference_id]
     except BaseException:
         _drop(staged)
         raise
     if outcome is not Outcome.NEW:
         _drop(staged)
-    return wanted.inference_id, refused_unless_stored(outcome)
+    return new.inference_id, refused_unless_stored(outcome)
 
 
 def refused_unless_stored(outcome: Outcome) -> Outcome:

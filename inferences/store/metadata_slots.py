@@ -6,7 +6,7 @@ version is never stale. Words never change their numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -180,3 +180,17 @@ class Interner:
 
 labels = Interner(LabelName)
 sources = Interner(SourceName)
+
+
+def are_known(
+    model: RegisteredModel,
+    keys: Set[Key],
+    label_names: Set[str],
+    source_names: Set[str],
+) -> bool:
+    """Return whether the model has all these keys, and this process remembers these words."""
+    return (
+        keys <= _places(model.pk, model.keys_version).keys()
+        and all((model.pk, name) in labels.known for name in label_names)
+        and all((model.pk, name) in sources.known for name in source_names)
+    )

@@ -52,6 +52,7 @@ from inferences.store.segment_touches import touches_of
 from istore.failpoints import failpoint
 from istore.hooks import Hook
 from istore.json_text import write_json
+from istore.models import AuditEntry
 
 ROUNDS = 5  # of reading and writing, while other writers hold the same ids
 RETRIES = 3  # with new low bits, before ``_make_room`` reads which ids are taken
@@ -160,6 +161,48 @@ def record(
         # released reservation, a purged tombstone): then the next round writes the id.
         rest = [new for new in rest if new.inference_id not in stored]
     raise RuntimeError(f"The ids of {len(rest)} inferences change hands all the time.")
+
+
+def record_alone(
+    model: RegisteredModel, new: NewInference, actor: object, action: str
+) -> int | None:
+    """Store an inference with its audit entry by one statement, if nothing is out of the ordinary.
+
+    Returns its row id. None: nothing was stored, and ``record`` has to look at it. The id may
+    be taken, a metadata key or label may be new, ground truth may wait for it, a low watermark
+    may have to move.
+    """
+    if not _knows_words(model, new):
+        return None
+    (row,) = _rows(model, [new])
+    values = {
+        "model": model.pk,
+        "lowest": row["created_us"] << LOW_BITS,
+        "joins": False,
+        "rows": write_json([row]),
+        "project": model.project_id,
+        "actor": str(actor)[:300],
+        "action": action,
+    }
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_statement(_given_by([row]), END_ALONE), values)
+            stored = cursor.fetchone()
+    except IntegrityError as error:
+        if not isinstance(error.__cause__, UniqueViolation):
+            raise
+        return None  # its low bits are taken in this microsecond
+    return int(stored[0]) if stored else None
+
+
+def _knows_words(model: RegisteredModel, new: NewInference) -> bool:
+    """Return whether the model has all metadata keys, labels and sources of an inference."""
+    return metadata_slots.are_known(
+        model,
+        {key for value in new.kept_metadata for key in value.comparable},
+        {in_slot(label) for label, _ in new.detections or ()},
+        {in_slot(new.data_source)} if new.data_source else set(),
+    )
 
 
 def _rows(model: RegisteredModel, batch: list[NewInference]) -> list[dict[str, Any]]:
@@ -300,10 +343,14 @@ def _write(
     model: RegisteredModel, rows: list[dict[str, Any]], lowest: int, also: Also | None
 ) -> set[str] | None:
     """Return the inference ids that are new, or None if a low watermark must move first."""
-    given: dict[str, Any] = {"model": model.pk, "lowest": lowest}
-    given["rows"] = write_json(rows)
+    values = {
+        "model": model.pk,
+        "lowest": lowest,
+        "joins": True,
+        "rows": write_json(rows),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(_statement(_given_by(rows)), given)
+        cursor.execute(_statement(_given_by(rows), END_OF_BATCH), values)
         answered = dict(cursor.fetchall())
     if None not in answered:
         return None
@@ -429,7 +476,7 @@ def _given_by(rows: list[dict[str, Any]]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
-def _statement(given: frozenset[str]) -> str:
+def _statement(given: frozenset[str], end: str) -> str:
     """Return the statement that writes a whole batch, with these of the optional columns.
 
     ``held`` is empty when a watermark is above the lowest id, or the model was removed. Then
@@ -446,6 +493,7 @@ def _statement(given: frozenset[str]) -> str:
 WITH held AS MATERIALIZED (  -- what is read from the model holds until the commit
     SELECT id AS model_key, awaits_truth FROM {_table(RegisteredModel)}
     WHERE id = %(model)s AND first_id <= %(lowest)s AND blob_gone_before <= %(lowest)s
+    AND (%(joins)s OR NOT awaits_truth)
     FOR SHARE
 ), given AS MATERIALIZED (
     SELECT held.model_key, given.*,
@@ -481,9 +529,7 @@ WITH held AS MATERIALIZED (  -- what is read from the model holds until the comm
     INSERT INTO {_table(MetadataKeyCount)} (model_key, key, type, delta)
     SELECT %(model)s, each.key, each.value ->> 0, count(*)
     FROM given JOIN new USING (model_key, id), jsonb_each(metadata) AS each GROUP BY 2, 3
-)
-SELECT inference_id, NULL FROM new UNION ALL SELECT NULL, awaits_truth FROM held
-"""
+){end}"""
 
 
 def _is_written(name: str, given: frozenset[str]) -> bool:
@@ -491,6 +537,17 @@ def _is_written(name: str, given: frozenset[str]) -> bool:
     return column in given or column not in OPTIONAL
 
 
+END_OF_BATCH = """
+SELECT inference_id, NULL FROM new UNION ALL SELECT NULL, awaits_truth FROM held
+"""
+# Of one inference with its audit entry.
+END_ALONE = f""", audited AS (
+    INSERT INTO {_table(AuditEntry)} (at, project_id, actor, action, subject, details)
+    SELECT clock_timestamp(), %(project)s, %(actor)s, %(action)s, inference_id, '{{}}'
+    FROM new
+)
+SELECT id FROM new
+"""
 # The tables beside, each with the optional column that brings its rows.
 BESIDE = {
     "classes": f"""distributed AS (

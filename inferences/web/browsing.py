@@ -20,7 +20,7 @@ from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from inferences.models import RegisteredModel
+from inferences.models import Inference, RegisteredModel
 from inferences.models.row_ids import first_id_at, moment_of
 from inferences.search.filters import matching
 from inferences.search.filters.metadata import READERS
@@ -134,7 +134,7 @@ def _facets(model: RegisteredModel, question: Question) -> counting.Facets | Non
 
 
 def _list(
-    model: RegisteredModel, question: Question, offered: Offer, page: Page
+    model: RegisteredModel, question: Question, offered: Offer, page: Page[Inference]
 ) -> dict[str, Any]:
     shown = offered.card_keys(question.shown_keys)
     return {
@@ -150,7 +150,7 @@ def _list(
     }
 
 
-def _page(model: RegisteredModel, question: Question) -> tuple[Page, str]:
+def _page(model: RegisteredModel, question: Question) -> tuple[Page[Inference], str]:
     """Return the page and "", or an empty page and the kind of problem."""
     limit = PAGE_SIZES[question.view]
     try:

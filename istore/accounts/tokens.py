@@ -58,7 +58,11 @@ VALID = CompiledQuery(
 
 def find_token(secret: str) -> Token | None:
     """Return the valid token with this secret, with its project loaded, or None."""
-    found = VALID.first(prefix=secret[:PREFIX_LENGTH])
+    return if_proven(VALID.first(prefix=secret[:PREFIX_LENGTH]), secret)
+
+
+def if_proven(found: Token | None, secret: str) -> Token | None:
+    """Return the token that was found by the prefix of a secret if it has the whole secret."""
     if found and compare_digest(bytes(found.digest), _digest(secret)):
         _note_use(found)
         return found
@@ -73,8 +77,8 @@ def revoke_token(token: Token, actor: object) -> None:
 
 
 def _note_use(token: Token) -> None:
-    stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - USE_IS_WORTH_NOTING)
     if token.last_used_at is None or _older_than_a_minute(token.last_used_at):
+        stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - USE_IS_WORTH_NOTING)
         # ``last_used_at`` is best effort: on a read-only database the token still works.
         with suppress(DatabaseError), transaction.atomic():
             Token.objects.filter(stale, pk=token.pk).update(last_used_at=Now())

@@ -36,11 +36,16 @@ class BearerAuthentication(BaseAuthentication):
         scheme, _, secret = get_authorization_header(request).partition(b" ")
         if scheme.lower() != b"bearer":
             return None
-        token = find_token(secret.strip().decode("latin-1"))
-        if token is None:
+        bearer = self.find_bearer(request, secret.strip().decode("latin-1"))
+        if bearer is None:
             raise refuse_token(request)
-        limit_calls(request, rate_limits.by_token(token.pk))
-        return Bearer(token), token
+        limit_calls(request, rate_limits.by_token(bearer.token.pk))
+        return bearer, bearer.token
+
+    def find_bearer(self, request: Request, secret: str) -> Bearer | None:
+        """Return the caller with this secret, or None if no valid token has it."""
+        token = find_token(secret)
+        return Bearer(token) if token else None
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 from django.conf import settings
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
@@ -28,6 +29,11 @@ class StrictJSONParser(BaseParser):
         return read_json(body) if body else {}
 
 
+def write_response(data: Any) -> bytes:
+    """Return the content of a response."""
+    return orjson.dumps(data, default=str, option=orjson.OPT_UTC_Z)
+
+
 class JSONRenderer(BaseRenderer):
     """The renderer of responses: times in RFC 3339, UTC, with microseconds; floats as repr."""
 
@@ -38,10 +44,23 @@ class JSONRenderer(BaseRenderer):
     def render(
         self, data: Any, media_type: str | None = None, context: Any = None
     ) -> bytes:
-        if data is None:
-            return b""
-        return orjson.dumps(data, default=str, option=orjson.OPT_UTC_Z)
+        return b"" if data is None else write_response(data)
 
 
 class ProblemRenderer(JSONRenderer):
     media_type = CONTENT_TYPE
+
+
+class Negotiation(DefaultContentNegotiation):
+    """The choice of a renderer; who takes anything, or the first one, gets the first one."""
+
+    def select_renderer(
+        self, request: Any, renderers: Any, format_suffix: str | None = None
+    ) -> Any:
+        first = renderers[0]
+        accepted = request.META.get("HTTP_ACCEPT", "*/*")
+        if accepted in ("*/*", first.media_type) and not (
+            format_suffix or "format" in request.GET
+        ):
+            return first, first.media_type
+        return super().select_renderer(request, renderers, format_suffix)

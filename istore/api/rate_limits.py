@@ -3,12 +3,17 @@
 A caller is a token, a person, or an address if neither is known. Calls are counted in Valkey,
 for all processes together. While Valkey is unavailable each process counts by itself, so its
 loss neither stops the store nor removes the limit. 0 switches the limit off.
+
+A process draws numbers for a thousandth of the limit at once, so that most calls need no round
+trip. What it does not use in that minute counts as called: a limit below 2,000 is exact, and a
+larger one is reached early by a thousandth for each process at most.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from threading import Lock
 
 import redis
@@ -21,6 +26,7 @@ MINUTE = 60
 ANSWER_SECONDS = 0.25  # timeout: the rate limit must not delay a call
 AWAY_SECONDS = 5.0  # after a failure Valkey is not asked again for this long
 MOST_CALLERS = 100_000  # bounds the memory; beyond it all counts start again
+DRAWS = 1000  # that use up a limit
 
 
 class LocalCounts:
@@ -78,6 +84,32 @@ class SharedCounts:
 shared = SharedCounts()
 
 
+class CallNumbers:
+    """Numbers the calls of each caller in this minute, over all processes. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._minute = 0
+        self._drawn: dict[str, Iterator[int]] = {}  # in this minute, and not yet used
+
+    def next(self, caller: str, draw: int) -> int:
+        """Return the number of a call. If no number is left, ``draw`` numbers are drawn."""
+        minute = int(time.time()) // MINUTE
+        if minute != self._minute or len(self._drawn) >= MOST_CALLERS:
+            self._drawn, self._minute = {}, minute
+        drawn = self._drawn  # that of this minute, even if another one begins now
+        # An iterator of a range gives no number twice, to whichever threads.
+        if number := next(drawn.get(caller, iter(())), 0):
+            return number
+        last = shared.add(caller, draw)
+        first = last - draw + 1
+        if draw > 1:
+            drawn[caller] = iter(range(first + 1, last + 1))
+        return first
+
+
+numbers = CallNumbers()
+
+
 def by_token(pk: int) -> str:
     """Return the key under which the calls of an API token are counted."""
     return f"token:{pk}"
@@ -101,7 +133,7 @@ def by_address(address: str) -> str:
 def seconds_to_wait(caller: str) -> int:
     """Count a call. Return 0 within the limit, else the seconds until the next minute."""
     limit = settings.ISTORE_RATE_PER_MINUTE
-    if not limit or shared.add(caller) <= limit:
+    if not limit or numbers.next(caller, max(1, limit // DRAWS)) <= limit:
         return 0
     return seconds_left()
 

@@ -65,6 +65,7 @@ class BearerScheme(OpenApiAuthenticationExtension):
     """The security scheme ``Authorization: Bearer <token>``."""
 
     target_class = "istore.api.access.BearerAuthentication"
+    match_subclasses = True
     name = "token"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:

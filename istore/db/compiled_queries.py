@@ -6,12 +6,13 @@ PostgreSQL takes to answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from django.db import connection, models
+from django.db.models.base import ModelState
 from django.db.models.expressions import RawSQL
 from django.db.models.query import QuerySet, get_related_populators
 
@@ -75,3 +76,34 @@ class CompiledQuery(Generic[M]):
             return instance
 
         return sql, parameters, build
+
+
+class Columns(Generic[M]):
+    """The columns of a table for a statement that is written out, and instances of their values.
+
+    The fields must be such as need no converter of Django. Those that are left out are read
+    when they are first asked for.
+    """
+
+    def __init__(
+        self, table: type[M], alias: str, leave_out: Collection[str] = ()
+    ) -> None:
+        self.fields = [
+            field
+            for field in table._meta.concrete_fields
+            if field.attname not in leave_out
+        ]
+        self.names = [field.attname for field in self.fields]
+        self.sql = ", ".join(f'{alias}."{field.column}"' for field in self.fields)
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def build(self, values: Sequence[Any]) -> M:
+        """Return an instance as ``from_db`` does, without signals, in a third of the time."""
+        instance = self._table.__new__(self._table)
+        instance._state = state = ModelState()
+        state.adding, state.db = False, "default"
+        instance.__dict__.update(zip(self.names, values, strict=False))
+        return instance

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -24,6 +25,28 @@ def statement_timeout(seconds: float | None = None) -> Iterator[None]:
         yield
         if connection.in_atomic_block and connection.savepoint_ids:
             # In an outer transaction, SET LOCAL would outlive this block.
+            cursor.execute("SET LOCAL statement_timeout = 0")
+
+
+@contextmanager
+def each_statement_limited() -> Iterator[None]:
+    """Limit each statement in the block to ``ISTORE_QUERY_SECONDS`` without a transaction.
+
+    The limit is sent together with the statement, and both are one implicit transaction. So
+    it costs no round trip, where ``statement_timeout`` costs three. The block has no
+    transaction of its own: nothing else may be set for it.
+    """
+    limit = max(1, round(1000 * settings.ISTORE_QUERY_SECONDS))
+    before = f"SET LOCAL statement_timeout = {limit};"
+
+    def send(execute: Any, sql: str, values: Any, many: bool, context: Any) -> None:
+        execute(before + sql, values, many, context)
+        context["cursor"].nextset()  # past the result of SET
+
+    with connection.execute_wrapper(send):
+        yield
+    if connection.in_atomic_block:
+        with connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")
 
 

@@ -16,7 +16,7 @@ from django.db import DataError, IntegrityError, OperationalError, connection
 from django.test import Client
 
 from istore.log_values import describe
-from istore.logs import SHARED, Formatter, configuration
+from istore.logs import Formatter, configuration
 from istore.models import Project
 from istore.tests.running_store import RunningStore, wait_until
 
@@ -27,7 +27,7 @@ def formatted(name, message, *args, exc_info=None):
     formatters = configuration("INFO", json=False)["formatters"]
     keywords = {key: value for key, value in formatters["line"].items() if key != "()"}
     record = logging.LogRecord(name, 40, "f.py", 1, message, args, exc_info)
-    return Formatter(**keywords | {"foreign_pre_chain": SHARED}).format(record)
+    return Formatter(**keywords).format(record)
 
 
 def raised(act):

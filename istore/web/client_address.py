@@ -39,12 +39,16 @@ def read_networks(entries: tuple[str, ...]) -> tuple[Network, ...]:
 
 def is_trusted(address: str) -> bool:
     """Return whether a connection from this address comes from a trusted proxy."""
+    return _is_within(address, tuple(settings.ISTORE_TRUSTED_PROXIES))
+
+
+@lru_cache(maxsize=1024)  # of the last peers: each call asks
+def _is_within(address: str, entries: tuple[str, ...]) -> bool:
     try:
         found = _plain(address)
     except ValueError:
         return False
-    trusted = read_networks(tuple(settings.ISTORE_TRUSTED_PROXIES))
-    return any(found in network for network in trusted)
+    return any(found in network for network in read_networks(entries))
 
 
 def client_address(peer: str, forwarded_for: Iterable[str] = ()) -> str:

@@ -47,6 +47,7 @@ class SessionBearerScheme(OpenApiAuthenticationExtension):
     """``Authorization: Bearer <token>``, of a session or of its project."""
 
     target_class = SessionBearerAuthentication
+    priority = 1  # before that of the class it derives from
     name = "session-token"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:

@@ -11,6 +11,7 @@ from rest_framework import serializers
 
 from inferences.models import InferenceAction
 from inferences.search import text
+from inferences.search.api.quick_queries import read_quickly
 from inferences.search.counting import CountQuery
 from inferences.search.filters import (
     And,
@@ -429,17 +430,21 @@ class EmbeddingFilterSerializer(ValueSerializer):
 
 
 class InferenceQuerySerializer(ValueSerializer, FilteredSerializer):
-    value_class = InferenceQuery
+    value_class: ClassVar[type[InferenceQuery]] = InferenceQuery
 
     embedding_filters = EmbeddingFilterSerializer(source="embedding", **optional)
     pagination = PaginationSerializer(**optional)
     presign = FlagField(required=False, default=False)
     fields: Any = FieldsField(**optional)
 
+    @classmethod
+    def parse(cls, data: Any, **context: Any) -> Any:
+        return read_quickly(cls.value_class, data) or super().parse(data, **context)
+
 
 class CountQuerySerializer(InferenceQuerySerializer):
     """What to count, as it is asked for a page: order and page are ignored."""
 
-    value_class = CountQuery
+    value_class: ClassVar[type[InferenceQuery]] = CountQuery
 
     limit = WholeField(min_value=1, max_value=2**31, **optional)

@@ -8,9 +8,11 @@ rows at the edges of a window and the newest ones, which are in no segment yet.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from django.db import connection
@@ -104,6 +106,8 @@ FROM {segment} CROSS JOIN LATERAL (SELECT {tallies}) AS told
 WHERE model_key = %s AND lowest_id >= %s AND highest_id <= %s
 AND built_at IS NOT NULL AND live IS NOT NULL
 """
+TOLD_SECONDS, TOLD_MOST = 60, 1000
+_told_until: dict[str, float] = {}  # questions of ``SegmentSum.tells``, by their text
 SEGMENTS_LEAST = 8  # with fewer in a window, its rows are read as fast
 ENDS = ("lowest_id", "highest_id")
 GAP = Sql(" AND id BETWEEN gap.low AND gap.high")  # the ids to read, as a window
@@ -125,12 +129,21 @@ class SegmentSum:
         """Return whether this share of the segments tells, so that adding up pays.
 
         Where they do not, the statements for all rows have better plans. The answer decides
-        nothing but the way.
+        nothing but the way, so a yes holds for a while: who asks for a count often asks again.
         """
         if self.tallies and not any(self.tallies):
             return False
+        asked = repr((self.model.pk, self.tallies, self._window, share))
+        now = time.monotonic()
+        if now < _told_until.get(asked, now):
+            return True
         ((segments, telling),) = self._run(TELLING) or [(0, 0)]
-        return bool(segments >= SEGMENTS_LEAST and telling >= share * segments)
+        tells = bool(segments >= SEGMENTS_LEAST and telling >= share * segments)
+        if tells:
+            if len(_told_until) >= TOLD_MOST:
+                _told_until.clear()
+            _told_until[asked] = now + TOLD_SECONDS
+        return tells
 
     def tells_of(self, column: str) -> bool:
         """Return whether nearly all segments count the values of the column."""
@@ -186,20 +199,28 @@ class SegmentSum:
             return []
         told = [tally or UNKNOWN for tally in self.tallies[:TALLIES_MOST]] or [LIVE]
         told += [UNKNOWN] * (len(self.tallies) > TALLIES_MOST)
-        tallies = ", ".join(f"({each.sql}) AS told_{n}" for n, each in enumerate(told))
-        for name, sql in {
-            "touch": TOUCH,
-            "segment": SEGMENT,
-            "number": _of_all(len(told)),
-            "tallies": tallies,
-        }.items():
-            statement = statement.replace(f"{{{name}}}", sql)
         values = [value for each in told for value in each.values]
         values += [self.model.pk, low, high]
         with connection.cursor() as cursor:
-            cursor.execute(statement, [*before, *values, *after])
+            cursor.execute(
+                _write_out(statement, tuple(each.sql for each in told)),
+                [*before, *values, *after],
+            )
             found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
+
+
+@lru_cache(256)
+def _write_out(statement: str, tallies: tuple[str, ...]) -> str:
+    told = ", ".join(f"({each}) AS told_{n}" for n, each in enumerate(tallies))
+    for name, sql in {
+        "touch": TOUCH,
+        "segment": SEGMENT,
+        "number": _of_all(len(tallies)),
+        "tallies": told,
+    }.items():
+        statement = statement.replace(f"{{{name}}}", sql)
+    return statement
 
 
 def _of_all(conditions: int) -> str:

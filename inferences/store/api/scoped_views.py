@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar
 
-from django.http import Http404
+from django.http import Http404, HttpResponse
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import PermissionDenied
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from inferences.models import Inference, RegisteredModel
+from inferences.store.api.authentication import (
+    ModelBearer,
+    ModelBearerAuthentication,
+)
 from inferences.store.lost_copies import find_lost_copy
 from inferences.store.reading import find_inference
 from istore.accounts.access import Caller, caller_of
 from istore.addresses import named_project
 from istore.api.access import RolePermission
 from istore.api.idempotency import IdempotentMixin
+from istore.api.parsing import JSONRenderer, write_response
+from istore.db import clock
 from istore.errors import NotFound
 from istore.models import Project, Role
 
@@ -22,6 +32,10 @@ from istore.models import Project, Role
 class StoreView(IdempotentMixin, APIView):
     """A view of what belongs to projects. ``needs`` says which role a method asks for."""
 
+    authentication_classes: Sequence[type[BaseAuthentication]] = (
+        ModelBearerAuthentication,
+        SessionAuthentication,
+    )
     permission_classes = (RolePermission,)
     needs: ClassVar[dict[str, Role]] = {}
 
@@ -29,14 +43,33 @@ class StoreView(IdempotentMixin, APIView):
     def caller(self) -> Caller:
         return caller_of(self.request)
 
+    def came_at(self) -> datetime:
+        """Return when the call came, by the database's clock."""
+        user = self.request.user
+        return user.came_at if isinstance(user, ModelBearer) else clock.now()
+
+    def respond(self, data: Any, status: int = 200) -> HttpResponse:
+        """Return a response in JSON, whose content is data that orjson can write.
+
+        The response of the REST framework, which renders later, is made only where something
+        else reads the data.
+        """
+        if self.call or type(self.request.accepted_renderer) is not JSONRenderer:
+            return Response(data, status=status)
+        content = write_response(data)
+        return HttpResponse(content, JSONRenderer.media_type, status)
+
     def registered_model(self, model_id: str) -> RegisteredModel:
         """The model, for a caller with the role this call needs.
 
         Who may not even see it gets the 404 of an absent one, who may see it but not
         do this a 403, and who sees several of this id without naming a project a 409.
         """
-        project_id = named_project(self.request)
-        model = RegisteredModel.objects.seen_by(self.caller, model_id, project_id)
+        user, project_id = self.request.user, named_project(self.request)
+        if isinstance(user, ModelBearer) and user.model_id == model_id:
+            model = user.model
+        else:
+            model = RegisteredModel.objects.seen_by(self.caller, model_id, project_id)
         if model is None:
             raise Http404
         role = RolePermission.role(self.request, self)

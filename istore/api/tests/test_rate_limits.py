@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
@@ -12,7 +13,7 @@ from redis.connection import AbstractConnection
 from rest_framework.test import APIClient
 
 from istore.api import rate_limits
-from istore.api.rate_limits import LocalCounts, SharedCounts
+from istore.api.rate_limits import CallNumbers, LocalCounts, SharedCounts
 from istore.web.client_address import address_key, client_address
 
 MINUTE = count(30_000_000)
@@ -149,6 +150,32 @@ def test_a_count_has_an_end_even_if_its_process_dies_at_once(monkeypatch):
     (key,) = counts._client.keys(f"istore:rate:token:1:{int(time.time()) // 60}")
     assert int(counts._client.get(key)) == 1
     assert 0 < counts._client.ttl(key) <= 120
+
+
+def test_numbers_are_drawn_together_and_each_is_given_once(monkeypatch):
+    added = []
+    add = rate_limits.shared.add
+    monkeypatch.setattr(
+        rate_limits.shared, "add", lambda *given: added.append(given) or add(*given)
+    )
+    here, there = CallNumbers(), CallNumbers()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: here.next("token:drawn", 50), range(40)))
+    first = there.next("token:drawn", 50)
+
+    assert len({*found, first}) == 41
+    assert len(added) < 10
+    assert first > 50
+
+
+def test_numbers_of_a_minute_are_not_used_in_the_next(monkeypatch):
+    counts = CallNumbers()
+    for _ in range(3):
+        counts.next("token:over", 50)
+    later = time.time() + 60
+    monkeypatch.setattr(rate_limits.time, "time", lambda: later)
+
+    assert counts.next("token:over", 50) == 1
 
 
 def test_counts_of_a_process_are_bounded(monkeypatch):
