@@ -343,7 +343,7 @@ def _write(
     model: RegisteredModel, rows: list[dict[str, Any]], lowest: int, also: Also | None
 ) -> set[str] | None:
     """Return the inference ids that are new, or None if a low watermark must move first."""
-    values = {
+    values: dict[str, Any] = {
         "model": model.pk,
         "lowest": lowest,
         "joins": True,
