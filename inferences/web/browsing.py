@@ -29,6 +29,7 @@ from inferences.search.query import InferenceQuery
 from inferences.store.reading import join_payloads
 from inferences.web.access import visible_model
 from inferences.web.errors import sentence
+from inferences.web.list_markup import ListMarkup
 from inferences.web.saved import address_of
 from inferences.web.view_models import facets as counting
 from inferences.web.view_models.activity import count_in_time
@@ -46,6 +47,12 @@ from istore.errors import StoreError
 from istore.web.pages import htmx_of, render_page
 
 PAGE_SIZES = {"gallery": 24, "table": 30}  # enough to fill a large screen
+# Of small pictures a screen holds a multiple. A browser keeps the size that a person chose, and
+# whether there is text below the pictures, in cookies: links say what is shown, not how large.
+MULTIPLES = {1: 3, 2: 2}
+SIZE_COOKIE, CAPTIONS_COOKIE = "thumbnails", "captions"
+SIZES = range(1, 7)
+GALLERY_SIZES = {"compact": 2, "": 3, "large": 5}  # by the density of the address
 NEW_AT_ONCE = 24
 # Row ids are times of events, and a slow inference is stored after quicker ones that
 # began later. So live updates start this long before the newest row shown.
@@ -73,9 +80,12 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
     htmx = htmx_of(request)
     if question.was_a_form and not htmx:
         return redirect(_counting(address) if counts else address)
-    page, problem = _page(model, question)
+    size = _size(request, question)
+    page, problem = _page(model, question, size)
     context = {
         **_list(model, question, offered, page),
+        "size": size,
+        "captions": request.COOKIES.get(CAPTIONS_COOKIE) == "1",
         "offer": offered,
         "problem": problem,
         "saved": list(model.saved_views.all()),
@@ -120,6 +130,14 @@ def _whole(
     return render(request, "inferences/browse.html", context)
 
 
+def _size(request: HttpRequest, question: Question) -> int:
+    """Return how large a gallery's pictures are: as chosen by the slider, or by the address."""
+    chosen = request.COOKIES.get(SIZE_COOKIE, "")
+    if chosen.isdigit() and int(chosen) in SIZES:
+        return int(chosen)
+    return GALLERY_SIZES[question.density]
+
+
 def _counting(address: str) -> str:
     """Return the URL of the page with facets in it, for browsers without JavaScript."""
     return f"{address}{'&' if '?' in address else '?'}counts=true"
@@ -137,22 +155,27 @@ def _list(
     model: RegisteredModel, question: Question, offered: Offer, page: Page
 ) -> dict[str, Any]:
     shown = offered.card_keys(question.shown_keys)
+    made = cards(model, page.inferences, shown, detection_test(question))
+    markup = ListMarkup(model, question.context)
+    is_table = question.view == "table"
     return {
         "model": model,
         "question": question,
         "shown": shown,
-        "cards": cards(model, page.inferences, shown, detection_test(question)),
-        # Computed once here, not once for each card.
-        "within": question.context,
-        "columns": question.columns,
+        "cards": made,
+        "items": markup.rows(made, question.columns)
+        if is_table
+        else markup.cards(made),
         "next": page.next and f"{question.pinned}&cursor={page.next}",
         "newest": page.inferences[0].id if page.inferences else 0,
     }
 
 
-def _page(model: RegisteredModel, question: Question) -> tuple[Page, str]:
+def _page(model: RegisteredModel, question: Question, size: int) -> tuple[Page, str]:
     """Return the page and "", or an empty page and the kind of problem."""
     limit = PAGE_SIZES[question.view]
+    if question.view == "gallery":
+        limit *= MULTIPLES.get(size, 1)
     try:
         query = InferenceQuery(
             question.filters,
