@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
@@ -40,6 +40,7 @@ from inferences.web.view_models.facets import (
     plain_key,
     preset_choices,
 )
+from inferences.web.view_models.legend import legend
 from inferences.web.view_models.matches import detection_test
 from inferences.web.view_models.questions import COLUMNS, Question, Row
 from istore.db.statement_timeout import statement_timeout
@@ -93,9 +94,14 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
         "quoted": quote(model.model_id, safe=""),
         "all_columns": [(n, t, n in question.columns) for n, t in COLUMNS.items()],
         "count_address": _counting(address),
+        "legend": legend(model, question),
+        "colours_page": _colours_page(model, question),
     }
     if counts:
-        context |= {"counts": True, "facets": _facets(model, question)}
+        counted = _facets(model, question)
+        labels = counted.labels if counted else ()
+        context |= {"counts": True, "facets": counted}
+        context["legend"] = legend(model, question, labels)
     if part == "more":
         return render(request, "inferences/_more.html", context)
     if request.headers.get("HX-Target") == "browse":
@@ -136,6 +142,11 @@ def _size(request: HttpRequest, question: Question) -> int:
     if chosen.isdigit() and int(chosen) in SIZES:
         return int(chosen)
     return GALLERY_SIZES[question.density]
+
+
+def _colours_page(model: RegisteredModel, question: Question) -> str:
+    page = reverse("inferences:colours", args=[model.project, model.model_id])
+    return f"{page}?{urlencode({'within': question.link()})}"
 
 
 def _counting(address: str) -> str:
@@ -238,7 +249,13 @@ def facets(request: HttpRequest, model_id: str) -> HttpResponse:
     question = Question(request.GET)
     context: dict[str, Any] = {"model": model, "question": question}
     try:
-        context["facets"] = counting.count_facets(model, question)
+        counted = counting.count_facets(model, question)
+        page = reverse("inferences:browse", args=[model.project, model.model_id])
+        context |= {
+            "facets": counted,
+            "legend": legend(model, question, counted.labels),
+            "page": page,
+        }
     except ValidationError:
         return HttpResponse(status=204)
     except OperationalError:

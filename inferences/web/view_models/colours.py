@@ -14,6 +14,7 @@ from inferences.models import LabelName, RegisteredModel
 from inferences.models.metadata_values import in_slot
 
 COLOURS = 48  # the number of classes hue-… in the style sheet
+DISTINCT = 20  # of these people choose: the first ones are farthest apart
 KNOWN_MAX = 2_000  # labels whose order is read
 SET_APART = 12  # the last colours, for labels that no answer has had yet
 
