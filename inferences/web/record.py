@@ -39,6 +39,7 @@ from inferences.web.view_models.timeline import timeline
 from inferences.web.view_models.truths import truth_view
 from istore.addresses import model_address
 from istore.db.statement_timeout import statement_timeout
+from istore.web.pages import render_page
 
 ROWS_SHOWN = 300
 CHANGES_SHOWN = 50
@@ -90,7 +91,9 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
         "may_compare": bool(model.embedding_size),
         "full": _full(payload.data_content_type),
     }
-    return render(request, "inferences/detail.html", context)
+    return render_page(
+        request, "inferences/detail.html", "inferences/_inference.html", context
+    )
 
 
 def _changes(model: RegisteredModel, inference: Inference) -> list[MetadataChange]:
