@@ -192,6 +192,11 @@ function attach(root) {
     const [other, pressed] = [event.target, event.submitter];
     leave(() => other.requestSubmit(pressed));
   }, { capture: true, signal });
+  document.addEventListener("inference:leaving", (event) => {
+    if (!isUnsaved()) return;
+    event.preventDefault();
+    leave(event.detail.onward);
+  }, { signal });
   // The browser's own question: before a tab is closed or Back is pressed no page can ask itself.
   window.addEventListener("beforeunload", (event) => { if (isUnsaved()) event.preventDefault(); }, { signal });
 

@@ -11,6 +11,7 @@ const ahead = new Map(); // address: the promise of its text
 let listed = location.href; // the address of the list that is on the page
 let scrolled = 0;
 let asked = 0;
+let current = ""; // the address of the inference that is shown
 
 const isOpen = () => !drawer.hidden;
 const items = () => [...document.querySelectorAll("[data-list] [data-id]")];
@@ -53,7 +54,8 @@ async function show(address, reading = ahead.get(address) ?? read(address)) {
   shown.scrollTop = 0;
   window.htmx.process(shown);
   shown.dispatchEvent(new CustomEvent("inference:shown", { bubbles: true }));
-  mark(page.address);
+  current = page.address;
+  mark(current);
   for (const way of ["next", "prev"]) preload(shown.querySelector(`a[rel="${way}"]`));
   return true;
 }
@@ -119,6 +121,7 @@ document.addEventListener("click", async (event) => {
     if (isOpen()) return step(link.href);
     if (!await show(link.href)) return;
     history.replaceState({ listed }, "", listed);
+    history.scrollRestoration = "manual"; // of this entry: the list was narrower when it was left
     history.pushState({ drawer: true, listed }, "", link.href);
   } else if (isOpen() && drawer.contains(link) && link.matches("[rel=next], [rel=prev], [data-drawer-film] a")) {
     event.preventDefault();
@@ -146,8 +149,14 @@ document.addEventListener("keydown", (event) => {
   close.click();
 });
 
+// Boxes that are not saved may keep it open: then the entry of the history that was left comes back.
+function mayLeave(onward) {
+  return shown.dispatchEvent(new CustomEvent("inference:leaving", { bubbles: true, cancelable: true, detail: { onward } }));
+}
+
 addEventListener("popstate", ({ state }) => {
-  if (state?.listed && state.listed !== listed) location.reload();
+  if (isOpen() && !mayLeave(() => history.back())) history.pushState({ drawer: true, listed }, "", current);
+  else if (state?.listed && state.listed !== listed) location.reload();
   else if (state?.drawer) show(location.href);
   else hide();
 });
