@@ -63,6 +63,7 @@ def frames(store):
 
 def open_list(page: Page, live_server, log_in, query: str = "") -> None:
     page.set_viewport_size(SCREEN)
+    page.emulate_media(reduced_motion="reduce")
     log_in(page)
     page.goto(f"{live_server.url}{LIST}{query}")
     expect(page.locator("[data-count] strong")).to_be_visible(timeout=20_000)
@@ -246,7 +247,7 @@ def test_an_editor_gives_a_label_another_colour(
 def test_classes_are_filters(frames, watched, live_server, log_in, browser):
     page = watched
     open_list(page, live_server, log_in)
-    legend, text = page.locator("#legend li a"), page.get_by_label("Query")
+    legend, text = page.locator("#legend li a"), page.locator("#text")
     expect(legend.filter(has_text="car")).to_contain_text("100")
     page.get_by_role("link", name="car: 100").click()
     page.wait_for_url("**label=car**")
@@ -286,6 +287,7 @@ def test_the_drawer_shows_one_after_the_other_and_back_keeps_the_place(
     expect(page.locator("[data-drawer-place]")).to_have_text("31 of 100")
     expect(page.locator("[data-drawer-film] [aria-current]")).to_have_count(1)
     shot(page, "drawer")
+    page.evaluate("scrollTo({ top: 0, behavior: 'instant' })")  # the bar hides no card
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert not findings(page, f"{scheme} drawer")
