@@ -75,9 +75,9 @@ class ListMarkup:
             f'<li class="card panel {kind}" data-id="{name}">'
             f'<div class="stage">{shown}</div>'
             f"{_class_tag(answer) if look.picture else ''}{_marks(card)}"
-            f'<div class="caption"><div class="said">{said(answer)}</div>'
-            f'<div class="foot">{_metadata(card)}{_facts(card)}'
-            f'<p class="id mono">{self._link(card)}</p></div></div>'
+            f'<div class="caption"><p class="id mono">{self._link(card)}</p>'
+            f'<div class="said">{said(answer)}</div>'
+            f'<div class="foot">{_metadata(card)}{_facts(card)}</div></div>'
             f'<label class="pick">{_pick(name)}</label></li>'
         )
 
