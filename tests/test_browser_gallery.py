@@ -275,7 +275,7 @@ def test_the_drawer_shows_one_after_the_other_and_back_keeps_the_place(
 ):
     page = watched
     open_list(page, live_server, log_in, "?label=car")
-    page.locator(".more").scroll_into_view_if_needed()
+    page.evaluate("document.querySelector('.more')?.scrollIntoView()")
     until(page, "document.querySelectorAll('.card').length >= 48")
     card = page.locator(".card", has_text="frame-069")
     card.scroll_into_view_if_needed()
