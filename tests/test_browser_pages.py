@@ -183,10 +183,8 @@ def test_the_pages_work_without_scripts(store, browser, live_server, log_in):
     page.get_by_label("Compare with").fill("meta.camera=south")
     page.get_by_label("And a metadata key").select_option("frame:int")
     page.get_by_role("button", name="Show").click()
-    expect(page.get_by_role("group", name="Volume over time")).to_have_count(2)
-    expect(page.get_by_role("group", name="How scores are distributed")).to_have_count(
-        2
-    )
+    expect(page.get_by_role("img", name="Volume over time")).to_have_count(2)
+    expect(page.get_by_role("img", name="How scores are distributed")).to_have_count(2)
     expect(page.get_by_role("heading", name="frame")).to_be_visible()
     shot(page, "statistics-without-scripts")
     context.close()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -21,14 +19,6 @@ from django.views.decorators.http import require_safe
 
 from inferences.models import RegisteredModel
 from inferences.search import text
-from inferences.search.filters import (
-    And,
-    DetectionFilter,
-    Filter,
-    InferenceFilter,
-    MetadataFilter,
-    TimeWindow,
-)
 from inferences.search.filters.metadata import READERS
 from inferences.web.access import visible_model
 from inferences.web.view_models import summaries
@@ -185,44 +175,7 @@ def _volume(
         volumes = on_one_scale([each["volume"] for each in found])
         for each, scaled in zip(found, volumes, strict=True):
             each["volume"] = scaled
-    for each in found:
-        drawn = each["volume"]
-        window = partial(_in_window, model, each["side"])
-        each["volume"] = drawn and drawn.linked(window)
     return {"found": found}
-
-
-def _in_window(
-    model: RegisteredModel, side: Side, low: datetime, high: datetime, is_last: bool
-) -> str:
-    until = high if is_last else high - timedelta(microseconds=1)
-    return _narrowed(model, side, TimeWindow(low, until))
-
-
-def _narrowed(model: RegisteredModel, side: Side, condition: Filter) -> str:
-    """Return the address of the list of a set's inferences that a condition holds for."""
-    query = QueryDict(mutable=True)
-    query["q"] = text.write(And((side.question.filters, condition)))
-    browse = reverse("inferences:browse", args=[model.project, model.model_id])
-    return f"{browse}?{query.urlencode()}"
-
-
-def _with_links(
-    model: RegisteredModel,
-    sides: list[Side],
-    rows: list[summaries.Compared],
-    condition: Callable[[str], Filter],
-) -> list[summaries.Compared]:
-    return [
-        replace(
-            row, links=[_narrowed(model, side, condition(row.name)) for side in sides]
-        )
-        for row in rows
-    ]
-
-
-def _of_label(name: str) -> Filter:
-    return InferenceFilter(detections=DetectionFilter(labels=(name,)))
 
 
 def _labels(
@@ -230,7 +183,6 @@ def _labels(
 ) -> dict[str, Any]:
     counted = [summaries.labels(model, side.question.filters) for side in sides]
     rows = summaries.compare(model, counted, summaries.LABELS_SHOWN)
-    rows = _with_links(model, sides, rows, _of_label)
     return {"rows": rows, "is_whole": all(each.is_whole for each in counted)}
 
 
@@ -242,20 +194,7 @@ def _scores(
         found = [summaries.scores(model, s.question.filters, limits) for s in sides]
     if len(sides) > 1:
         found = on_one_scale(found)
-    return {
-        "found": [
-            (side, each and each.linked(partial(_in_bin, model, side)))
-            for side, each in zip(sides, found, strict=True)
-        ]
-    }
-
-
-def _in_bin(
-    model: RegisteredModel, side: Side, low: float, high: float, is_last: bool
-) -> str:
-    ends = {"maximum_score" if is_last else "below_score": high}
-    scored = DetectionFilter(minimum_score=low, **ends)
-    return _narrowed(model, side, InferenceFilter(detections=scored))
+    return {"found": list(zip(sides, found, strict=True))}
 
 
 def _latency(
@@ -296,12 +235,6 @@ def _of_key(
         ]
     counted = [each.counted for each in found if each and each.counted]
     rows = summaries.compare(model, counted, summaries.VALUES_SHOWN)
-    if len(counted) == len(sides):
-
-        def of_value(value: str) -> Filter:
-            return InferenceFilter(metadata=(MetadataFilter(key, type_, "=", value),))
-
-        rows = _with_links(model, sides, rows, of_value)
     return {
         "key": key,
         "rows": rows if len(counted) == len(sides) else [],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,6 @@ class Bin:
     high: Any
     count: int
     height: float  # in percent of the largest bin
-    link: str = ""  # the address of the list of what it counts
 
     @property
     def y(self) -> float:
@@ -37,24 +36,6 @@ class Histogram:
     high: Any
     is_whole: bool = True
     is_estimate: bool = False
-
-    @property
-    def has_links(self) -> bool:
-        return any(bin_.link for bin_ in self.bins)
-
-    def linked(self, address_of: Callable[[Any, Any, bool], str]) -> Histogram:
-        """Return it with the address of each bin that holds something.
-
-        ``address_of`` is given the ends of a bin, and whether the upper one belongs to it.
-        """
-        last = len(self.bins) - 1
-        bins = [
-            replace(each, link=address_of(each.low, each.high, number == last))
-            if each.count
-            else each
-            for number, each in enumerate(self.bins)
-        ]
-        return replace(self, bins=bins)
 
     @property
     def total(self) -> int:

@@ -251,13 +251,6 @@ class Compared:
     hue: int
     counts: list[int]
     shares: list[float]
-    links: Sequence[str] = ()  # the addresses of the lists of what the counts are of
-
-    @property
-    def cells(self) -> list[tuple[int, float, str]]:
-        """Count, share and address of each set."""
-        links = self.links or [""] * len(self.counts)
-        return list(zip(self.counts, self.shares, links, strict=True))
 
     @property
     def difference(self) -> float:
