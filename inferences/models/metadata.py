@@ -102,6 +102,10 @@ class WordOfModel(models.Model):
 class LabelName(WordOfModel):
     """A label. Detections and the arrays of the inference row hold its number."""
 
+    hue = models.SmallIntegerField(
+        null=True, help_text="The colour a person chose; null: by first appearance."
+    )
+
     class Meta:
         constraints = [
             models.UniqueConstraint("registered_model", "name", name="label_unique")

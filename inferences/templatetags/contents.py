@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django import template
+from django.utils.safestring import SafeString
 
 from inferences.models import Inference, RegisteredModel
-from inferences.predictions.model_types import type_of_content, type_of_kind
+from inferences.predictions.model_types import type_of_kind
 from inferences.predictions.parsers.values import Content, Kind
-from inferences.web.view_models.answers import Answer
+from inferences.web import list_markup
+from inferences.web.view_models.answers import Answer, Found
 from inferences.web.view_models.contents import (
     Beside,
     Contents,
     beside,
     contents_of,
 )
+from inferences.web.view_models.inputs import Look
+from inferences.web.view_models.plots import Bars
 
 register = template.Library()
 
@@ -41,9 +47,43 @@ def answer_title(answer: Answer) -> str:
 
 
 @register.filter
-def summary(answer: Answer) -> str:
-    """The content of an answer in a few words."""
-    return type_of_content(answer.content).summary(answer.content)
+def said(answer: Answer) -> SafeString:
+    """An answer in short."""
+    return list_markup.said(answer)
+
+
+@register.filter
+def shown_input(look: Look) -> SafeString:
+    """An input that is no picture."""
+    return list_markup.input_of(look)
+
+
+@register.simple_tag
+def bars(plot: Bars, kind: str, label: str = "") -> SafeString:
+    """A small plot."""
+    return list_markup.bars(plot, kind, label)
+
+
+@register.simple_tag
+def large_picture(
+    inference: Inference,
+    look: Look,
+    answer: Answer,
+    truth: Sequence[Found],
+    source: str,
+) -> SafeString:
+    """The picture on the page of one inference."""
+    return list_markup.picture(
+        look,
+        answer,
+        source,
+        look.in_page,
+        "1280",
+        alt=f"The input of {inference.inference_id}",
+        tags=answer.tagged_large,
+        truth=truth,
+        is_lazy=False,
+    )
 
 
 @register.simple_tag

@@ -9,6 +9,8 @@ from typing import Any
 
 from django import template
 from django.urls import NoReverseMatch, reverse
+from django.utils.html import escape
+from django.utils.safestring import SafeString
 
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.web.view_models.browsing import Offer
@@ -125,10 +127,12 @@ def offered_labels(offer: Offer, question: Question) -> list[Choice]:
     return [*known, *(Choice(n, None, True) for n in chosen if n not in names)]
 
 
-@register.filter
-def complaint(question: Question, name: str) -> str:
-    """What is wrong with a field of the form, empty where nothing is."""
-    return " ".join(question.errors.get(name, ()))
+@register.simple_tag
+def field_error(question: Question, name: str, swap: bool = False) -> SafeString:
+    """What is wrong with a field of the form; CSS hides it where it is empty."""
+    said = escape(" ".join(question.errors.get(name, ())))
+    swapped = ' hx-swap-oob="true"' if swap else ""
+    return SafeString(f'<p class="field-error" id="error-{name}"{swapped}>{said}</p>')
 
 
 @register.simple_tag

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
@@ -29,6 +29,7 @@ from inferences.search.query import InferenceQuery
 from inferences.store.reading import join_payloads
 from inferences.web.access import visible_model
 from inferences.web.errors import sentence
+from inferences.web.list_markup import ListMarkup
 from inferences.web.saved import address_of
 from inferences.web.view_models import facets as counting
 from inferences.web.view_models.activity import count_in_time
@@ -39,6 +40,7 @@ from inferences.web.view_models.facets import (
     plain_key,
     preset_choices,
 )
+from inferences.web.view_models.legend import legend
 from inferences.web.view_models.matches import detection_test
 from inferences.web.view_models.questions import COLUMNS, Question, Row
 from istore.db.statement_timeout import statement_timeout
@@ -46,6 +48,12 @@ from istore.errors import StoreError
 from istore.web.pages import htmx_of, render_page
 
 PAGE_SIZES = {"gallery": 24, "table": 30}  # enough to fill a large screen
+# Of small pictures a screen holds a multiple. A browser keeps the size that a person chose, and
+# whether there is text below the pictures, in cookies: links say what is shown, not how large.
+MULTIPLES = {1: 3, 2: 2}
+SIZE_COOKIE, CAPTIONS_COOKIE = "thumbnails", "captions"
+SIZES = range(1, 7)
+GALLERY_SIZES = {"compact": 2, "": 3, "large": 5}  # by the density of the address
 NEW_AT_ONCE = 24
 # Row ids are times of events, and a slow inference is stored after quicker ones that
 # began later. So live updates start this long before the newest row shown.
@@ -73,9 +81,12 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
     htmx = htmx_of(request)
     if question.was_a_form and not htmx:
         return redirect(_counting(address) if counts else address)
-    page, problem = _page(model, question)
+    size = _size(request, question)
+    page, problem = _page(model, question, size)
     context = {
         **_list(model, question, offered, page),
+        "size": size,
+        "captions": request.COOKIES.get(CAPTIONS_COOKIE) == "1",
         "offer": offered,
         "problem": problem,
         "saved": list(model.saved_views.all()),
@@ -83,9 +94,14 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
         "quoted": quote(model.model_id, safe=""),
         "all_columns": [(n, t, n in question.columns) for n, t in COLUMNS.items()],
         "count_address": _counting(address),
+        "legend": legend(model, question),
+        "colours_page": _colours_page(model, question),
     }
     if counts:
-        context |= {"counts": True, "facets": _facets(model, question)}
+        counted = _facets(model, question)
+        labels = counted.labels if counted else ()
+        context |= {"counts": True, "facets": counted}
+        context["legend"] = legend(model, question, labels)
     if part == "more":
         return render(request, "inferences/_more.html", context)
     if request.headers.get("HX-Target") == "browse":
@@ -120,6 +136,19 @@ def _whole(
     return render(request, "inferences/browse.html", context)
 
 
+def _size(request: HttpRequest, question: Question) -> int:
+    """Return how large a gallery's pictures are: as chosen by the slider, or by the address."""
+    chosen = request.COOKIES.get(SIZE_COOKIE, "")
+    if chosen.isdigit() and int(chosen) in SIZES:
+        return int(chosen)
+    return GALLERY_SIZES[question.density]
+
+
+def _colours_page(model: RegisteredModel, question: Question) -> str:
+    page = reverse("inferences:colours", args=[model.project, model.model_id])
+    return f"{page}?{urlencode({'within': question.link()})}"
+
+
 def _counting(address: str) -> str:
     """Return the URL of the page with facets in it, for browsers without JavaScript."""
     return f"{address}{'&' if '?' in address else '?'}counts=true"
@@ -137,22 +166,29 @@ def _list(
     model: RegisteredModel, question: Question, offered: Offer, page: Page[Inference]
 ) -> dict[str, Any]:
     shown = offered.card_keys(question.shown_keys)
+    made = cards(model, page.inferences, shown, detection_test(question))
+    markup = ListMarkup(model, question.context)
+    is_table = question.view == "table"
     return {
         "model": model,
         "question": question,
         "shown": shown,
-        "cards": cards(model, page.inferences, shown, detection_test(question)),
-        # Computed once here, not once for each card.
-        "within": question.context,
-        "columns": question.columns,
+        "cards": made,
+        "items": markup.rows(made, question.columns)
+        if is_table
+        else markup.cards(made),
         "next": page.next and f"{question.pinned}&cursor={page.next}",
         "newest": page.inferences[0].id if page.inferences else 0,
     }
 
 
-def _page(model: RegisteredModel, question: Question) -> tuple[Page[Inference], str]:
+def _page(
+    model: RegisteredModel, question: Question, size: int
+) -> tuple[Page[Inference], str]:
     """Return the page and "", or an empty page and the kind of problem."""
     limit = PAGE_SIZES[question.view]
+    if question.view == "gallery":
+        limit *= MULTIPLES.get(size, 1)
     try:
         query = InferenceQuery(
             question.filters,
@@ -215,7 +251,13 @@ def facets(request: HttpRequest, model_id: str) -> HttpResponse:
     question = Question(request.GET)
     context: dict[str, Any] = {"model": model, "question": question}
     try:
-        context["facets"] = counting.count_facets(model, question)
+        counted = counting.count_facets(model, question)
+        page = reverse("inferences:browse", args=[model.project, model.model_id])
+        context |= {
+            "facets": counted,
+            "legend": legend(model, question, counted.labels),
+            "page": page,
+        }
     except ValidationError:
         return HttpResponse(status=204)
     except OperationalError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
@@ -26,6 +27,7 @@ from inferences.search.vectors import EmbeddingFilter
 from inferences.store.notes import warnings_of
 from inferences.store.reading import find_inference
 from inferences.web.access import visible_inference, visible_model
+from inferences.web.list_markup import ListMarkup
 from inferences.web.view_models.answers import answer_of, text_of
 from inferences.web.view_models.browsing import cards
 from inferences.web.view_models.inputs import looks
@@ -37,6 +39,7 @@ from inferences.web.view_models.timeline import timeline
 from inferences.web.view_models.truths import truth_view
 from istore.addresses import model_address
 from istore.db.statement_timeout import statement_timeout
+from istore.web.pages import render_page
 
 ROWS_SHOWN = 300
 CHANGES_SHOWN = 50
@@ -88,7 +91,9 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
         "may_compare": bool(model.embedding_size),
         "full": _full(payload.data_content_type),
     }
-    return render(request, "inferences/detail.html", context)
+    return render_page(
+        request, "inferences/detail.html", "inferences/_inference.html", context
+    )
 
 
 def _changes(model: RegisteredModel, inference: Inference) -> list[MetadataChange]:
@@ -128,14 +133,15 @@ def similar(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespo
         pagination=Pagination("asc", SIMILAR_SHOWN + 1),
         embedding=EmbeddingFilter(similar_to=inference_id),
     )
-    context = {"model": model, "inference_id": inference_id}
+    context: dict[str, Any] = {}
     try:
         with statement_timeout():
             page = query.page(model).inferences
         others = [
             inference for inference in page if inference.inference_id != inference_id
         ]
-        context["cards"] = cards(model, others[:SIMILAR_SHOWN], [])
+        found = cards(model, others[:SIMILAR_SHOWN], [])
+        context["items"] = ListMarkup(model).strip(found)
     except (BadQuestion, OperationalError) as error:
         slow = isinstance(error, OperationalError)
         context["problem"] = "Finding them takes too long." if slow else str(error)

@@ -1,10 +1,15 @@
 // Boxes of the ground truth, drawn and changed by mouse and by keyboard. The form sends them as
 // JSON, in the unit of the model's answers.
-const form = document.querySelector("[data-correct]");
-const stage = document.querySelector("[data-viewer]");
 const LEAST = 2; // pixels; less is a click
+let life = new AbortController(); // of the listeners for the inference that is shown
 
-if (form && stage) {
+function attach(root) {
+  life.abort();
+  life = new AbortController();
+  const { signal } = life;
+  const form = root.querySelector("[data-correct]");
+  const stage = root.querySelector("[data-viewer]");
+  if (!form || !stage) return;
   const [begin, tools] = ["[data-correct-begin]", "[data-correct-tools]"].map((name) => form.querySelector(name));
   const [width, height] = [Number(form.dataset.width), Number(form.dataset.height)];
   const [unitX, unitY] = form.dataset.shares ? [width, height] : [1, 1];
@@ -148,7 +153,7 @@ if (form && stage) {
     if (event.key in ARROWS && chosen >= 0) { event.preventDefault(); nudge(event); }
     else if (event.key === "Delete" || event.key === "Backspace") { event.preventDefault(); removeBox(); }
     else if (event.key.toLowerCase() === "n") { event.preventDefault(); create(); }
-  });
+  }, { signal });
   label.addEventListener("input", () => { if (chosen >= 0 && label.value) { boxes[chosen].label = label.value; draw(); } });
   form.addEventListener("focusin", (event) => {
     const number = event.target.dataset.pickBox;
@@ -158,7 +163,7 @@ if (form && stage) {
     const from = event.target.closest("[data-begin]")?.dataset.begin;
     if (from) start(from);
     if (event.target.closest("[data-undo-box]") && past.length) { boxes = JSON.parse(past.pop()); draw(); }
-    if (event.target.closest("[data-cancel]")) { isLeaving = true; location.reload(); }
+    if (event.target.closest("[data-cancel]")) { isLeaving = true; again(); }
     if (event.target.dataset.pickBox !== undefined) draw(Number(event.target.dataset.pickBox));
   });
 
@@ -178,17 +183,22 @@ if (form && stage) {
     if (to.href.split("#")[0] === location.href.split("#")[0] && to.hash) return;
     event.preventDefault();
     event.stopPropagation();
-    leave(() => location.assign(link.href));
-  }, true);
+    leave(() => link.click());
+  }, { capture: true, signal });
   document.addEventListener("submit", (event) => {
     if (event.target === form || !isUnsaved()) return;
     event.preventDefault();
     event.stopPropagation();
     const [other, pressed] = [event.target, event.submitter];
     leave(() => other.requestSubmit(pressed));
-  }, true);
+  }, { capture: true, signal });
+  document.addEventListener("inference:leaving", (event) => {
+    if (!isUnsaved()) return;
+    event.preventDefault();
+    leave(event.detail.onward);
+  }, { signal });
   // The browser's own question: before a tab is closed or Back is pressed no page can ask itself.
-  window.addEventListener("beforeunload", (event) => { if (isUnsaved()) event.preventDefault(); });
+  window.addEventListener("beforeunload", (event) => { if (isUnsaved()) event.preventDefault(); }, { signal });
 
   form.addEventListener("submit", () => {
     isLeaving = true;
@@ -196,3 +206,12 @@ if (form && stage) {
     form.append(field);
   });
 }
+
+// In the drawer the inference is read again, as a page is reloaded.
+function again() {
+  if (document.getElementById("drawer")) document.dispatchEvent(new Event("inference:again"));
+  else location.reload();
+}
+
+document.addEventListener("inference:shown", (event) => attach(event.target));
+attach(document);

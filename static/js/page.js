@@ -105,7 +105,13 @@ document.addEventListener("htmx:afterSettle", () => {
 });
 
 document.addEventListener("htmx:afterSwap", (event) => ready(event.target));
+document.addEventListener("inference:shown", () => ready(document));
 ready(document);
+
+// A page that was reloaded while it was open beside a list has entries of that list in its history.
+addEventListener("popstate", ({ state }) => {
+  if (state?.listed && !document.getElementById("drawer")) location.reload();
+});
 
 // On a phone the tabs are wider than the screen: the one that is open is in sight.
 const tabs = document.querySelector(".tabs");

@@ -2,7 +2,8 @@
 const MOST = 1000; // of a list that is built up again
 const PATIENCE_MS = 5000;
 
-const key = () => `place:${location.href}`;
+// While an inference is open beside the list, the address is that of the inference.
+const key = () => `place:${document.documentElement.dataset.listed ?? location.href}`;
 const list = () => document.querySelector("[data-list]");
 const count = () => list()?.querySelectorAll("[data-id]").length ?? 0;
 const pause = () => new Promise((resolve) => setTimeout(resolve, 50));

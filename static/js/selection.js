@@ -93,7 +93,7 @@ document.addEventListener("change", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.target.closest("input:not([type=checkbox]), select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
   const key = event.key.toLowerCase();
-  if (!"jkx".includes(key) || key.length !== 1 || document.querySelector("dialog[open]")) return;
+  if (!"jkx".includes(key) || key.length !== 1 || document.querySelector("dialog[open], #drawer:not([hidden])")) return;
   const items = [...document.querySelectorAll("[data-list] [data-id]")];
   const here = items.indexOf(document.activeElement.closest?.("[data-id]"));
   if (key === "x") {

@@ -44,5 +44,5 @@ document.addEventListener("click", (event) => {
   localStorage.setItem(KEY, isLocal() ? "utc" : "local");
   show(document);
 });
-document.addEventListener("htmx:afterSettle", () => show(document));
+for (const name of ["htmx:afterSettle", "inference:shown"]) document.addEventListener(name, () => show(document));
 show(document);

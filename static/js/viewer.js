@@ -1,47 +1,48 @@
 // The large picture: zoom with the wheel, buttons or keys, pan by dragging, layers on and off; and
 // the form of the metadata beside it.
 const MOST = 16;
-const stage = document.querySelector("[data-viewer]");
-const frame = stage?.querySelector("[data-frame]");
-const tools = document.querySelector("[data-viewer-tools]");
-const place = { scale: 1, x: 0, y: 0 };
+function attach(root) {
+  const stage = root.querySelector("[data-viewer]");
+  const frame = stage?.querySelector("[data-frame]");
+  const tools = root.querySelector("[data-viewer-tools]");
+  if (!frame) return;
+  const place = { scale: 1, x: 0, y: 0 };
 
-function look() {
-  frame.style.transform = `translate(${place.x}px, ${place.y}px) scale(${place.scale})`;
-  stage.classList.toggle("zoomed", place.scale > 1);
-  tools.querySelector("[data-zoom-said]").value = `${Math.round(100 * place.scale)} %`;
-}
+  function look() {
+    frame.style.transform = `translate(${place.x}px, ${place.y}px) scale(${place.scale})`;
+    stage.classList.toggle("zoomed", place.scale > 1);
+    tools.querySelector("[data-zoom-said]").value = `${Math.round(100 * place.scale)} %`;
+  }
 
-// The picture as it was stored has more to show than its preview.
-function sharpen() {
-  const image = frame.querySelector("img");
-  if (!stage.dataset.full || image.dataset.sharp) return;
-  image.dataset.sharp = "";
-  const full = new Image();
-  full.onload = () => { image.removeAttribute("srcset"); image.src = full.src; };
-  full.src = stage.dataset.full;
-}
+  // The picture as it was stored has more to show than its preview.
+  function sharpen() {
+    const image = frame.querySelector("img");
+    if (!stage.dataset.full || image.dataset.sharp) return;
+    image.dataset.sharp = "";
+    const full = new Image();
+    full.onload = () => { image.removeAttribute("srcset"); image.src = full.src; };
+    full.src = stage.dataset.full;
+  }
 
-function zoom(factor, x = 0, y = 0) {
-  const scale = Math.min(Math.max(place.scale * factor, 1), MOST);
-  const by = scale / place.scale;
-  // What lies under the pointer stays there; x and y are from the middle of the stage.
-  place.x = scale === 1 ? 0 : x - (x - place.x) * by;
-  place.y = scale === 1 ? 0 : y - (y - place.y) * by;
-  place.scale = scale;
-  if (scale > 1.4) sharpen();
-  look();
-}
+  function zoom(factor, x = 0, y = 0) {
+    const scale = Math.min(Math.max(place.scale * factor, 1), MOST);
+    const by = scale / place.scale;
+    // What lies under the pointer stays there; x and y are from the middle of the stage.
+    place.x = scale === 1 ? 0 : x - (x - place.x) * by;
+    place.y = scale === 1 ? 0 : y - (y - place.y) * by;
+    place.scale = scale;
+    if (scale > 1.4) sharpen();
+    look();
+  }
 
-function pan(event) {
-  const start = { x: event.clientX - place.x, y: event.clientY - place.y };
-  stage.setPointerCapture(event.pointerId);
-  const move = (one) => { place.x = one.clientX - start.x; place.y = one.clientY - start.y; look(); };
-  stage.addEventListener("pointermove", move);
-  stage.addEventListener("pointerup", () => stage.removeEventListener("pointermove", move), { once: true });
-}
+  function pan(event) {
+    const start = { x: event.clientX - place.x, y: event.clientY - place.y };
+    stage.setPointerCapture(event.pointerId);
+    const move = (one) => { place.x = one.clientX - start.x; place.y = one.clientY - start.y; look(); };
+    stage.addEventListener("pointermove", move);
+    stage.addEventListener("pointerup", () => stage.removeEventListener("pointermove", move), { once: true });
+  }
 
-if (frame) {
   tools.hidden = false;
   stage.addEventListener("wheel", (event) => {
     event.preventDefault();
@@ -63,6 +64,8 @@ if (frame) {
   tools.addEventListener("change", (event) => showLayer(event.target));
   tools.querySelectorAll("[data-show]").forEach(showLayer); // a reload gives the boxes back as they were left
 }
+document.addEventListener("inference:shown", (event) => attach(event.target));
+attach(document);
 
 // A key that is there brings its type and value into the form that changes it.
 function bringValue(input) {
@@ -72,5 +75,5 @@ function bringValue(input) {
   document.getElementById("meta-type").value = known.dataset.type;
   document.getElementById("meta-value").value = known.dataset.value;
 }
-document.querySelector("[data-metadata-form]")?.addEventListener("input", (event) => bringValue(event.target));
+document.addEventListener("input", (event) => { if (event.target.closest("[data-metadata-form]")) bringValue(event.target); });
 bringValue(document.activeElement); // a key that was typed before this module had run

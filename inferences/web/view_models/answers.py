@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from inferences.models import Inference, InferenceAction, RegisteredModel
+from inferences.models import Inference, RegisteredModel
 from inferences.predictions.geometry import Outline, is_upright_already, outlines
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Detection, Kind
@@ -56,6 +56,15 @@ class Found:
     outline: Outline | None = None
     is_match: bool = True  # False if the query of the page asks for other detections
     most: float = 1.0  # the largest score; of a ranking that of its best item
+    place: int = 0  # the number of the label within its model
+
+    @property
+    def step(self) -> int | None:
+        """The score in hundredths, rounded down: the steps of the score slider."""
+        if self.score is None:
+            return None
+        # Rounded before, because 100 * 0.29 is a little less than 29.
+        return min(max(int(round(100 * self.score, 6)), 0), 100)
 
     @property
     def percent(self) -> float:
@@ -223,13 +232,14 @@ def answer_of_text(
     drawn = outlines(shapes, picture) if picture else [None] * len(rows)
     best = max((one.score or 0 for one in rows), default=0)
     full = best if parsed.kind is Kind.RANKING and best > 1 else 1.0
-    colour = colours_of(model)
-    found = [
-        Found(row, one.label, one.score, colour(one.label), outline, is_match, full)
-        for row, ((one, is_match), outline) in enumerate(
-            zip(ordered, drawn, strict=True)
+    colours = colours_of(model)
+    found: list[Found] = []
+    for (one, is_match), outline in zip(ordered, drawn, strict=True):
+        place, hue = colours.of(one.label)
+        row = len(found)
+        found.append(
+            Found(row, one.label, one.score, hue, outline, is_match, full, place)
         )
-    ]
     plain = not found and parsed.embedding is None and parsed.content is None
     return Answer(
         parsed.kind,
@@ -248,11 +258,3 @@ def text_of(inference: Inference) -> str:
     """Return the answer as text; from its blob if it is too large for the row."""
     payload = inference.payload
     return answer_text(payload.data, payload.answer_storage_key, payload.notes)
-
-
-ACTION_ICONS = {
-    InferenceAction.DETECT: "detect",
-    InferenceAction.EMBED: "embed",
-    InferenceAction.PREDICT: "predict",
-    InferenceAction.PREDICT_PROBA: "predict",
-}

@@ -8,7 +8,6 @@ from typing import Any
 
 from inferences.models import (
     Inference,
-    InferenceAction,
     MetadataKey,
     MetadataKind,
     RegisteredModel,
@@ -16,7 +15,7 @@ from inferences.models import (
 )
 from inferences.search.filters.all_kinds import TERMS, WORDS
 from inferences.store.notes import warnings_of
-from inferences.web.view_models.answers import ACTION_ICONS, Answer, answer_of
+from inferences.web.view_models.answers import Answer, answer_of
 from inferences.web.view_models.colours import colours_of
 from inferences.web.view_models.inputs import Look, looks
 from inferences.web.view_models.matches import DetectionTest
@@ -49,8 +48,9 @@ class Card:
         return warnings_of(self.inference.payload.notes)
 
     @property
-    def icon(self) -> str:
-        return ACTION_ICONS[InferenceAction(self.inference.inference_action)]
+    def distance(self) -> float | None:
+        """The distance of its embedding, in a list that is sorted by it."""
+        return getattr(self.inference, "embedding_distance", None)
 
 
 def cards(

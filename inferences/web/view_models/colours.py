@@ -1,8 +1,8 @@
 """The colours of a model's labels, in order of first appearance, the same on every page.
 
 Rows of labels are written when a label first appears and are kept as long as the model, so
-a colour never changes. Two labels share a colour only if the model has more labels than
-there are colours.
+a colour changes only when a person chooses another one (``LabelName.hue``). Two labels share a
+colour only if a person chose so, or if the model has more labels than there are colours.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from inferences.models import LabelName, RegisteredModel
 from inferences.models.metadata_values import in_slot
 
 COLOURS = 48  # the number of classes hue-… in the style sheet
+DISTINCT = 20  # of these people choose: the first ones are farthest apart
 KNOWN_MAX = 2_000  # labels whose order is read
 SET_APART = 12  # the last colours, for labels that no answer has had yet
 
@@ -28,22 +29,30 @@ class Colours:
         self._model = model
 
     def __call__(self, label: str) -> int:
+        return self.of(label)[1]
+
+    def of(self, label: str) -> tuple[int, int]:
+        """Return the number of a label within its model, and its colour."""
         name = in_slot(label.encode("utf-8", "replace").decode())
-        if (place := self._places.get(name)) is not None:
-            return place % COLOURS
+        if (known := self._known.get(name)) is not None:
+            return known
         # Ground truth may have labels that no answer has: they get one of the last colours.
-        return COLOURS - 1 - zlib.crc32(name.encode()) % SET_APART
+        number = zlib.crc32(name.encode())
+        return KNOWN_MAX + number, COLOURS - 1 - number % SET_APART
 
     @property
     def labels(self) -> list[str]:
         """The labels of all answers so far, in order of first appearance."""
-        return list(self._places)
+        return list(self._known)
 
     @cached_property
-    def _places(self) -> dict[str, int]:
+    def _known(self) -> dict[str, tuple[int, int]]:
         found = LabelName.objects.filter(registered_model=self._model).order_by("id")
-        names = found.values_list("name", flat=True)[:KNOWN_MAX]
-        return {name: place for place, name in enumerate(names)}
+        rows = enumerate(found.values_list("name", "hue")[:KNOWN_MAX])
+        return {
+            name: (number, number % COLOURS if hue is None else hue)
+            for number, (name, hue) in rows
+        }
 
 
 def colours_of(model: RegisteredModel) -> Colours:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ READERS = 6  # threads per list: an object store is slow, but takes many request
 LISTS_AT_ONCE = 4
 _readers = ThreadPoolExecutor(READERS * LISTS_AT_ONCE, "looks")
 NOT_TEXT = ("audio/", "video/", "application/zip", "application/pdf")
+# The classes ratio-0 to ratio-… of the style sheet, each four percent wider than the one before.
+RATIO_STEP, RATIO_FIRST, RATIO_LAST = math.log(1.04), math.log(0.4), math.log(3.2)
+RATIOS = round((RATIO_LAST - RATIO_FIRST) / RATIO_STEP)
 PLOTTED = 24  # from this many numbers on they are drawn as bars
 
 
@@ -47,6 +51,12 @@ class Look:
         w, h = self._upright
         scale = min(width / w, height / h)
         return max(round(w * scale), 1), max(round(h * scale), 1)
+
+    @property
+    def ratio(self) -> int:
+        """The class of the picture's width by height, so that a row of pictures is even."""
+        w, h = self._upright
+        return min(max(round((math.log(w / h) - RATIO_FIRST) / RATIO_STEP), 0), RATIOS)
 
     @property
     def in_card(self) -> tuple[int, int]:

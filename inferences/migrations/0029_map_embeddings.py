@@ -12,7 +12,7 @@ import inferences.models.fields
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inferences", "0027_index_clock_anomalies"),
+        ("inferences", "0028_hues_of_labels"),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inferences", "0028_map_embeddings"),
+        ("inferences", "0029_map_embeddings"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

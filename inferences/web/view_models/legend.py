@@ -1,0 +1,59 @@
+"""The legend of a list: the labels of a model with their colours, as links that filter by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from inferences.models import RegisteredModel
+from inferences.web.view_models.colours import colours_of
+from inferences.web.view_models.facets import Choice
+from inferences.web.view_models.questions import Question
+
+SHOWN = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A label: its colour, the inferences that have it, and the link to these alone."""
+
+    name: str
+    place: int
+    hue: int
+    is_on: bool
+    link: str
+    count: int | None = None
+    x: float = 0  # of its part of the distribution, in percent
+    width: float = 0
+
+
+def legend(
+    model: RegisteredModel, question: Question, counted: Sequence[Choice] = ()
+) -> list[Entry]:
+    """Return the labels with counts, most frequent first; without counts as they appeared.
+
+    The link of a label that is the only one chosen takes the filter back.
+    """
+    colours, chosen = colours_of(model), question.labels
+    every = question.link(label=None)
+    shown = [each for each in counted if each.count or each.is_on][:SHOWN]
+    counts = {each.name: each.count for each in shown}
+    names = list(counts) or _known(colours.labels, chosen)
+    total = sum(count or 0 for count in counts.values()) or 1
+    entries, x = [], 0.0
+    for name in names:
+        place, hue = colours.of(name)
+        count = counts.get(name)
+        width = 100 * (count or 0) / total
+        is_on = name in chosen
+        link = every if chosen == [name] else f"{every}&label={quote(name, safe='')}"
+        entries.append(
+            Entry(name, place, hue, is_on, link, count, round(x, 2), round(width, 2))
+        )
+        x += width
+    return entries
+
+
+def _known(labels: Sequence[str], chosen: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([*chosen, *labels]))[:SHOWN]

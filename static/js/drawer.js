@@ -1,0 +1,168 @@
+// One inference beside the list: a click opens it, J and K step as the list goes, Back closes it. The
+// address is that of the whole page, which Enter, a new tab and browsers without scripts get.
+const KEPT = 8; // pages that were loaded ahead
+const AROUND = 6; // pictures of the film strip to each side
+const AHEAD = 3; // items from the end of what is loaded, where the list goes on
+
+const drawer = document.getElementById("drawer");
+const [place, film, shown, close] = ["place", "film", "shown", "close"].map((name) => drawer.querySelector(`[data-drawer-${name}]`));
+const root = document.documentElement;
+const ahead = new Map(); // address: the promise of its text
+let listed = location.href; // the address of the list that is on the page
+let scrolled = 0;
+let asked = 0;
+let current = ""; // the address of the inference that is shown
+
+const isOpen = () => !drawer.hidden;
+const items = () => [...document.querySelectorAll("[data-list] [data-id]")];
+const links = () => items().map((item) => item.querySelector(".id a"));
+const absolute = (address) => new URL(address, location.href).href;
+
+async function read(address, options = {}) {
+  const answer = await fetch(address, { ...options, headers: { "HX-Request": "true" } });
+  if (!answer.ok) throw new Error(answer.status);
+  return { text: await answer.text(), address: answer.url };
+}
+
+function preload(link) {
+  const address = link && absolute(link.href);
+  if (!address || ahead.has(address)) return;
+  const reading = read(address).then((page) => {
+    const source = parsed(page.text)?.querySelector("[data-viewer] img")?.getAttribute("src");
+    if (source) new Image().src = source;
+    return page;
+  });
+  reading.catch(() => ahead.delete(address));
+  ahead.set(address, reading);
+  if (ahead.size > KEPT) ahead.delete(ahead.keys().next().value);
+}
+
+function parsed(text) { return new DOMParser().parseFromString(text, "text/html").getElementById("inference"); }
+
+// Shows the inference of an address; whatever is no inference becomes a page of its own.
+async function show(address, reading = ahead.get(address) ?? read(address)) {
+  const turn = ++asked;
+  ahead.delete(address); // what is done in the drawer changes it
+  const page = await reading.catch(() => null);
+  if (turn !== asked) return false;
+  const part = page && parsed(page.text);
+  if (!part) { location.assign(address); return false; }
+  open();
+  const toasts = [...part.querySelectorAll("[data-toast]")];
+  document.querySelector(".toasts").append(...toasts);
+  shown.replaceChildren(document.adoptNode(part));
+  shown.scrollTop = 0;
+  window.htmx.process(shown);
+  shown.dispatchEvent(new CustomEvent("inference:shown", { bubbles: true }));
+  current = page.address;
+  mark(current);
+  for (const way of ["next", "prev"]) preload(shown.querySelector(`a[rel="${way}"]`));
+  return true;
+}
+
+function open() {
+  if (isOpen()) return;
+  scrolled = scrollY;
+  root.dataset.listed = listed; // under which the place in the list is kept
+  root.classList.add("with-drawer");
+  close.href = listed;
+  drawer.hidden = false;
+  drawer.focus({ preventScroll: true });
+}
+
+function hide() {
+  if (!isOpen()) return;
+  asked++;
+  drawer.hidden = true;
+  shown.replaceChildren();
+  root.classList.remove("with-drawer");
+  delete root.dataset.listed;
+  const current = document.querySelector("[data-list] .is-current");
+  scrollTo({ top: scrolled, behavior: "instant" });
+  current?.querySelector(".id a").focus({ preventScroll: true });
+  current?.scrollIntoView({ block: "nearest" });
+  mark();
+}
+
+// Where it lies in the list: its card, "3 of 10", and the pictures around it.
+function mark(address) {
+  for (const item of items()) item.classList.remove("is-current");
+  const all = links();
+  const at = all.findIndex((link) => link.pathname === (address && new URL(address).pathname));
+  const total = document.querySelector("[data-count] strong")?.textContent ?? all.length;
+  place.textContent = at < 0 ? "" : `${at + 1} of ${total}`;
+  film.replaceChildren(...(at < 0 ? [] : all.slice(Math.max(at - AROUND, 0), at + AROUND + 1).map((link) => frame(link, link === all[at]))));
+  if (at < 0) return;
+  items()[at].classList.add("is-current");
+  items()[at].scrollIntoView({ block: "nearest" });
+  film.querySelector("[aria-current]").scrollIntoView({ block: "nearest", inline: "center" });
+  if (at >= all.length - AHEAD) document.querySelector("[data-list] .more a")?.click();
+}
+
+function frame(link, isCurrent) {
+  const one = Object.assign(document.createElement("a"), { href: link.href, title: link.title });
+  const image = link.closest("[data-id]").querySelector(".frame > img");
+  if (image) one.append(Object.assign(new Image(), { src: image.currentSrc || image.src, alt: link.title }));
+  else one.textContent = link.title;
+  if (isCurrent) one.setAttribute("aria-current", "true");
+  return one;
+}
+
+async function step(address) {
+  if (await show(absolute(address))) history.replaceState({ drawer: true, listed }, "", address);
+}
+
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[href]");
+  if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  if (link === close) { event.preventDefault(); history.back(); return; }
+  if (link.matches("[data-list] .id a") && event.detail) {
+    event.preventDefault();
+    if (isOpen()) return step(link.href);
+    if (!await show(link.href)) return;
+    history.replaceState({ listed }, "", listed);
+    history.scrollRestoration = "manual"; // of this entry: the list was narrower when it was left
+    history.pushState({ drawer: true, listed }, "", link.href);
+  } else if (isOpen() && drawer.contains(link) && link.matches("[rel=next], [rel=prev], [data-drawer-film] a")) {
+    event.preventDefault();
+    step(link.href);
+  }
+});
+
+// A form about this inference is answered by its page again; others lead to pages of their own.
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  const action = event.submitter?.hasAttribute("formaction") ? event.submitter.formAction : form.action;
+  if (!shown.contains(form) || event.defaultPrevented || form.method !== "post") return;
+  if (!new URL(action).pathname.startsWith(location.pathname)) return;
+  event.preventDefault();
+  const reading = read(action, { method: "POST", body: new FormData(form, event.submitter) });
+  ahead.clear();
+  await show(location.href, reading);
+});
+
+document.addEventListener("inference:again", () => { if (isOpen()) show(location.href); });
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !isOpen() || event.defaultPrevented) return;
+  if (document.querySelector("dialog[open], [data-menu][open]") || event.target.closest("input:not([type=checkbox], [type=range]), textarea, select")) return;
+  close.click();
+});
+
+// Boxes that are not saved may keep it open: then the entry of the history that was left comes back.
+function mayLeave(onward) {
+  return shown.dispatchEvent(new CustomEvent("inference:leaving", { bubbles: true, cancelable: true, detail: { onward } }));
+}
+
+addEventListener("popstate", ({ state }) => {
+  if (isOpen() && !mayLeave(() => history.back())) history.pushState({ drawer: true, listed }, "", current);
+  else if (state?.listed && state.listed !== listed) location.reload();
+  else if (state?.drawer) show(location.href);
+  else hide();
+});
+for (const name of ["htmx:pushedIntoHistory", "htmx:replacedInHistory"]) {
+  document.addEventListener(name, () => {
+    listed = location.href;
+    hide();
+  });
+}
