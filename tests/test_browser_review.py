@@ -238,4 +238,4 @@ def test_a_term_is_completed(store, watched, live_server, log_in):
     expect(page.locator("#text")).to_have_value("has:input ")
     page.locator("#text").press_sequentially("label:")
     labels = page.get_by_role("listbox", name="Completions").get_by_role("option")
-    expect(labels).to_have_text(["label:crane", "label:ship"])
+    expect(labels).to_have_text(["label:crane", "label:ship", "truth.label:"])

@@ -26,6 +26,7 @@ from inferences.store.recording import NewInference, record
 from inferences.tasks import lay_out_embeddings
 from inferences.tests.builders import typed
 from inferences.web.view_models.embedding_map import near_duplicates, outliers, points
+from istore import failpoints
 from istore.errors import Conflict
 from istore.models import Role
 from istore.tasks.tracking import TaskState
@@ -44,6 +45,12 @@ def faces(project):
         task_type=TaskType.IMAGE_EMBEDDING,
         embedding_size=SIZE,
     )
+
+
+@pytest.fixture
+def armed():
+    yield failpoints.arm
+    failpoints.arm("")
 
 
 def store(model, count: int, seed: int = 1, prefix: str = "") -> None:
@@ -214,6 +221,22 @@ def test_a_stopped_layout_leaves_the_map_that_was(faces):
     task.refresh_from_db()
     assert task.state == TaskState.STOPPED
     assert set(MapPoint.objects.beside(faces).values_list("id", "x")) == kept
+
+
+def test_a_worker_that_ends_before_the_points_are_written_leaves_the_map_that_was(
+    faces, armed
+):
+    store(faces, 30)
+    lay_out(faces)
+    kept = set(MapPoint.objects.beside(faces).values_list("id", "x"))
+    task = neighbours.start("maria", faces)
+    armed("embedding_maps.laid_out=raise")
+    lay_out_embeddings(str(task.pk))
+    assert set(MapPoint.objects.beside(faces).values_list("id", "x")) == kept
+    armed("")
+    lay_out_embeddings(str(task.pk))
+    task.refresh_from_db()
+    assert task.state == TaskState.COMPLETE
 
 
 def test_what_is_removed_leaves_the_map(faces):
