@@ -96,10 +96,13 @@ def of_value(key: str, type_: str, value: str) -> Filter:
 
 
 def passing(filters: Filter, narrower: Filter) -> Filter:
-    """Return the filter of both. A narrower window of time takes the place of the wider one."""
+    """Return the filter of both. Two windows of time, which overlap, become the one they share."""
     match filters, narrower:
         case InferenceFilter(), InferenceFilter(time_window=TimeWindow() as window):
-            return replace(filters, time_window=window)
+            windows = [window, filters.time_window or window]
+            start = max(each.start for each in windows)
+            end = min((each.end for each in windows if each.end), default=None)
+            return replace(filters, time_window=TimeWindow(start, end))
     return all_of([filters, narrower])
 
 
