@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 
 import numpy as np
 import pytest
+from django.db import connection
 from django.urls import reverse
 
 from inferences.embedding_maps import neighbours, principal_components
@@ -193,6 +196,45 @@ def test_a_map_is_laid_out_once_at_a_time_and_anew_afterwards(faces):
     lay_out_embeddings(str(first.pk))
     assert lay_out(faces).number == 2
     assert MapPoint.objects.beside(faces).count() == 30
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_map_that_is_extended_is_not_mixed_with_one_laid_out_meanwhile(
+    faces, settings, monkeypatch
+):
+    settings.ISTORE_MAP_POINTS = 30
+    store(faces, 30)
+    lay_out(faces)
+    store(faces, 30, seed=2, prefix="new-")
+    settings.ISTORE_MAP_POINTS = 15
+    read, threads = neighbours.vectors_of, []
+
+    def lay_out_and_close() -> None:
+        lay_out(faces)
+        connection.close()
+
+    def lay_out_before_reading(model, ids):
+        monkeypatch.setattr(neighbours, "vectors_of", read)
+        threads.append(Thread(target=lay_out_and_close))
+        threads[0].start()
+        while threads[0].is_alive() and not waits_for_an_advisory_lock():
+            time.sleep(0.05)
+        return read(model, ids)
+
+    monkeypatch.setattr(neighbours, "vectors_of", lay_out_before_reading)
+    neighbours.extend(faces)
+    threads[0].join()
+    assert MapPoint.objects.beside(faces).count() == 15
+
+
+def waits_for_an_advisory_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM pg_locks "
+            "WHERE locktype = 'advisory' AND NOT granted)"
+        )
+        (waits,) = cursor.fetchone()
+    return bool(waits)
 
 
 def test_too_few_vectors_fail_with_a_sentence(faces):
