@@ -45,7 +45,8 @@ function choose(link, event) {
   query.delete("cursor");
   if (event.altKey) {
     const text = document.getElementById("text").value.trim();
-    query.set("text", `${text} NOT label:${JSON.stringify(name)}`.trim());
+    // In brackets: NOT binds closer than an OR of the text.
+    query.set("text", `${text && `(${text})`} NOT label:${JSON.stringify(name)}`.trim());
   } else {
     const chosen = query.getAll("label");
     query.delete("label");
