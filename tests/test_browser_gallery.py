@@ -270,14 +270,6 @@ def test_classes_are_filters(frames, watched, live_server, log_in, browser):
     context.close()
 
 
-def test_a_class_is_excluded_from_all_of_a_query(frames, watched, live_server, log_in):
-    page = watched
-    open_list(page, live_server, log_in, "?q=label:car+OR+label:bicycle")
-    page.locator("#legend li a", has_text="car").click(modifiers=["Alt"])
-    asked = "(label:car OR label:bicycle) -label:car"
-    expect(page.locator("#text")).to_have_value(asked)
-
-
 def test_the_drawer_shows_one_after_the_other_and_back_keeps_the_place(
     frames, watched, live_server, log_in, findings
 ):

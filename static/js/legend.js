@@ -45,8 +45,7 @@ function choose(link, event) {
   query.delete("cursor");
   if (event.altKey) {
     const text = document.getElementById("text").value.trim();
-    // In brackets: NOT binds closer than an OR of the text.
-    query.set("text", `${text && `(${text})`} NOT label:${JSON.stringify(name)}`.trim());
+    query.set("text", `${text} NOT label:${JSON.stringify(name)}`.trim());
   } else {
     const chosen = query.getAll("label");
     query.delete("label");
