@@ -29,6 +29,7 @@ from inferences.store.recording import NewInference, record
 from inferences.tasks import lay_out_embeddings
 from inferences.tests.builders import typed
 from inferences.web.view_models.embedding_map import near_duplicates, outliers, points
+from istore.celery import app
 from istore.errors import Conflict
 from istore.models import Role
 from istore.tasks.tracking import TaskState
@@ -235,6 +236,11 @@ def waits_for_an_advisory_lock() -> bool:
         )
         (waits,) = cursor.fetchone()
     return bool(waits)
+
+
+def test_a_layout_keeps_no_removal_waiting():
+    route = app.amqp.router.route({}, lay_out_embeddings.name)
+    assert route["queue"].name == "exports"
 
 
 def test_too_few_vectors_fail_with_a_sentence(faces):
