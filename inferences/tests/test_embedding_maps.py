@@ -32,12 +32,19 @@ from inferences.web.view_models.embedding_map import near_duplicates, outliers, 
 from istore.celery import app
 from istore.errors import Conflict
 from istore.models import Role
+from istore.tasks import lease_keeper
 from istore.tasks.tracking import TaskState
 
 pytestmark = pytest.mark.django_db
 START = datetime(2025, 6, 1, tzinfo=UTC)
 SIZE = 8
 EVERYWHERE = ((-1e5, -1e5), (1e5, -1e5), (1e5, 1e5), (-1e5, 1e5))
+
+
+@pytest.fixture(autouse=True)
+def no_renewal(monkeypatch):
+    """The thread that renews a lease does not see what the transaction of a test wrote."""
+    monkeypatch.setattr(lease_keeper, "RENEW_SECONDS", 600.0)
 
 
 @pytest.fixture
