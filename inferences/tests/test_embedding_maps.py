@@ -119,6 +119,30 @@ def test_principal_components_are_there_at_once_and_tell_heaps_apart(faces):
     assert 0.8 < basis.share <= 1
 
 
+def test_a_value_called_none_has_a_colour_of_its_own(faces):
+    record(
+        faces,
+        [
+            NewInference(
+                inference_id=f"{n}",
+                inference_action=InferenceAction.EMBED,
+                data_hash=b"\0" * 32,
+                created_at=START,
+                metadata=[typed("fog", "none")] if n else [],
+                embedding=[float(n == place) for place in range(SIZE)],
+            )
+            for n in range(4)
+        ],
+    )
+    basis = principal_components.basis_of(faces)
+    found = points(faces, everything(), basis, "fog:string")
+    assert [(e.name, e.hue, e.count) for e in found.categories] == [
+        ("none", 0, 3),
+        ("none", None, 1),
+    ]
+    assert sorted(found.category) == [0, 0, 0, 1]
+
+
 def test_a_basis_stays_and_new_vectors_have_their_place(faces):
     store(faces, 60)
     basis = principal_components.basis_of(faces)
