@@ -337,6 +337,21 @@ def test_near_duplicates_and_outliers_are_listed(faces):
     assert outliers(faces)[0].inference_id == "alone"
 
 
+def test_a_near_duplicate_of_one_that_has_a_nearer_one_is_listed(faces):
+    store(faces, 30)
+    ids = list(faces.inferences.order_by("id").values_list("id", flat=True)[:3])
+    lay_out(faces)
+    for row_id, nearest, distance in zip(
+        ids, (ids[1], ids[2], ids[1]), (0.002, 0.001, 0.001), strict=True
+    ):
+        MapPoint.objects.beside(faces).filter(id=row_id).update(
+            nearest=nearest, distance=distance
+        )
+    MapPoint.objects.beside(faces).exclude(id__in=ids).update(distance=1)
+    found = [(e.inference_id, e.other_id) for e in near_duplicates(faces)]
+    assert found == [("2", "1"), ("0", "1")]
+
+
 def test_the_page_is_for_who_may_see_the_model_and_a_layout_for_editors(
     faces, person, client
 ):

@@ -177,9 +177,14 @@ def _categories(
 
 def near_duplicates(model: RegisteredModel) -> list[Remarkable]:
     """Return the pairs with the least distance, each once."""
-    found = _remarkable(
-        model, "place.distance <= %s AND place.id > place.nearest", "ASC", ALIKE
+    # Two that are the nearest of each other are told by the later one.
+    test = (
+        "place.distance <= %s AND (place.id > place.nearest OR NOT EXISTS ("
+        f"SELECT 1 FROM {MapPoint._meta.db_table} AS twin "
+        "WHERE twin.model_key = place.model_key AND twin.id = place.nearest "
+        "AND twin.nearest = place.id))"
     )
+    found = _remarkable(model, test, "ASC", ALIKE)
     return [each for each in found if each.other_id]
 
 
