@@ -21,7 +21,7 @@ from inferences.models import (
     RegisteredModel,
 )
 from inferences.search.filters import Filter
-from inferences.search.filters.map_area import projected
+from inferences.search.filters.map_area import project
 from inferences.search.filters.metadata import KINDS, READERS
 from inferences.store.metadata_slots import place_of
 from inferences.web.view_models.colours import colours_of
@@ -99,7 +99,7 @@ def points(
 def _projected(
     model: RegisteredModel, basis: MapBasis, ids: Sequence[int]
 ) -> dict[int, tuple[float, float]]:
-    x, y = projected("vector", basis)
+    x, y = project("vector", basis)
     found: dict[int, tuple[float, float]] = {}
     with connection.cursor() as cursor:
         for table in TABLES:
