@@ -233,7 +233,7 @@ def test_an_editor_gives_a_label_another_colour(
     before = style(page.locator(".card .shape:not(.other) .line").first, "stroke")
     page.get_by_label("Colours of labels").click()
     page.locator("#recolour-label").select_option("car")
-    page.locator(".palette label").nth(12).click()
+    page.locator(".swatches label").nth(12).click()
     assert not findings(page, "palette")
     page.get_by_role("button", name="Recolour").click()
     expect(page.get_by_text("car has another colour")).to_be_visible()
