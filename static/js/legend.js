@@ -87,8 +87,17 @@ document.addEventListener("input", (event) => {
 document.addEventListener("change", (event) => {
   if (event.target !== slider()) return;
   const field = document.getElementById("min_score");
-  field.value = least ? String(least / 100) : "";
-  field.dispatchEvent(new Event("change", { bubbles: true }));
+  const chosen = least ? String(least / 100) : "";
+  const onward = () => {
+    field.value = chosen;
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  if (document.dispatchEvent(new CustomEvent("inference:leaving", { cancelable: true, detail: { onward } }))) return onward();
+  // Boxes that are not saved come first: until they are left, the slider says the filter that is in force.
+  event.target.value = field.value || 0;
+  event.target.nextElementSibling.value = field.value || "0";
+  least = null;
+  draw();
 });
 
 document.addEventListener("htmx:afterSettle", (event) => {
