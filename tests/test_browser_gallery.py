@@ -214,6 +214,24 @@ def test_what_was_asked_for_lights_up(frames, watched, live_server, log_in):
     expect(page.locator(".card").first.locator(".shape.other")).to_be_hidden()
 
 
+# The names that reach beyond a card which is wide enough for them.
+BEYOND = """() => [...document.querySelectorAll(".card .tag rect")].filter((name) => {
+  const [at, card] = [name, name.closest(".card")].map((one) => one.getBoundingClientRect());
+  const isWithin = at.left >= card.left - 1 && at.right <= card.right + 1 && at.top >= card.top - 1;
+  return at.width <= card.width && !isWithin;
+}).length"""
+
+
+def test_names_lie_within_their_cards(frames, watched, live_server, log_in):
+    page = watched
+    open_list(page, live_server, log_in)
+    assert page.locator(".card .tag").count() > 20
+    assert page.evaluate(BEYOND) == 0
+    page.goto(f"{live_server.url}{LIST}?label=person&density=large")
+    assert page.locator(".card .tag").count() > 10
+    assert page.evaluate(BEYOND) == 0
+
+
 MOVE = """(one, value) => {
   one.value = value;
   one.dispatchEvent(new Event("input", { bubbles: true }));
