@@ -21,7 +21,10 @@ CROWD = 4  # from this many on, names over a thumbnail hide too much of it
 TAG_CHARS = 26
 TAGS_MAX = 20
 IN_CARD, IN_PAGE = (150, 95), (780, 530)  # pixels of a usual picture
-HEIGHT, TOP = 19, 20  # pixels of a name, and the percent of a card's picture that are as high
+HEIGHT, TOP = (
+    19,
+    20,
+)  # pixels of a name, and the percent of a card's picture that are as high
 
 
 @dataclass(frozen=True, slots=True)
