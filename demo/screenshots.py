@@ -75,7 +75,8 @@ def take_all(browser: Browser, url: str, user: str, password: str) -> None:
             page.goto(url + path)
             take(page, name + suffix)
         page.goto(f"{url}{MODEL}/inferences?label=face&min_score=0.9")
-        page.locator(".card .id a").first.click()
+        # By its address: a click would open it beside the list.
+        page.goto(url + (page.locator(".card .id a").first.get_attribute("href") or ""))
         take(page, f"inference{suffix}")
         context.close()
 
