@@ -23,6 +23,8 @@ from inferences.web.view_models.plots import Bars
 from istore.templatetags.pages import icon, moment, size
 
 LABELS_SHOWN = 4
+# How many pixels pictures with names are high at least: in rows of cards, and on a phone.
+LEAST_IN_CARD, LEAST_IN_PAGE = 92, 240
 IN_PATHS = "!$&'()*+,;=/~:@"  # characters that Django's routes leave as they are
 LAZY = ' loading="lazy"'
 NEGATIVE = ' class="negative"'
@@ -342,10 +344,11 @@ def picture(
     assert look.picture is not None
     box = ' viewBox="0 0 {} {}"'.format(*look.picture.upright)
     tagged = answer.tagged if tags is True else tags or ()
+    high = LEAST_IN_CARD if tags is True else LEAST_IN_PAGE
     kind = ' class="segments"' if answer.kind == "image_segmentation" else ""
     layers = (
         _layer(f"data-answer{kind}{box}", _shapes(answer)),
-        _layer("data-answer", "".join(map(_tag, tagged))),
+        _layer("data-answer", "".join(_tag(each, high) for each in tagged)),
         _layer(f'data-truth class="truth"{box}', "".join(map(_true_shape, truth))),
     )
     return SafeString(
@@ -391,12 +394,12 @@ def _true_shape(each: Found) -> str:
     return f'<g class="shape hue-{each.hue}">{_paths(each, title)}</g>'
 
 
-def _tag(each: Found) -> str:
+def _tag(each: Found, high: int) -> str:
     tag = each.tag
     assert tag is not None
     return (
         f'<svg class="tag hue-{each.hue}" {_data(each)} x="{tag.x}%" y="{tag.y}%" '
-        f'overflow="visible"><g transform="translate({tag.shift_x} {tag.shift_y})">'
+        f'overflow="visible"><g transform="translate({tag.shift_x} {tag.shift_y(high)})">'
         f'<rect width="{tag.width}" height="17" rx="3"/>'
         f'<text x="5" y="12">{escape(tag.text)}</text></g></svg>'
     )

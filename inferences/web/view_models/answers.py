@@ -21,10 +21,7 @@ CROWD = 4  # from this many on, names over a thumbnail hide too much of it
 TAG_CHARS = 26
 TAGS_MAX = 20
 IN_CARD, IN_PAGE = (150, 95), (780, 530)  # pixels of a usual picture
-HEIGHT, TOP = (
-    19,
-    20,
-)  # pixels of a name, and the percent of a card's picture that are as high
+HEIGHT = 19  # pixels of a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +43,14 @@ class Tag:
         """Horizontal shift in pixels."""
         return round(-self.width * self.x / 100, 1)
 
-    @property
-    def shift_y(self) -> float:
-        """Vertical shift in pixels: above the outline, but at the top edge within the picture."""
-        return round(-HEIGHT * min(self.y / TOP, 1), 1)
+    def shift_y(self, high: int) -> float:
+        """Vertical shift in pixels: above the outline, if a picture so high has room there."""
+        return -round(min(self.y * high / 100, HEIGHT), 1)
 
     def place(self, wide: int, high: int) -> tuple[float, float]:
         """Return its left and top edge in a picture of so many pixels."""
-        return self.x * wide / 100 + self.shift_x, self.y * high / 100 + self.shift_y
+        left = self.x * wide / 100 + self.shift_x
+        return left, self.y * high / 100 + self.shift_y(high)
 
 
 @dataclass(frozen=True, slots=True)
