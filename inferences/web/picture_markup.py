@@ -11,6 +11,8 @@ from inferences.web.view_models.answers import Answer, Found
 from inferences.web.view_models.inputs import Look
 
 LAZY = ' loading="lazy"'
+# How many pixels pictures with names are high at least: in rows of cards, and on a phone.
+LEAST_IN_CARD, LEAST_IN_PAGE = 92, 240
 
 
 def write_picture(
@@ -37,10 +39,11 @@ def write_picture(
     assert look.picture is not None
     box = ' viewBox="0 0 {} {}"'.format(*look.picture.upright)
     tagged = answer.tagged if tags is True else tags or ()
+    high = LEAST_IN_CARD if tags is True else LEAST_IN_PAGE
     kind = ' class="segments"' if answer.kind == "image_segmentation" else ""
     layers = (
         _write_layer(f"data-answer{kind}{box}", _write_shapes(answer)),
-        _write_layer("data-answer", "".join(map(_write_tag, tagged))),
+        _write_layer("data-answer", "".join(_write_tag(each, high) for each in tagged)),
         _write_layer(
             f'data-truth class="truth"{box}', "".join(map(_write_true_shape, truth))
         ),
@@ -88,12 +91,12 @@ def _write_true_shape(each: Found) -> str:
     return f'<g class="shape hue-{each.hue}">{_write_paths(each, title)}</g>'
 
 
-def _write_tag(each: Found) -> str:
+def _write_tag(each: Found, high: int) -> str:
     tag = each.tag
     assert tag is not None
     return (
         f'<svg class="tag hue-{each.hue}" {_write_data(each)} x="{tag.x}%" y="{tag.y}%" '
-        f'overflow="visible"><g transform="translate({tag.shift_x} {tag.shift_y})">'
+        f'overflow="visible"><g transform="translate({tag.shift_x} {tag.shift_y(high)})">'
         f'<rect width="{tag.width}" height="17" rx="3"/>'
         f'<text x="5" y="12">{escape(tag.text)}</text></g></svg>'
     )
