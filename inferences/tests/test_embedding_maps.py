@@ -287,3 +287,12 @@ def test_the_points_are_columns_of_equal_length(faces, person):
         person(Role.VIEWER).get(page, {**asked, "text": "color:1"}).content
     )
     assert "There is no color" in wrong["problem"]
+
+
+@pytest.mark.parametrize("colour", ["heap:number", "heap:json", "heap", ":", ""])
+def test_a_colour_that_is_no_key_leaves_all_points_alike(faces, person, colour):
+    store(faces, 30)
+    page = reverse("inferences:map", args=[faces.project, faces.model_id])
+    asked = {"part": "points", "colour": colour}
+    found = json.loads(person(Role.VIEWER).get(page, asked).content)
+    assert [each["name"] for each in found["categories"]] == ["none"]
