@@ -111,6 +111,7 @@ def carry_out(task: MapTask) -> None:
             MapPoint.objects.beside(model).delete()
             _write(model, ids, places, nearest, distances)
             task.advance(progress_count=STEPS, vectors=len(ids))
+            task.complete()  # filters take the points for those of the last complete task
 
 
 class Steps:

@@ -23,6 +23,7 @@ from inferences.models import (
 )
 from inferences.search import text
 from inferences.search.filters import MapArea, matching
+from inferences.search.filters.map_area import current_layout
 from inferences.search.filters.scanning import TextQueryError
 from inferences.store import removal
 from inferences.store.recording import NewInference, record
@@ -368,6 +369,29 @@ def test_the_page_is_for_who_may_see_the_model_and_a_layout_for_editors(
     assert "Step 0 of" in shown and "every 2s" in shown
 
 
+class Killed(BaseException):
+    """The end of a worker at some moment."""
+
+
+def test_points_are_never_those_of_another_map_than_the_newest(faces, monkeypatch):
+    def points_of_map():
+        return set(MapPoint.objects.beside(faces).values_list("id", "x", "y"))
+
+    def die(*_):
+        raise Killed
+
+    store(faces, 30)
+    lay_out(faces)
+    before = points_of_map()
+    store(faces, 30, seed=2, prefix="later ")
+    task = neighbours.start("maria", faces)
+    monkeypatch.setattr(MapTask, "_end", die)  # all is written but that it is complete
+    with pytest.raises(Killed):
+        neighbours.carry_out(task)
+    assert current_layout(faces) == 1
+    assert points_of_map() == before
+
+
 def test_the_points_are_columns_of_equal_length(faces, person):
     store(faces, 30)
     page = reverse("inferences:map", args=[faces.project, faces.model_id])
@@ -381,3 +405,12 @@ def test_the_points_are_columns_of_equal_length(faces, person):
         person(Role.VIEWER).get(page, {**asked, "text": "color:1"}).content
     )
     assert "There is no color" in wrong["problem"]
+
+
+@pytest.mark.parametrize("colour", ["heap:number", "heap:json", "heap", ":", ""])
+def test_a_colour_that_is_no_key_leaves_all_points_alike(faces, person, colour):
+    store(faces, 30)
+    page = reverse("inferences:map", args=[faces.project, faces.model_id])
+    asked = {"part": "points", "colour": colour}
+    found = json.loads(person(Role.VIEWER).get(page, asked).content)
+    assert [each["name"] for each in found["categories"]] == ["none"]

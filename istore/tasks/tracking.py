@@ -312,7 +312,11 @@ class TrackedTask(models.Model):
             logger.exception("%s broke off.", self)
             self.release(f"Broke off: {type(error).__name__}.")
         else:
-            self._end(TaskState.COMPLETE)
+            self.complete()
+
+    def complete(self) -> None:
+        """Complete the task. Call it in the transaction of work that counts only when complete."""
+        self._end(TaskState.COMPLETE)
 
     def release(self, reason: str = "") -> None:
         """Give the task back before its lease ends; beat sends the message for the next worker."""

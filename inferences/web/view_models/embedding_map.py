@@ -22,7 +22,7 @@ from inferences.models import (
 )
 from inferences.search.filters import Filter
 from inferences.search.filters.map_area import project
-from inferences.search.filters.metadata import KINDS, READERS
+from inferences.search.filters.metadata import KINDS
 from inferences.store.metadata_slots import place_of
 from inferences.web.view_models.colours import colours_of
 from inferences.web.view_models.sampling import sample
@@ -147,7 +147,7 @@ def _truths(model: RegisteredModel, ids: Sequence[int]) -> Names:
 
 def _values(model: RegisteredModel, ids: Sequence[int], colour: str) -> Names:
     key, _, type_ = colour.rpartition(":")
-    place = place_of(model, key, KINDS[type_]) if type_ in READERS else None
+    place = place_of(model, key, KINDS[type_]) if type_ in KINDS else None
     if place is None:
         return {}
     if place.slot:
