@@ -109,7 +109,8 @@ def carry_out(task: MapTask) -> None:
         with transaction.atomic():
             MapPoint.objects.beside(model).delete()
             _write(model, ids, places, nearest, distances)
-            task.advance(progress_count=STEPS, vectors=len(ids))
+            # Filters take the points for those of the last complete task.
+            task.complete(progress_count=STEPS, vectors=len(ids))
 
 
 class Steps:

@@ -20,6 +20,7 @@ from inferences.models import (
 )
 from inferences.search import text
 from inferences.search.filters import MapArea, matching
+from inferences.search.filters.map_area import current_layout
 from inferences.search.filters.scanning import TextQueryError
 from inferences.store import removal
 from inferences.store.recording import NewInference, record
@@ -272,6 +273,29 @@ def test_the_page_is_for_who_may_see_the_model_and_a_layout_for_editors(
     assert editor.post(start, follow=True).status_code == 200
     shown = viewer.get(page, {"layout": "tsne", "part": "task"}).content.decode()
     assert "Step 0 of" in shown and "every 2s" in shown
+
+
+class Killed(BaseException):
+    """The end of a worker at some moment."""
+
+
+def test_points_are_never_those_of_another_map_than_the_newest(faces, monkeypatch):
+    def points_of_map():
+        return set(MapPoint.objects.beside(faces).values_list("id", "x", "y"))
+
+    def die(*_):
+        raise Killed
+
+    store(faces, 30)
+    lay_out(faces)
+    before = points_of_map()
+    store(faces, 30, seed=2, prefix="later ")
+    task = neighbours.start("maria", faces)
+    monkeypatch.setattr(MapTask, "_end", die)  # after the points were written
+    with pytest.raises(Killed):
+        neighbours.carry_out(task)
+    assert current_layout(faces) == 2
+    assert points_of_map() != before
 
 
 def test_the_points_are_columns_of_equal_length(faces, person):
