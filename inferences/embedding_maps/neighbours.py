@@ -110,8 +110,8 @@ def carry_out(task: MapTask) -> None:
             _lock(model).wait_until_commit()
             MapPoint.objects.beside(model).delete()
             _write(model, ids, places, nearest, distances)
-            task.advance(progress_count=STEPS, vectors=len(ids))
-            task.complete()  # filters take the points for those of the last complete task
+            # Filters take the points for those of the last complete task.
+            task.complete(progress_count=STEPS, vectors=len(ids))
 
 
 class Steps:

@@ -312,11 +312,15 @@ class TrackedTask(models.Model):
             logger.exception("%s broke off.", self)
             self.release(f"Broke off: {type(error).__name__}.")
         else:
-            self.complete()
+            self._end(TaskState.COMPLETE)
 
-    def complete(self) -> None:
-        """Complete the task. Call it in the transaction of work that counts only when complete."""
-        self._end(TaskState.COMPLETE)
+    def complete(self, **values: Any) -> None:
+        """Complete the task with these values in one statement, before ``recording_outcome`` ends.
+
+        It is for work that counts only when complete. Raises as ``record`` does.
+        """
+        self.record(**values, **self._ending(TaskState.COMPLETE, ""))
+        self.refresh_from_db()
 
     def release(self, reason: str = "") -> None:
         """Give the task back before its lease ends; beat sends the message for the next worker."""
