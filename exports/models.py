@@ -103,11 +103,6 @@ class ArchiveTask(TrackedTask):
         name = file_stem(self.subject, "export")
         return f"{name}-{self.format}-{self.created_at:%Y%m%d-%H%M%S}.{self.container}"
 
-    def complete(self, **values: Any) -> None:
-        """Complete the task with these values in one statement. Raises as ``record`` does."""
-        self.record(**values, **self._ending(TaskState.COMPLETE, ""))
-        self.refresh_from_db()
-
     def members(self) -> MemberSet[Self]:
         """Return the member set of the archive."""
         raise NotImplementedError

@@ -11,8 +11,8 @@ part of ``subprocess.Popen`` that ``child_process.Child`` uses. Argv, environmen
 of the process are those of the request, as after exec; it is a process group of its own, or in
 that of the asking process.
 
-When the server ends, the processes that follow it end too, and ``Child`` starts them again by
-exec. Other systems than Linux have libraries that do not bear a fork: no server is started there.
+When the server ends, the processes that follow it end too, the others are killed by who asked for
+them, and ``Child`` starts them again by exec. Other systems than Linux have libraries that do not bear a fork: no server is started there.
 """
 
 from __future__ import annotations
@@ -111,6 +111,10 @@ class ForkedProcess:
                 answer = b""
             self.returncode = int(answer or KILLED)
             self._answers.close()
+            if not answer:
+                # One that does not follow the server would run on beside the next one.
+                with suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -223,17 +227,22 @@ class _Server:
             os._exit(0)
         request, server = json.loads(message), os.getpid()
         answers = socket.socket(fileno=descriptors.pop(0))
-        process = os.fork()
-        if process == 0:
-            _become(request, descriptors, server)
-        # Both sides do it: nobody shall signal the group before it is there.
-        with suppress(OSError):
-            os.setpgid(process, request["group"] or process)
-        for each in descriptors:
-            os.close(each)
-        self._answers[process] = answers
-        with suppress(OSError):  # who asked has gone
-            answers.send(b"%d" % process)
+        try:
+            process = os.fork()
+        except OSError:  # who asked sees no answer, and executes the program
+            answers.close()
+        else:
+            if process == 0:
+                _become(request, descriptors, server)
+            # Both sides do it: nobody shall signal the group before it is there.
+            with suppress(OSError):
+                os.setpgid(process, request["group"] or process)
+            self._answers[process] = answers
+            with suppress(OSError):  # who asked has gone
+                answers.send(b"%d" % process)
+        finally:
+            for each in descriptors:
+                os.close(each)
 
 
 def _become(request: dict[str, Any], descriptors: list[int], server: int) -> NoReturn:

@@ -264,7 +264,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
-# Tasks that write archives take minutes, and have a worker of their own.
+# Archives and layouts of embeddings take minutes, and have a worker of their own.
 CELERY_TASK_ROUTES = {
     name: {"queue": "exports"}
     for name in (
@@ -272,6 +272,7 @@ CELERY_TASK_ROUTES = {
         "exports.tasks.run_scheduled_export",
         "datasets.tasks.run_adding_task",
         "datasets.tasks.run_archive_task",
+        "inferences.tasks.lay_out_embeddings",
     )
 }
 CELERY_BEAT_SCHEDULER = "istore.tasks.beat:SteadyScheduler"

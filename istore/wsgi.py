@@ -16,6 +16,7 @@ from django.urls import resolve
 from django.utils.http import parse_header_parameters
 
 from istore import env, lifeline
+from istore.db.kept_connections import close_ended_connection
 
 lifeline.hold()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
@@ -26,6 +27,7 @@ django.setup()
 # sets it: each of its few threads keeps a connection.
 if env.flag("ISTORE_DATABASE_STAYS", default=False):
     settings.DATABASES["default"]["CONN_MAX_AGE"] = 3600
+    request_started.connect(close_ended_connection)
 
 
 class StoreRequest(WSGIRequest):
@@ -50,7 +52,7 @@ class StoreHandler(WSGIHandler):
 application = StoreHandler()
 
 # Connections that failed or are too old are closed after each request, and nobody uses those of
-# a thread between two requests. Queries are logged in development alone.
+# a thread between two requests. What the server ended meanwhile is seen without asking it. Queries are logged in development alone.
 request_started.disconnect(close_old_connections)
 if not settings.DEBUG:
     request_started.disconnect(reset_queries)

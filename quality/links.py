@@ -17,7 +17,7 @@ from inferences.search.filters import (
     TruthLabelFilter,
 )
 from inferences.search.filters.intersection import all_of
-from inferences.web.view_models.charts import list_address, passing
+from inferences.web.view_models.charts import intersect, list_address
 from quality.measuring import TIME, QualityQuery
 
 MICROSECOND = timedelta(microseconds=1)
@@ -27,7 +27,7 @@ def group_address(
     model: RegisteredModel, filters: Filter, query: QualityQuery, name: str
 ) -> str:
     """Return the address of the inferences with ground truth in one group."""
-    found = all_of([passing(filters, _group(query, name)), TruthFilter("given")])
+    found = all_of([intersect(filters, _group(query, name)), TruthFilter("given")])
     return list_address(model, found)
 
 

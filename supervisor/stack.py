@@ -159,8 +159,8 @@ def start_ours(supervisor: Supervisor) -> None:
     worker = f"istore-{os.getpid()}@{socket.gethostname()}"
     # Threads, because child processes of a worker could outlive it.
     alone = ["worker", "--pool=threads", "--without-gossip", "--without-mingle"]
-    # Archives take minutes: a worker of their own keeps removals from waiting behind them,
-    # and ``nice`` lets pages go first. A small machine has one worker for both.
+    # Archives and layouts of embeddings take minutes: a worker of their own keeps removals from
+    # waiting behind them, and ``nice`` lets pages go first. A small machine has one worker for both.
     queues = "celery,exports" if settings.ISTORE_SMALL else "celery"
     options = [f"--concurrency={WORKER_THREADS}", "-n", worker, "-Q", queues]
     supervisor.start("worker", [*celery, *alone, *options])

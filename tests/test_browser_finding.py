@@ -18,6 +18,7 @@ def test_the_palette_opens_anywhere_and_goes_where_it_is_told(
     page = watched
     log_in(page)
     page.goto(f"{live_server.url}/models/wine/inferences")
+    expect(page.locator("#palette")).to_be_hidden()
     page.keyboard.press("Control+k")
     palette = page.get_by_role("dialog", name="Find")
     expect(palette).to_be_visible()

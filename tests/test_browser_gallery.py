@@ -214,6 +214,24 @@ def test_what_was_asked_for_lights_up(frames, watched, live_server, log_in):
     expect(page.locator(".card").first.locator(".shape.other")).to_be_hidden()
 
 
+# The names that reach beyond a card which is wide enough for them.
+BEYOND = """() => [...document.querySelectorAll(".card .tag rect")].filter((name) => {
+  const [at, card] = [name, name.closest(".card")].map((one) => one.getBoundingClientRect());
+  const isWithin = at.left >= card.left - 1 && at.right <= card.right + 1 && at.top >= card.top - 1;
+  return at.width <= card.width && !isWithin;
+}).length"""
+
+
+def test_names_lie_within_their_cards(frames, watched, live_server, log_in):
+    page = watched
+    open_list(page, live_server, log_in)
+    assert page.locator(".card .tag").count() > 20
+    assert page.evaluate(BEYOND) == 0
+    page.goto(f"{live_server.url}{LIST}?label=person&density=large")
+    assert page.locator(".card .tag").count() > 10
+    assert page.evaluate(BEYOND) == 0
+
+
 MOVE = """(one, value) => {
   one.value = value;
   one.dispatchEvent(new Event("input", { bubbles: true }));
@@ -233,7 +251,7 @@ def test_an_editor_gives_a_label_another_colour(
     before = style(page.locator(".card .shape:not(.other) .line").first, "stroke")
     page.get_by_label("Colours of labels").click()
     page.locator("#recolour-label").select_option("car")
-    page.locator(".palette label").nth(12).click()
+    page.locator(".swatches label").nth(12).click()
     assert not findings(page, "palette")
     page.get_by_role("button", name="Recolour").click()
     expect(page.get_by_text("car has another colour")).to_be_visible()
@@ -268,6 +286,67 @@ def test_classes_are_filters(frames, watched, live_server, log_in, browser):
     plain.locator("#legend li a", has_text="car").click()
     assert "label=car" not in plain.url
     context.close()
+
+
+# Clicks on classes that come before the answer to the first of them.
+AT_ONCE = """(clicks) => {
+  for (const [name, key] of clicks) {
+    const click = new MouseEvent("click", { bubbles: true, cancelable: true, detail: 1, [key]: true });
+    document.querySelector(`#legend li a[data-class="${name}"]`).dispatchEvent(click);
+  }
+}"""
+
+
+def test_quick_clicks_on_classes_add_up(frames, watched, live_server, log_in):
+    page = watched
+    open_list(page, live_server, log_in)
+    text = page.locator("#text")
+    page.evaluate(AT_ONCE, [["car", "shiftKey"], ["person", "shiftKey"]])
+    expect(text).to_have_value("label:[car, person]")
+    page.evaluate(AT_ONCE, [["car", "shiftKey"], ["person", "altKey"]])
+    expect(text).to_have_value("label:person -label:person")
+    assert "label=person&q=-label%3Aperson" in page.url
+    page.go_back()
+    expect(text).to_have_value("label:[car, person]")
+    # Either side of an OR is excluded, not the last alone.
+    page.goto(f"{live_server.url}{LIST}?q=label:car OR label:person")
+    page.evaluate(AT_ONCE, [["car", "altKey"], ["car", "altKey"]])
+    expect(page.get_by_role("heading", name="No inference matches")).to_be_visible()
+
+
+def test_a_list_is_not_asked_for_over_boxes_that_are_not_saved(
+    frames, watched, live_server, log_in
+):
+    page = watched
+    open_list(page, live_server, log_in, "?label=car")
+    page.locator(".card", has_text="frame-098").click()
+    page.get_by_role("button", name="Begin with the answer").click()
+    page.get_by_label("Label of the box").fill("tug")
+    address = page.url
+    keep = page.get_by_role("button", name="Keep drawing")
+    person = page.locator("#legend li a", has_text="person")
+    slider = page.get_by_label("Least score")
+
+    def release() -> None:
+        slider.evaluate(MOVE, 0.65)
+        slider.evaluate(RELEASE)
+
+    for ask in (
+        lambda: person.click(),
+        lambda: person.click(modifiers=["Shift"]),
+        lambda: person.click(modifiers=["Alt"]),
+        lambda: page.locator("#legend svg a").first.click(),
+        release,
+    ):
+        ask()
+        keep.click()
+        expect(page.get_by_label("Label of the box")).to_have_value("tug")
+        assert page.url == address
+    expect(slider).to_have_value("0")
+    release()
+    page.get_by_role("button", name="Leave without saving").click()
+    page.wait_for_url("**min_score=0.65**")
+    expect(page.locator("#drawer")).to_be_hidden()
 
 
 def test_the_drawer_shows_one_after_the_other_and_back_keeps_the_place(

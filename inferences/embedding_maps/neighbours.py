@@ -25,6 +25,7 @@ from inferences.models import (
     RegisteredModel,
 )
 from inferences.search.filters.map_area import current_layout
+from istore.db.advisory_lock import AdvisoryLock
 from istore.errors import Conflict
 from istore.failpoints import failpoint
 from istore.tasks.lease_keeper import LeaseKeeper
@@ -39,9 +40,8 @@ STEPS = 2 + (EARLY + LATE) // ROUNDS_A_STEP
 NEAREST = 10  # neighbours among which a new vector is placed
 COMPARED_AT_ONCE = 1_000
 EXTENDED_AT_ONCE = 2_000
-LARGEST_TIMES = (
-    3  # a map grows to so many times its first points, then it is to be laid out anew
-)
+# A map grows to so many times the points that are laid out, then it is to be laid out anew.
+LARGEST_TIMES = 3
 SIDE = 3.0  # of the map from its middle, in units of the axes
 
 TABLE, ROWS = MapPoint._meta.db_table, Inference._meta.db_table
@@ -107,9 +107,11 @@ def carry_out(task: MapTask) -> None:
             places = lay_out(vectors, lambda: progress.step(check))
         failpoint("embedding_maps.laid_out")
         with transaction.atomic():
+            _lock(model).wait_until_commit()
             MapPoint.objects.beside(model).delete()
             _write(model, ids, places, nearest, distances)
-            task.advance(progress_count=STEPS, vectors=len(ids))
+            # Filters take the points for those of the last complete task.
+            task.complete(progress_count=STEPS, vectors=len(ids))
 
 
 class Steps:
@@ -201,6 +203,13 @@ def extend(model: RegisteredModel) -> int:
 
     The newest 2,000 at once, the others in the next rounds of beat.
     """
+    with transaction.atomic():
+        # From the first point that is read: a layout that replaces the map meanwhile would get
+        # points at places of the former one.
+        return _extend(model) if _lock(model).try_until_commit() else 0
+
+
+def _extend(model: RegisteredModel) -> int:
     kept = list(MapPoint.objects.beside(model).values_list("id", "x", "y"))
     most = LARGEST_TIMES * settings.ISTORE_MAP_POINTS
     if current_layout(model) is None or not FEWEST <= len(kept) < most:
@@ -220,8 +229,7 @@ def extend(model: RegisteredModel) -> int:
         np.array([place_of[int(row_id)] for row_id in ids]), vectors, of_vectors
     )
     nearest, distances = nearest_other(ids, vectors, of_ids, of_vectors)
-    with transaction.atomic():
-        _write(model, of_ids, places, nearest, distances)
+    _write(model, of_ids, places, nearest, distances)
     return len(of_ids)
 
 
@@ -243,6 +251,11 @@ def extend_all() -> None:
     keys = MapTask.objects.values_list("registered_model", flat=True).distinct()
     for model in RegisteredModel.objects.filter(pk__in=keys):
         extend(model)
+
+
+def _lock(model: RegisteredModel) -> AdvisoryLock:
+    """Return the lock of who writes points of the model."""
+    return AdvisoryLock("inferences.embedding_maps", model.pk)
 
 
 def _write(

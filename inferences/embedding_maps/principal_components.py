@@ -14,9 +14,8 @@ from inferences.models import MapBasis, RegisteredModel
 
 FITTED_ON = 5_000  # vectors
 FEWEST = 3
-FITTED_AGAIN_AT = (
-    4  # times as many vectors as the basis was fitted on, while they are few
-)
+# Times as many vectors as the basis was fitted on, while they are few.
+FITTED_AGAIN_AT = 4
 
 
 def basis_of(model: RegisteredModel) -> MapBasis | None:

@@ -99,14 +99,14 @@ def _name(model: RegisteredModel, page: Sequence[Inference]) -> None:
 
 def find_sources(numbers: Iterable[int | None]) -> Mapping[int, SourceName]:
     """Return the data sources of these numbers, and perhaps others."""
-    wanted = {number for number in numbers if number}
-    if missing := wanted - _sources.keys():
-        # A source never changes, so it is cached.
-        if len(_sources) > SOURCES_REMEMBERED:
-            _sources.clear()
-            missing = wanted
-        _sources.update(SourceName.objects.in_bulk(missing))
-    return _sources
+    global _sources
+    wanted, known = {number for number in numbers if number}, _sources
+    if missing := wanted - known.keys():
+        # A source never changes, so it is cached. A full cache is left to the threads that read it.
+        if len(known) > SOURCES_REMEMBERED:
+            known, missing = {}, wanted
+        _sources = known = known | SourceName.objects.in_bulk(missing)
+    return known
 
 
 def find_inference(model: RegisteredModel, inference_id: str) -> Inference | None:

@@ -10,7 +10,9 @@ from django.utils.safestring import SafeString
 from inferences.models import Inference, RegisteredModel
 from inferences.predictions.model_types import type_of_kind
 from inferences.predictions.parsers.values import Content, Kind
-from inferences.web import list_markup
+from inferences.web.answer_markup import write_answer
+from inferences.web.input_markup import write_bars, write_input
+from inferences.web.picture_markup import write_picture
 from inferences.web.view_models.answers import Answer, Found
 from inferences.web.view_models.contents import (
     Beside,
@@ -49,19 +51,19 @@ def answer_title(answer: Answer) -> str:
 @register.filter
 def said(answer: Answer) -> SafeString:
     """An answer in short."""
-    return list_markup.said(answer)
+    return write_answer(answer)
 
 
 @register.filter
 def shown_input(look: Look) -> SafeString:
     """An input that is no picture."""
-    return list_markup.input_of(look)
+    return write_input(look)
 
 
 @register.simple_tag
 def bars(plot: Bars, kind: str, label: str = "") -> SafeString:
     """A small plot."""
-    return list_markup.bars(plot, kind, label)
+    return write_bars(plot, kind, label)
 
 
 @register.simple_tag
@@ -73,7 +75,7 @@ def large_picture(
     source: str,
 ) -> SafeString:
     """The picture on the page of one inference."""
-    return list_markup.picture(
+    return write_picture(
         look,
         answer,
         source,

@@ -43,7 +43,7 @@ def address(name: str, model, *rest: str) -> str:
 
 
 def listed(response) -> list[str]:
-    return re.findall(r'<li class="card panel" data-id="([^"]+)"', body(response))
+    return re.findall(r'<li class="card panel[^"]*" data-id="([^"]+)"', body(response))
 
 
 def body(response) -> str:

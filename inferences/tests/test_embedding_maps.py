@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 
 import numpy as np
 import pytest
+from django.db import connection
 from django.urls import reverse
 
 from inferences.embedding_maps import neighbours, principal_components
@@ -20,6 +23,7 @@ from inferences.models import (
 )
 from inferences.search import text
 from inferences.search.filters import MapArea, matching
+from inferences.search.filters.map_area import current_layout
 from inferences.search.filters.scanning import TextQueryError
 from inferences.store import removal
 from inferences.store.recording import NewInference, record
@@ -27,14 +31,22 @@ from inferences.tasks import lay_out_embeddings
 from inferences.tests.builders import typed
 from inferences.web.view_models.embedding_map import near_duplicates, outliers, points
 from istore import failpoints
+from istore.celery import app
 from istore.errors import Conflict
 from istore.models import Role
+from istore.tasks import lease_keeper
 from istore.tasks.tracking import TaskState
 
 pytestmark = pytest.mark.django_db
 START = datetime(2025, 6, 1, tzinfo=UTC)
 SIZE = 8
 EVERYWHERE = ((-1e5, -1e5), (1e5, -1e5), (1e5, 1e5), (-1e5, 1e5))
+
+
+@pytest.fixture(autouse=True)
+def no_renewal(monkeypatch):
+    """The thread that renews a lease does not see what the transaction of a test wrote."""
+    monkeypatch.setattr(lease_keeper, "RENEW_SECONDS", 600.0)
 
 
 @pytest.fixture
@@ -113,6 +125,30 @@ def test_principal_components_are_there_at_once_and_tell_heaps_apart(faces):
     assert len(found.x) == 60 and found.is_whole
     assert_heaps_lie_apart(found)
     assert 0.8 < basis.share <= 1
+
+
+def test_a_value_called_none_has_a_colour_of_its_own(faces):
+    record(
+        faces,
+        [
+            NewInference(
+                inference_id=f"{n}",
+                inference_action=InferenceAction.EMBED,
+                data_hash=b"\0" * 32,
+                created_at=START,
+                metadata=[typed("fog", "none")] if n else [],
+                embedding=[float(n == place) for place in range(SIZE)],
+            )
+            for n in range(4)
+        ],
+    )
+    basis = principal_components.basis_of(faces)
+    found = points(faces, everything(), basis, "fog:string")
+    assert [(e.name, e.hue, e.count) for e in found.categories] == [
+        ("none", 0, 3),
+        ("none", None, 1),
+    ]
+    assert sorted(found.category) == [0, 0, 0, 1]
 
 
 def test_a_basis_stays_and_new_vectors_have_their_place(faces):
@@ -202,6 +238,50 @@ def test_a_map_is_laid_out_once_at_a_time_and_anew_afterwards(faces):
     assert MapPoint.objects.beside(faces).count() == 30
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_map_that_is_extended_is_not_mixed_with_one_laid_out_meanwhile(
+    faces, settings, monkeypatch
+):
+    settings.ISTORE_MAP_POINTS = 30
+    store(faces, 30)
+    lay_out(faces)
+    store(faces, 30, seed=2, prefix="new-")
+    settings.ISTORE_MAP_POINTS = 15
+    read, threads = neighbours.vectors_of, []
+
+    def lay_out_and_close() -> None:
+        lay_out(faces)
+        connection.close()
+
+    def lay_out_before_reading(model, ids):
+        monkeypatch.setattr(neighbours, "vectors_of", read)
+        threads.append(Thread(target=lay_out_and_close))
+        threads[0].start()
+        while threads[0].is_alive() and not waits_for_an_advisory_lock():
+            time.sleep(0.05)
+        return read(model, ids)
+
+    monkeypatch.setattr(neighbours, "vectors_of", lay_out_before_reading)
+    neighbours.extend(faces)
+    threads[0].join()
+    assert MapPoint.objects.beside(faces).count() == 15
+
+
+def waits_for_an_advisory_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM pg_locks "
+            "WHERE locktype = 'advisory' AND NOT granted)"
+        )
+        (waits,) = cursor.fetchone()
+    return bool(waits)
+
+
+def test_a_layout_keeps_no_removal_waiting():
+    route = app.amqp.router.route({}, lay_out_embeddings.name)
+    assert route["queue"].name == "exports"
+
+
 def test_too_few_vectors_fail_with_a_sentence(faces):
     store(faces, 5)
     task = lay_out(faces)
@@ -281,6 +361,21 @@ def test_near_duplicates_and_outliers_are_listed(faces):
     assert outliers(faces)[0].inference_id == "alone"
 
 
+def test_a_near_duplicate_of_one_that_has_a_nearer_one_is_listed(faces):
+    store(faces, 30)
+    ids = list(faces.inferences.order_by("id").values_list("id", flat=True)[:3])
+    lay_out(faces)
+    for row_id, nearest, distance in zip(
+        ids, (ids[1], ids[2], ids[1]), (0.002, 0.001, 0.001), strict=True
+    ):
+        MapPoint.objects.beside(faces).filter(id=row_id).update(
+            nearest=nearest, distance=distance
+        )
+    MapPoint.objects.beside(faces).exclude(id__in=ids).update(distance=1)
+    found = [(e.inference_id, e.other_id) for e in near_duplicates(faces)]
+    assert found == [("2", "1"), ("0", "1")]
+
+
 def test_the_page_is_for_who_may_see_the_model_and_a_layout_for_editors(
     faces, person, client
 ):
@@ -297,6 +392,29 @@ def test_the_page_is_for_who_may_see_the_model_and_a_layout_for_editors(
     assert "Step 0 of" in shown and "every 2s" in shown
 
 
+class Killed(BaseException):
+    """The end of a worker at some moment."""
+
+
+def test_points_are_never_those_of_another_map_than_the_newest(faces, monkeypatch):
+    def points_of_map():
+        return set(MapPoint.objects.beside(faces).values_list("id", "x", "y"))
+
+    def die(*_):
+        raise Killed
+
+    store(faces, 30)
+    lay_out(faces)
+    before = points_of_map()
+    store(faces, 30, seed=2, prefix="later ")
+    task = neighbours.start("maria", faces)
+    monkeypatch.setattr(MapTask, "_end", die)  # after the points were written
+    with pytest.raises(Killed):
+        neighbours.carry_out(task)
+    assert current_layout(faces) == 2
+    assert points_of_map() != before
+
+
 def test_the_points_are_columns_of_equal_length(faces, person):
     store(faces, 30)
     page = reverse("inferences:map", args=[faces.project, faces.model_id])
@@ -310,3 +428,12 @@ def test_the_points_are_columns_of_equal_length(faces, person):
         person(Role.VIEWER).get(page, {**asked, "text": "color:1"}).content
     )
     assert "There is no color" in wrong["problem"]
+
+
+@pytest.mark.parametrize("colour", ["heap:number", "heap:json", "heap", ":", ""])
+def test_a_colour_that_is_no_key_leaves_all_points_alike(faces, person, colour):
+    store(faces, 30)
+    page = reverse("inferences:map", args=[faces.project, faces.model_id])
+    asked = {"part": "points", "colour": colour}
+    found = json.loads(person(Role.VIEWER).get(page, asked).content)
+    assert [each["name"] for each in found["categories"]] == ["none"]

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from django.http import QueryDict
+from django.urls import reverse
 
 from inferences.tests.pages import (
     browse,
@@ -14,6 +15,7 @@ from inferences.tests.pages import (
 from inferences.web.view_models.colours import colours_of
 from inferences.web.view_models.matches import detection_test
 from inferences.web.view_models.questions import Question
+from istore.models import Role
 
 
 def test_two_labels_never_share_a_colour(model, make_inference):
@@ -25,6 +27,26 @@ def test_two_labels_never_share_a_colour(model, make_inference):
     assert colours("never said") == colours_of(type(model).objects.get())("never said")
     assert 36 <= colours("never said") < 48
     assert colours("\ud800") < 48
+
+
+@pytest.mark.parametrize("hue", ["20", "-1", "01", "²", "1.5", "9" * 5000])
+def test_a_label_gets_no_other_colour_than_those_offered(
+    model, make_inference, person, hue
+):
+    make_inference(detections=[("car", 0.5)])
+    page = reverse("inferences:colours", args=[model.project, model.model_id])
+    assert (
+        person(Role.EDITOR).post(page, {"label": "car", "hue": hue}).status_code == 404
+    )
+    assert colours_of(model)("car") == 0
+
+
+@pytest.mark.parametrize("size", ["²", "0", "9" * 5000])
+def test_a_size_of_thumbnails_that_is_none_is_left_alone(model, person, size):
+    client = person()
+    client.cookies["thumbnails"] = size
+    page = reverse("inferences:browse", args=[model.project, model.model_id])
+    assert client.get(page).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,7 @@ def test_a_person_pins_models_to_the_top_for_themselves(person, three_models):
     assert names_of(text(client.get("/")))[0] == "zeta"
     assert names_of(text(other.get("/")))[0] == "alpha"
     assert client.post(address, {"back": "https://example.org"}).url == "/"
+    assert client.post(address, {"back": "nowhere"}).url == "nowhere"  # no view's name
     assert names_of(text(client.get("/")))[0] == "alpha"
     assert person(None).post(address, {"pinned": "true"}).status_code == 404
 

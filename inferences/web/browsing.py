@@ -139,7 +139,7 @@ def _whole(
 def _size(request: HttpRequest, question: Question) -> int:
     """Return how large a gallery's pictures are: as chosen by the slider, or by the address."""
     chosen = request.COOKIES.get(SIZE_COOKIE, "")
-    if chosen.isdigit() and int(chosen) in SIZES:
+    if chosen in map(str, SIZES):
         return int(chosen)
     return GALLERY_SIZES[question.density]
 

@@ -1,8 +1,8 @@
-"""The HTML of cards, table rows, pictures and answers.
+"""The HTML of cards and table rows.
 
-It is written in Python: a page has dozens of cards with dozens of shapes, and Django's templates
-took most of the processor time of a list. Every value that a caller or a model wrote goes
-through ``escape``; numbers and names of our own do not.
+It is written in Python, as that of pictures, inputs and answers is: a page has dozens of cards
+with dozens of shapes, and Django's templates took most of the processor time of a list. Every
+value that a caller or a model wrote goes through ``escape``; numbers and names of our own do not.
 """
 
 from __future__ import annotations
@@ -15,17 +15,14 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.models import RegisteredModel
-from inferences.predictions.model_types import type_of_content
-from inferences.web.view_models.answers import Answer, Found
+from inferences.web.answer_markup import write_answer, write_label, write_score
+from inferences.web.input_markup import write_input
+from inferences.web.picture_markup import write_picture
+from inferences.web.view_models.answers import Answer
 from inferences.web.view_models.browsing import Card
-from inferences.web.view_models.inputs import Look
-from inferences.web.view_models.plots import Bars
 from istore.templatetags.pages import icon, moment, size
 
-LABELS_SHOWN = 4
 IN_PATHS = "!$&'()*+,;=/~:@"  # characters that Django's routes leave as they are
-LAZY = ' loading="lazy"'
-NEGATIVE = ' class="negative"'
 NOTHING = '<span class="faint">—</span>'
 
 
@@ -66,17 +63,17 @@ class ListMarkup:
         name = escape(card.inference.inference_id)
         if look.picture:
             kind = f"ratio-{look.ratio}"
-            shown = picture(
+            shown = write_picture(
                 look, answer, f"{self._address(card)}/preview", look.in_card, "320 640"
             )
         else:
-            kind, shown = "plain", input_of(look)
+            kind, shown = "plain", write_input(look)
         return (
             f'<li class="card panel {kind}" data-id="{name}">'
             f'<div class="stage">{shown}</div>'
             f"{_class_tag(answer) if look.picture else ''}{_marks(card)}"
             f'<div class="caption"><p class="id mono">{self._link(card)}</p>'
-            f'<div class="said">{said(answer)}</div>'
+            f'<div class="said">{write_answer(answer)}</div>'
             f'<div class="foot">{_metadata(card)}{_facts(card)}</div></div>'
             f'<label class="pick">{_pick(name)}</label></li>'
         )
@@ -85,7 +82,9 @@ class ListMarkup:
         look, name = card.look, escape(card.inference.inference_id)
         if look.picture:
             source = f"{self._address(card)}/preview"
-            shown = picture(look, card.answer, source, look.in_line, "160", tags=False)
+            shown = write_picture(
+                look, card.answer, source, look.in_line, "160", tags=False
+            )
         else:
             shown = icon("gone", look.missing) if look.missing else icon("table")
         cells = "".join(_cell(card, column) for column in columns)
@@ -101,9 +100,9 @@ class ListMarkup:
         look, name = card.look, escape(card.inference.inference_id)
         source = f"{self._address(card)}/preview"
         shown = (
-            picture(look, card.answer, source, look.in_line, "160", tags=False)
+            write_picture(look, card.answer, source, look.in_line, "160", tags=False)
             if look.picture
-            else input_of(look)
+            else write_input(look)
         )
         return (
             f'<li><a href="{self._address(card)}" title="{name}">'
@@ -148,7 +147,7 @@ def _class_tag(answer: Answer) -> str:
     best = answer.best[0]
     return (
         f'<p class="class-tag hue-{best.hue}">{escape(best.label)} '
-        f"<span>{_score(best.score, 2)}</span></p>"
+        f"<span>{write_score(best.score, 2)}</span></p>"
     )
 
 
@@ -189,7 +188,7 @@ def _cell(card: Card, column: str) -> str:
             return f'<td class="nowrap">{moment(inference.created_at, "second")}</td>'
         case "score":
             score = inference.top_score
-            text = NOTHING if score is None else _score(score)
+            text = NOTHING if score is None else write_score(score)
             return f'<td class="number">{text}</td>'
         case "size":
             return f'<td class="number nowrap">{size(inference.data_size)}</td>'
@@ -212,191 +211,7 @@ def _value(value: str | None) -> str:
 
 def _answer_cell(answer: Answer) -> str:
     if answer.is_classes:
-        return f'<ul class="labels">{_label(answer.best[0], 3)}</ul>'
+        return f'<ul class="labels">{write_label(answer.best[0], 3)}</ul>'
     if answer.embedding:
         return f'<span class="soft">{len(answer.embedding)} numbers</span>'
-    return said(answer)
-
-
-def _score(score: float | None, digits: int = 3) -> str:
-    return "" if score is None else f"{score:.{digits}f}"
-
-
-# -- what the model said
-
-
-def said(answer: Answer) -> SafeString:
-    """Return an answer in short: class bars, labels, a plot or a text."""
-    return SafeString(_said(answer))
-
-
-def _said(answer: Answer) -> str:
-    if answer.nothing_found:
-        return '<p class="soft small">Ran and found nothing</p>'
-    if answer.is_classes:
-        bars_of_classes = "".join(_class_bar(each, answer) for each in answer.best)
-        return f'<ol class="class-bars">{bars_of_classes}</ol>'
-    if answer.found:
-        groups = answer.groups[:LABELS_SHOWN]
-        labels = "".join(_label(each, 2, count) for each, count in groups)
-        others = answer.others if answer.is_marked else 0
-        if others:
-            ending = "" if others == 1 else "s"
-            labels += f'<li class="faint">+{others} other{ending}</li>'
-        return f'<ul class="labels">{labels}</ul>'
-    if answer.plot:
-        return bars(answer.plot, "plot", "The numbers of the embedding")
-    if answer.content:
-        text = type_of_content(answer.content).summary(answer.content)
-        return f'<p class="excerpt">{escape(text or "An empty text")}</p>'
-    if answer.excerpt:
-        return f'<p class="excerpt">{escape(answer.excerpt)}</p>'
-    return '<p class="faint small">No answer in the record</p>'
-
-
-def _class_bar(each: Found, answer: Answer) -> str:
-    is_match = " match" if answer.is_marked and each.is_match else ""
-    label = escape(each.label)
-    return (
-        f'<li class="hue-{each.hue}{is_match}"><span class="name" title="{label}">{label}</span>'
-        f'<svg class="bar by-hue" aria-hidden="true"><rect width="{each.percent}%" height="100%"/>'
-        f'</svg><span class="number">{_score(each.score)}</span></li>'
-    )
-
-
-def _label(each: Found, digits: int, count: int = 1) -> str:
-    label = escape(each.label)
-    times = f'<span class="faint">&times;{count}</span>' if count > 1 else ""
-    score = _score(each.score, digits)
-    score = f'<span class="number soft">{score}</span>' if score else ""
-    return (
-        f'<li class="hue-{each.hue}" data-label="{each.place}"><span class="swatch"></span>'
-        f'<span class="name" title="{label}">{label}</span>{times}{score}</li>'
-    )
-
-
-# -- what the model was asked
-
-
-def input_of(look: Look) -> SafeString:
-    """Return an input that is no picture, or the reason why it is not shown."""
-    return SafeString(_input(look))
-
-
-def _input(look: Look) -> str:
-    if look.values:
-        shown = "".join(
-            f'<div><dt>{escape(name)}</dt><dd title="{escape(value)}">{escape(value)}</dd></div>'
-            for name, value in look.values
-        )
-        return f'<dl class="values">{shown}</dl>'
-    if look.plot:
-        return bars(look.plot, "plot on-stage", "The numbers of the input")
-    if look.text:
-        return f'<p class="excerpt">{escape(look.text)}</p>'
-    if look.missing == "expired":
-        return f'<div class="absent">{icon("gone")}<p>Input expired</p></div>'
-    if look.missing == "none":
-        return f'<div class="absent">{icon("gone")}<p>No input stored</p></div>'
-    return f'<div class="absent">{icon("picture")}<p>{escape(look.missing)}</p></div>'
-
-
-def bars(plot: Bars, kind: str, label: str = "") -> SafeString:
-    """Return a small plot; ``kind`` is its class."""
-    drawn = "".join(
-        f'<rect{NEGATIVE if bar.negative else ""} x="{bar.x}" y="{bar.y}" '
-        f'width="0.8" height="{bar.height}"/>'
-        for bar in plot.bars
-    )
-    return SafeString(
-        f'<svg class="{kind}" viewBox="0 0 {plot.width} 100" preserveAspectRatio="none" '
-        f'role="img" aria-label="{escape(label)}">{drawn}<line class="axis" x1="0" '
-        f'x2="{plot.width}" y1="{plot.axis}" y2="{plot.axis}"/></svg>'
-    )
-
-
-# -- a picture and what was found in it
-
-
-def picture(
-    look: Look,
-    answer: Answer,
-    source: str,
-    fit: tuple[int, int],
-    sizes: str,
-    *,
-    alt: str = "",
-    tags: bool | Sequence[Found] = True,
-    truth: Sequence[Found] = (),
-    is_lazy: bool = True,
-) -> SafeString:
-    """Return a picture of ``fit`` pixels with the outlines of an answer and of a ground truth.
-
-    ``sizes`` are the previews to load on plain and on dense screens. Outlines are fitted into
-    the frame as the picture is, so they stay together when a frame is a little wider or higher.
-    """
-    plain, _, dense = sizes.partition(" ")
-    sources = (
-        f' srcset="{source}?size={plain} 1x, {source}?size={dense} 2x"' if dense else ""
-    )
-    assert look.picture is not None
-    box = ' viewBox="0 0 {} {}"'.format(*look.picture.upright)
-    tagged = answer.tagged if tags is True else tags or ()
-    kind = ' class="segments"' if answer.kind == "image_segmentation" else ""
-    layers = (
-        _layer(f"data-answer{kind}{box}", _shapes(answer)),
-        _layer("data-answer", "".join(map(_tag, tagged))),
-        _layer(f'data-truth class="truth"{box}', "".join(map(_true_shape, truth))),
-    )
-    return SafeString(
-        f'<div class="frame{" tiny" if look.is_tiny else ""}" data-frame>'
-        f'<img src="{source}?size={plain}"{sources} width="{fit[0]}" height="{fit[1]}" '
-        f'alt="{escape(alt)}"{LAZY if is_lazy else ""} decoding="async">{"".join(layers)}'
-        '<span class="why">The picture cannot be shown: it is gone, or cannot be decoded.</span>'
-        "</div>"
-    )
-
-
-def _layer(attributes: str, content: str) -> str:
-    return f'<svg {attributes} aria-hidden="true">{content}</svg>' if content else ""
-
-
-def _shapes(answer: Answer) -> str:
-    return "".join(
-        f'<g class="shape hue-{each.hue}'
-        f'{" other" if answer.is_marked and not each.is_match else ""}" {_data(each)}>'
-        f"{_paths(each)}</g>"
-        for each in answer.drawn
-    )
-
-
-def _data(each: Found) -> str:
-    """Return what scripts choose shapes by: row, label, and score in steps of the slider."""
-    score = "" if each.step is None else f' data-step="{each.step}"'
-    return f'data-row="{each.row}" data-label="{each.place}"{score}'
-
-
-def _paths(each: Found, title: str = "") -> str:
-    assert each.outline is not None
-    path = each.outline.path
-    return (
-        f'<path class="halo" d="{path}"/><path class="line" d="{path}">{title}</path>'
-    )
-
-
-def _true_shape(each: Found) -> str:
-    if each.outline is None:
-        return ""
-    title = f"<title>{escape(each.label)}</title>"
-    return f'<g class="shape hue-{each.hue}">{_paths(each, title)}</g>'
-
-
-def _tag(each: Found) -> str:
-    tag = each.tag
-    assert tag is not None
-    return (
-        f'<svg class="tag hue-{each.hue}" {_data(each)} x="{tag.x}%" y="{tag.y}%" '
-        f'overflow="visible"><g transform="translate({tag.shift_x} {tag.shift_y})">'
-        f'<rect width="{tag.width}" height="17" rx="3"/>'
-        f'<text x="5" y="12">{escape(tag.text)}</text></g></svg>'
-    )
+    return write_answer(answer)

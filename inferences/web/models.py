@@ -17,7 +17,6 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import (
     require_http_methods,
     require_POST,
@@ -33,6 +32,7 @@ from inferences.web.view_models.activity import activity, storage_used
 from istore.accounts.access import Caller, caller_of, person_of
 from istore.errors import Conflict
 from istore.models import Project, Role
+from istore.web.pages import redirect_back
 
 SORTS = {"": "name", "last": "last inference", "task_type": "task"}
 CARDS_AT_ONCE = 12  # the activity of further models is fetched when scrolled to
@@ -125,9 +125,9 @@ def pin_model(request: HttpRequest, model_id: str) -> HttpResponse:
         PinnedModel.objects.get_or_create(user=person, registered_model=model)
     else:
         PinnedModel.objects.filter(user=person, registered_model=model).delete()
-    back = request.POST.get("back", "")
-    is_ours = url_has_allowed_host_and_scheme(back, {request.get_host()})
-    return redirect(back if is_ours else "inferences:models")
+    return redirect_back(
+        request, request.POST.get("back", ""), reverse("inferences:models")
+    )
 
 
 def _first_steps(

@@ -42,7 +42,7 @@ def colours(request: HttpRequest, model_id: str) -> HttpResponse:
 
 def _recolour(request: HttpRequest, model: RegisteredModel) -> None:
     label, given = request.POST.get("label", ""), request.POST.get("hue", "")
-    if given and not (given.isascii() and given.isdigit() and int(given) < DISTINCT):
+    if given and given not in map(str, range(DISTINCT)):
         raise Http404
     rows = LabelName.objects.filter(registered_model=model, name=label)
     if "\0" in label or not rows.update(hue=int(given) if given else None):

@@ -32,11 +32,11 @@ from inferences.web.view_models.charts import (
     in_key,
     in_scores,
     in_time,
+    intersect,
     key_drag,
     list_address,
     of_label,
     of_value,
-    passing,
     score_drag,
     time_drag,
 )
@@ -252,7 +252,7 @@ def _labels(
 
 def _lists(model: RegisteredModel, sides: list[Side], of_row: Filter) -> list[str]:
     """Return the address of the inferences that a row counts, for each side."""
-    return [list_address(model, passing(each.filters, of_row)) for each in sides]
+    return [list_address(model, intersect(each.filters, of_row)) for each in sides]
 
 
 def _scores(

@@ -18,7 +18,6 @@ from django.db import IntegrityError, transaction
 from django.dispatch import receiver
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
@@ -34,7 +33,13 @@ from istore.accounts.token_makers import (
 from istore.accounts.tokens import create_token, revoke_token
 from istore.db.clock import now
 from istore.models import AuditEntry, Membership, Project, Role, Token
-from istore.web.pages import A_YEAR, THEME_COOKIE, THEMES, visible_project
+from istore.web.pages import (
+    A_YEAR,
+    THEME_COOKIE,
+    THEMES,
+    redirect_back,
+    visible_project,
+)
 
 LIVES = {"30": "30 days", "90": "90 days", "365": "1 year", "": "no expiry"}
 
@@ -100,10 +105,7 @@ def end_sessions(user: User | AnonymousUser) -> int:
 @require_POST
 def choose_theme(request: HttpRequest) -> HttpResponse:
     """Set the cookie for light or dark, or delete it so that the system's theme applies."""
-    back = request.POST.get("next", "/")
-    if not url_has_allowed_host_and_scheme(back, {request.get_host()}):
-        back = "/"
-    response = redirect(back)
+    response = redirect_back(request, request.POST.get("next", ""), "/")
     theme = request.POST.get("theme")
     if theme in THEMES:
         response.set_cookie(

@@ -314,6 +314,14 @@ class TrackedTask(models.Model):
         else:
             self._end(TaskState.COMPLETE)
 
+    def complete(self, **values: Any) -> None:
+        """Complete the task with these values in one statement, before ``recording_outcome`` ends.
+
+        It is for work that counts only when complete. Raises as ``record`` does.
+        """
+        self.record(**values, **self._ending(TaskState.COMPLETE, ""))
+        self.refresh_from_db()
+
     def release(self, reason: str = "") -> None:
         """Give the task back before its lease ends; beat sends the message for the next worker."""
         if self.attempts_without_progress >= settings.ISTORE_TASK_ATTEMPTS:

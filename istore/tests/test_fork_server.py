@@ -21,7 +21,15 @@ SERVER = """
 import socket, sys
 from istore import fork_server
 requests = socket.socket(fileno=int(sys.argv[1]))
-fork_server.serve(requests, lambda: __import__("decimal"))
+fork_server.serve(requests, lambda: exec(sys.argv[2], {}))
+"""
+PRELOADED = "import decimal"
+FORKS_NONE_AT_FIRST = """
+import errno, os
+def fail():
+    os.fork = fork
+    raise OSError(errno.EAGAIN, "no process is left")
+fork, os.fork = os.fork, fail
 """
 TELLER = """
 import json, os, sys
@@ -60,10 +68,10 @@ class Server:
 
 
 @contextmanager
-def running_server():
+def running_server(preload=PRELOADED):
     ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
     number = theirs.fileno()
-    argv = [sys.executable, "-c", SERVER, str(number)]
+    argv = [sys.executable, "-c", SERVER, str(number), preload]
     process = subprocess.Popen(argv, cwd=settings.BASE_DIR, pass_fds=[number])
     theirs.close()
     with ours, process:
@@ -135,9 +143,9 @@ def test_its_command_line_is_shown_and_it_ends_with_the_server(server, program, 
     server.process.kill()
     assert process.wait() == -signal.SIGKILL
     wait_until(lambda: process.pid not in processes())
-    assert free.wait() == -signal.SIGKILL  # nobody can tell any more
     assert free.pid in processes()
-    os.kill(free.pid, signal.SIGKILL)
+    assert free.wait() == -signal.SIGKILL  # so that the next one is alone
+    wait_until(lambda: free.pid not in processes())
 
 
 @pytest.mark.parametrize("ends", [("exit", 0), ("raise", 1), ("exit text", 1)])
@@ -202,6 +210,19 @@ def test_a_child_is_executed_once_the_server_has_ended(program, journal):
         server.process.kill()
         server.process.wait()
         assert lines(server)[-1] == "False"
+
+
+def test_a_server_that_cannot_fork_goes_on(program, journal):
+    argv = [sys.executable, *program("import os; print(os.getppid())")]
+    with running_server(FORKS_NONE_AT_FIRST) as server:
+        parents = []
+        for name in ("executed", "forked"):
+            child = Child(name, argv, journal, fork_server=server.socket, once=True)
+            child.start()
+            assert child.process.wait() == 0
+            child.kill()
+            parents.append(int(child.last_lines[-1]))
+        assert parents == [os.getpid(), server.process.pid]
 
 
 def test_a_held_child_is_told_by_the_end_of_its_input(server, program, journal):

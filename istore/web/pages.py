@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
+from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxDetails
 
 from istore.accounts.access import Caller, caller_of
@@ -43,6 +44,15 @@ def render_page(
     # One URL has two responses: a cache must not serve one for the other.
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+def redirect_back(request: HttpRequest, address: str, otherwise: str) -> HttpResponse:
+    """Redirect to an address that the request names if it is one of ours.
+
+    ``django.shortcuts.redirect`` would take a word in it for the name of a view.
+    """
+    is_ours = url_has_allowed_host_and_scheme(address, {request.get_host()})
+    return HttpResponseRedirect(address if is_ours else otherwise)
 
 
 def visible_project(

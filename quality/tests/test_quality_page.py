@@ -165,6 +165,17 @@ def test_a_group_opens_the_inferences_it_measures(person, model, measured, group
         assert _matching(model, address) == int(re.search(r"(\d+) rows", told)[1])
 
 
+def test_a_group_that_a_window_cuts_opens_what_is_within_the_window(
+    person, model, measured
+):
+    q = "since:2025-06-01T10:00:00Z until:2025-06-02T09:00:00Z"
+    plot = _plot_of_groups(text(page(person(), model, group="time", q=q)))
+    marks = re.findall(r'<a class="mark" href="([^"]+)" aria-label="([^"]+)"', plot)
+    told = [int(re.search(r"(\d+) rows", label)[1]) for _, label in marks]
+    assert told == [14, 10]
+    assert [_matching(model, address) for address, _ in marks] == told
+
+
 def test_a_cell_of_the_confusion_opens_what_it_counts(person, model, measured):
     content = text(page(person(), model, q="version:v1"))
     table = content.split('class="confusion"')[1].split("</table>")[0]

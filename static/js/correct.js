@@ -178,12 +178,13 @@ function attach(root) {
   }
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[href]");
-    if (!link || !isUnsaved() || event.ctrlKey || event.metaKey || event.shiftKey || link.target === "_blank" || link.hasAttribute("download")) return;
-    const to = new URL(link.href, location.href);
+    if (!link || !isUnsaved() || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || link.target === "_blank" || link.hasAttribute("download")) return;
+    const to = new URL(link.getAttribute("href"), location.href);
     if (to.href.split("#")[0] === location.href.split("#")[0] && to.hash) return;
     event.preventDefault();
     event.stopPropagation();
-    leave(() => link.click());
+    const click = new MouseEvent("click", { bubbles: true, cancelable: true, detail: event.detail });
+    leave(() => link.dispatchEvent(click)); // links of drawings have no click()
   }, { capture: true, signal });
   document.addEventListener("submit", (event) => {
     if (event.target === form || !isUnsaved()) return;

@@ -154,6 +154,12 @@ function mayLeave(onward) {
   return shown.dispatchEvent(new CustomEvent("inference:leaving", { bubbles: true, cancelable: true, detail: { onward } }));
 }
 
+// A list that is asked for closes it, whatever asks: a link, the panel, a slider.
+document.addEventListener("htmx:confirm", (event) => {
+  const { target, issueRequest } = event.detail;
+  if (isOpen() && target.matches("#browse, #results") && !mayLeave(() => issueRequest(true))) event.preventDefault();
+});
+
 addEventListener("popstate", ({ state }) => {
   if (isOpen() && !mayLeave(() => history.back())) history.pushState({ drawer: true, listed }, "", current);
   else if (state?.listed && state.listed !== listed) location.reload();

@@ -64,7 +64,7 @@ function draw() {
   for (let category = data.categories.length - 1; category >= 0; category -= 1) {
     if (!shown[category]) continue;
     context.fillStyle = colours[category];
-    context.globalAlpha = data.categories[category].hue === null ? 0.5 : 0.85;
+    context.globalAlpha = 0.85;
     for (let n = 0; n < data.x.length; n += 1) {
       if (data.category[n] !== category) continue;
       const [px, py] = toPixels(data.x[n], data.y[n]);

@@ -73,6 +73,21 @@ function prepare() {
   if (matchMedia("(max-width: 63.99rem)").matches && !panel.querySelector(".field-error:not(:empty)")) panel.open = false;
 }
 
+// Of several requests for the list the last one is the answer: what comes of an earlier one would be
+// drawn over it, or put into a list that is gone. Its address is what further clicks begin with.
+let latest = null;
+document.addEventListener("htmx:beforeRequest", ({ target, detail: { xhr, target: replaced, pathInfo } }) => {
+  if (!replaced.matches("#browse, #results")) return;
+  latest = xhr;
+  document.documentElement.dataset.asked = pathInfo.finalRequestPath;
+  target.addEventListener("htmx:beforeOnLoad", (event) => {
+    if (event.detail.xhr === xhr && xhr !== latest) event.preventDefault();
+  });
+});
+document.addEventListener("htmx:afterRequest", ({ detail }) => {
+  if (detail.xhr === latest) delete document.documentElement.dataset.asked;
+});
+
 // Counts of a question that is no longer asked have no place any more.
 document.addEventListener("htmx:beforeRequest", ({ target }) => {
   if (!target.matches("[data-facets]")) return;

@@ -40,25 +40,31 @@ function toggle(label, alone) {
 // A class is chosen alone, added to those that are, or excluded.
 function choose(link, event) {
   const name = link.dataset.class;
-  const url = new URL(location.href);
+  // The address of a list that is on its way, or of the one beside which an inference is open.
+  const { asked, listed = location.href } = document.documentElement.dataset;
+  const url = new URL(asked ?? listed, location.href);
   const query = url.searchParams;
   query.delete("cursor");
+  const text = query.get("text") ?? query.get("q"); // as `text` it would be instead of all other filters
+  query.delete("text");
+  if (text) query.set("q", text);
   if (event.altKey) {
-    const text = document.getElementById("text").value.trim();
-    query.set("text", `${text} NOT label:${JSON.stringify(name)}`.trim());
+    query.set("q", `${text ? `(${text}) ` : ""}NOT label:${JSON.stringify(name)}`);
   } else {
     const chosen = query.getAll("label");
     query.delete("label");
     for (const one of chosen.includes(name) ? chosen.filter((label) => label !== name) : [...chosen, name]) query.append("label", one);
     if (![...query].length) query.set("view", "gallery");
   }
-  go(link, `${url.pathname}?${query}`);
+  go(`${url.pathname}?${query}`);
 }
 
-function go(link, address) {
+function go(address) {
   const browse = document.getElementById("browse");
-  if (browse) window.htmx.ajax("GET", address, { source: link, target: "#browse", select: "#browse", swap: "outerHTML" });
-  else location.href = address;
+  if (!browse) { location.href = address; return; }
+  const source = document.createElement("span"); // of each request its own, because htmx queues those of one element
+  browse.append(source);
+  window.htmx.ajax("GET", address, { source, target: "#browse", select: "#browse", swap: "outerHTML" });
 }
 
 document.addEventListener("click", (event) => {
@@ -68,7 +74,7 @@ document.addEventListener("click", (event) => {
   if (!link || event.ctrlKey || event.metaKey || event.button) return;
   event.preventDefault();
   if (event.shiftKey || event.altKey) choose(link, event);
-  else go(link, link.getAttribute("href"));
+  else go(link.getAttribute("href"));
 });
 
 document.addEventListener("input", (event) => {
@@ -81,8 +87,17 @@ document.addEventListener("input", (event) => {
 document.addEventListener("change", (event) => {
   if (event.target !== slider()) return;
   const field = document.getElementById("min_score");
-  field.value = least ? String(least / 100) : "";
-  field.dispatchEvent(new Event("change", { bubbles: true }));
+  const chosen = least ? String(least / 100) : "";
+  const onward = () => {
+    field.value = chosen;
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  if (document.dispatchEvent(new CustomEvent("inference:leaving", { cancelable: true, detail: { onward } }))) return onward();
+  // Boxes that are not saved come first: until they are left, the slider says the filter that is in force.
+  event.target.value = field.value || 0;
+  event.target.nextElementSibling.value = field.value || "0";
+  least = null;
+  draw();
 });
 
 document.addEventListener("htmx:afterSettle", (event) => {

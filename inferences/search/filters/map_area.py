@@ -87,7 +87,7 @@ class MapArea(Leaf):
         ).first()
         if basis is None or len(basis.first) != model.embedding_size:
             return None
-        x, y = projected("place.vector", basis)
+        x, y = project("place.vector", basis)
         tests, values = [], []
         for table in VECTORS:
             tests.append(
@@ -109,7 +109,7 @@ class MapArea(Leaf):
         yield f"map:({self.layout}.{self.number}, {', '.join(corners)})"
 
 
-def projected(column: str, basis: MapBasis) -> tuple[Sql, Sql]:
+def project(column: str, basis: MapBasis) -> tuple[Sql, Sql]:
     """Return x and y of a column of vectors on a map of principal components.
 
     pgvector's ``<#>`` is the negative inner product.

@@ -107,7 +107,7 @@ WHERE model_key = %s AND lowest_id >= %s AND highest_id <= %s
 AND built_at IS NOT NULL AND live IS NOT NULL
 """
 TOLD_SECONDS, TOLD_MOST = 60, 1000
-_told_until: dict[str, float] = {}  # questions of ``SegmentSum.tells``, by their text
+_told_until: dict[int, float] = {}  # questions of ``SegmentSum.tells``, by their hash
 SEGMENTS_LEAST = 8  # with fewer in a window, its rows are read as fast
 ENDS = ("lowest_id", "highest_id")
 GAP = Sql(" AND id BETWEEN gap.low AND gap.high")  # the ids to read, as a window
@@ -133,7 +133,8 @@ class SegmentSum:
         """
         if self.tallies and not any(self.tallies):
             return False
-        asked = repr((self.model.pk, self.tallies, self._window, share))
+        # A filter may be long, and its hash is not. Two of one hash do no harm.
+        asked = hash(repr((self.model.pk, self.tallies, self._window, share)))
         now = time.monotonic()
         if now < _told_until.get(asked, now):
             return True

@@ -66,9 +66,8 @@ class Activity:
     volume: Bars | None
     window: str
     had_some: bool  # whether any was ever stored
-    warned: (
-        float | None
-    )  # share of the newest SAMPLE that have a warning; None without one
+    # The share of the newest SAMPLE that have a warning; None without one.
+    warned: float | None
     agreement: Agreement | None
 
     @property

@@ -20,29 +20,37 @@ EXCERPT_CHARS = 320
 CROWD = 4  # from this many on, names over a thumbnail hide too much of it
 TAG_CHARS = 26
 TAGS_MAX = 20
-IN_CARD, IN_PAGE = (28, 9), (9, 3.2)
+IN_CARD, IN_PAGE = (150, 95), (780, 530)  # pixels of a usual picture
+HEIGHT = 19  # pixels of a name
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """The name over an outline: its place in percent, and the direction in which it extends."""
+    """The name over an outline; ``x`` is the outline's middle and ``y`` its top, in percent.
+
+    How wide a picture is shown is not known here. A name that is shifted by the same share of its
+    own width as it lies from the left edge is within every picture that is wider than the name,
+    and over or beside its outline.
+    """
 
     text: str
     x: float
     y: float
     width: int
-    at_end: bool
-    inside: bool
 
     @property
-    def shift_x(self) -> int:
-        """Horizontal shift in pixels; a name at the right edge extends to the left."""
-        return -self.width if self.at_end else 0
+    def shift_x(self) -> float:
+        """Horizontal shift in pixels."""
+        return round(-self.width * self.x / 100, 1)
 
-    @property
-    def shift_y(self) -> int:
-        """Vertical shift in pixels; a name at the top edge is inside the outline, others above."""
-        return 2 if self.inside else -19
+    def shift_y(self, high: int) -> float:
+        """Vertical shift in pixels: above the outline, if a picture so high has room there."""
+        return -round(min(self.y * high / 100, HEIGHT), 1)
+
+    def place(self, wide: int, high: int) -> tuple[float, float]:
+        """Return its left and top edge in a picture of so many pixels."""
+        left = self.x * wide / 100 + self.shift_x
+        return left, self.y * high / 100 + self.shift_y(high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +87,8 @@ class Found:
         label = label if len(label) <= TAG_CHARS else f"{label[: TAG_CHARS - 1]}…"
         text = label if self.score is None else f"{label} {self.score:.2f}"
         box = self.outline
-        at_end = box.left > 55
-        return Tag(
-            text,
-            box.right if at_end else box.left,
-            box.top,
-            width=round(len(text) * 6.7 + 10),
-            at_end=at_end,
-            inside=box.top < 8,
-        )
+        middle = round((box.left + box.right) / 2, 2)
+        return Tag(text, middle, box.top, width=round(len(text) * 6.7 + 10))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,18 +174,22 @@ class Answer:
         return bars(self.embedding) if self.embedding else None
 
 
-def apart(found: Sequence[Found], wide: float, high: float) -> list[Found]:
+def apart(found: Sequence[Found], wide: int, high: int) -> list[Found]:
     """Return items whose tags do not overlap; of two that do, the better one. Best last.
 
-    ``wide`` and ``high`` are the size of a tag in percent of the picture.
+    ``wide`` and ``high`` are the size of the picture in pixels.
     """
-    placed: list[tuple[float, float]] = []
+    placed: list[tuple[float, float, int]] = []
     kept = []
     for each in found:
         if (tag := each.tag) is None:
             continue
-        if all(abs(tag.x - x) > wide or abs(tag.y - y) > high for x, y in placed):
-            placed.append((tag.x, tag.y))
+        left, top = tag.place(wide, high)
+        if all(
+            left + tag.width <= x or x + width <= left or abs(top - y) >= HEIGHT
+            for x, y, width in placed
+        ):
+            placed.append((left, top, tag.width))
             kept.append(each)
     return kept[::-1]
 

@@ -22,7 +22,6 @@ from inferences.web.view_models.matches import DetectionTest
 
 DRAWN_IN_CARD = 80
 KEYS_SHOWN = 3
-CHECKBOXES_MAX = 12
 OFFERED_MAX = 200
 FORM_TYPES = {
     MetadataKind.STRING: "string",
@@ -116,10 +115,6 @@ class Offer:
                 each.begins: known[each.known] for each in TERMS.values() if each.known
             },
         }
-
-    @property
-    def labels_are_few(self) -> bool:
-        return len(self.labels) <= CHECKBOXES_MAX
 
     def card_keys(self, requested: Sequence[str]) -> list[str]:
         """Return the keys that a card shows: those requested, or the first few plain ones."""

@@ -95,15 +95,18 @@ def of_value(key: str, type_: str, value: str) -> Filter:
     return InferenceFilter(metadata=(MetadataFilter(key, type_, "=", value),))
 
 
-def passing(filters: Filter, narrower: Filter) -> Filter:
-    """Return the filter of both. A narrower window of time takes the place of the wider one."""
+def intersect(filters: Filter, narrower: Filter) -> Filter:
+    """Return the filter of both. Two windows of time, which overlap, become the one they share."""
     match filters, narrower:
         case InferenceFilter(), InferenceFilter(time_window=TimeWindow() as window):
-            return replace(filters, time_window=window)
+            windows = [window, filters.time_window or window]
+            start = max(each.start for each in windows)
+            end = min((each.end for each in windows if each.end), default=None)
+            return replace(filters, time_window=TimeWindow(start, end))
     return all_of([filters, narrower])
 
 
-def narrowed(queries: Sequence[Filter], term: str, beside: str) -> str:
+def address_within(queries: Sequence[Filter], term: str, beside: str) -> str:
     """Return the address of this page for a stretch, in which the term stands for its ends."""
     written = [text.write(each) for each in queries]
     asked = [term if each in ("", "*") else f"({each}) {term}" for each in written]
@@ -192,7 +195,7 @@ class Chart:
         def link(place: int) -> str:
             is_last = place == len(edges) - 2
             narrower = in_bin(edges[place], edges[place + 1], is_last)
-            return list_address(model, passing(side.filters, narrower))
+            return list_address(model, intersect(side.filters, narrower))
 
         return link
 
@@ -239,7 +242,7 @@ def time_drag(sides: Sequence[Side], found: Histogram, beside: str) -> Drag:
     """Return what a stretch of time asks for."""
     low, high = STRETCH
     queries = [_at_any_time(each.filters) for each in sides]
-    address = narrowed(queries, f"since:{low} until:{high}", beside)
+    address = address_within(queries, f"since:{low} until:{high}", beside)
     return Drag(address, format_moment(found.low), format_moment(found.high), "time")
 
 
@@ -263,7 +266,7 @@ def _number_drag(
 ) -> Drag:
     low, high = STRETCH
     queries = [each.filters for each in sides]
-    address = narrowed(queries, f"({term}>={low} {term}<={high})", beside)
+    address = address_within(queries, f"({term}>={low} {term}<={high})", beside)
     return Drag(address, repr(float(found.low)), repr(float(found.high)), kind)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,8 @@ from inferences.models import (
     RegisteredModel,
 )
 from inferences.search.filters import Filter
-from inferences.search.filters.map_area import projected
-from inferences.search.filters.metadata import KINDS, READERS
+from inferences.search.filters.map_area import project
+from inferences.search.filters.metadata import KINDS
 from inferences.store.metadata_slots import place_of
 from inferences.web.view_models.colours import colours_of
 from inferences.web.view_models.sampling import sample
@@ -34,7 +34,7 @@ DIGITS = 3
 NONE = "none"
 LISTED = 24  # twins and outliers
 ALIKE = 0.02  # cosine distance up to which two vectors are near-duplicates
-Names = dict[int, str]  # the category of each row
+Names = dict[int, str | None]  # the category of each row, if it has a value
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,10 @@ def points(
         rows = [row for row in drawn.rows if row.id in places]
         names = _names(model, rows, colour)
     categories = _categories(model, names.values(), colour)
-    index = {each.name: place for place, each in enumerate(categories)}
     rest = len(categories) - 1
+    index: dict[str | None, int] = {
+        each.name: place for place, each in enumerate(categories[:rest])
+    }
     return Points(
         [round(places[row.id][0], DIGITS) for row in rows],
         [round(places[row.id][1], DIGITS) for row in rows],
@@ -97,7 +99,7 @@ def points(
 def _projected(
     model: RegisteredModel, basis: MapBasis, ids: Sequence[int]
 ) -> dict[int, tuple[float, float]]:
-    x, y = projected("vector", basis)
+    x, y = project("vector", basis)
     found: dict[int, tuple[float, float]] = {}
     with connection.cursor() as cursor:
         for table in TABLES:
@@ -121,17 +123,17 @@ def _names(model: RegisteredModel, rows: Sequence[Any], colour: str) -> Names:
     """Return the value of each row that colours its point."""
     ids = [row.id for row in rows]
     if colour == "truth":
-        return dict.fromkeys(ids, NONE) | _truths(model, ids)
+        return dict.fromkeys(ids) | _truths(model, ids)
     if colour == "label":
         known = LabelName.objects.in_bulk({(row.labels or [0])[0] for row in rows})
         best = {row.id: (row.labels or [0])[0] for row in rows}
-        return {n: known[b].name if b in known else NONE for n, b in best.items()}
-    return dict.fromkeys(ids, NONE) | _values(model, ids, colour)
+        return {n: known[b].name if b in known else None for n, b in best.items()}
+    return dict.fromkeys(ids) | _values(model, ids, colour)
 
 
 def _truths(model: RegisteredModel, ids: Sequence[int]) -> Names:
     found = GroundTruth.objects.beside(model).filter(id__in=list(ids))
-    names = {}
+    names: Names = {}
     for row_id, truth in found.values_list("id", "truth"):
         labels = truth.get("labels") or [
             each.get("label")
@@ -145,7 +147,7 @@ def _truths(model: RegisteredModel, ids: Sequence[int]) -> Names:
 
 def _values(model: RegisteredModel, ids: Sequence[int], colour: str) -> Names:
     key, _, type_ = colour.rpartition(":")
-    place = place_of(model, key, KINDS[type_]) if type_ in READERS else None
+    place = place_of(model, key, KINDS[type_]) if type_ in KINDS else None
     if place is None:
         return {}
     if place.slot:
@@ -156,11 +158,11 @@ def _values(model: RegisteredModel, ids: Sequence[int], colour: str) -> Names:
 
 
 def _categories(
-    model: RegisteredModel, names: Iterable[str], colour: str
+    model: RegisteredModel, names: Collection[str | None], colour: str
 ) -> list[Category]:
     """Return the most frequent values, most frequent first, and the rest as the last one."""
-    counts = Counter(names)
-    none = counts.pop(NONE, 0)
+    given = [name for name in names if name is not None]
+    none, counts = len(names) - len(given), Counter(given)
     shown = counts.most_common(COLOURS_MOST)
     hue_of = colours_of(model)
     is_label = colour in ("label", "truth")
@@ -175,9 +177,14 @@ def _categories(
 
 def near_duplicates(model: RegisteredModel) -> list[Remarkable]:
     """Return the pairs with the least distance, each once."""
-    found = _remarkable(
-        model, "place.distance <= %s AND place.id > place.nearest", "ASC", ALIKE
+    # Two that are the nearest of each other are told by the later one.
+    test = (
+        "place.distance <= %s AND (place.id > place.nearest OR NOT EXISTS ("
+        f"SELECT 1 FROM {MapPoint._meta.db_table} AS twin "
+        "WHERE twin.model_key = place.model_key AND twin.id = place.nearest "
+        "AND twin.nearest = place.id))"
     )
+    found = _remarkable(model, test, "ASC", ALIKE)
     return [each for each in found if each.other_id]
 
 

@@ -143,5 +143,7 @@ def _parts(
     rest = [counts[name] for name in totals if name not in order]
     if rest:
         others = [sum(each) for each in zip(*rest, strict=True)]
-        parts.append(Part(f"{len(rest)} others", others, "others"))
+        parts.append(
+            Part(f"{len(rest)} other{'' if len(rest) == 1 else 's'}", others, "others")
+        )
     return parts

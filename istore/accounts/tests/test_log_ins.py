@@ -305,6 +305,12 @@ def test_a_log_in_leads_nowhere_else(ada, elsewhere):
     assert answer["Location"] == "/"
 
 
+@pytest.mark.parametrize("word", ["nowhere", "login", "inferences-models"])
+def test_a_theme_leads_back_to_an_address_and_not_to_a_view(word):
+    answer = Client().post("/theme", {"theme": "dark", "next": word})
+    assert answer["Location"] == word
+
+
 @pytest.mark.parametrize(
     "path", ["/login", "/logout", "/password", "/logout/everywhere", "/admin/login/"]
 )
