@@ -17,9 +17,7 @@ function options(typed) {
   const asked = Object.keys(known).filter((term) => typed.startsWith(term) || (term === "meta." && typed.length > 1));
   const all = [...terms, ...asked.flatMap((term) => known[term].map((word) => term + quoted(word)))];
   const low = typed.toLowerCase();
-  const fitting = all.filter((one) => one.toLowerCase() !== low && (one.toLowerCase().startsWith(low) || (low.length > 1 && one.toLowerCase().includes(low))));
-  const begins = (one) => one.toLowerCase().startsWith(low);
-  return [...fitting.filter(begins), ...fitting.filter((one) => !begins(one))].slice(0, MOST);
+  return all.filter((one) => one.toLowerCase() !== low && (one.toLowerCase().startsWith(low) || (low.length > 1 && !low.endsWith(":") && one.toLowerCase().includes(low)))).slice(0, MOST);
 }
 
 const typedIn = (input) => /[^\s(]*$/.exec(input.value.slice(0, input.selectionStart))[0].replace(/^-/, "");
