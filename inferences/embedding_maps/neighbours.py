@@ -47,11 +47,12 @@ SIDE = 3.0  # of the map from its middle, in units of the axes
 TABLE, ROWS = MapPoint._meta.db_table, Inference._meta.db_table
 # Rows are locked in id order, as removals lock them; a row whose removal was intended is
 # hidden, and gets no point.
+HOLD = f"""
+SELECT id FROM {ROWS} WHERE model_key = %(model)s AND NOT deleted
+  AND id = ANY(%(ids)s::bigint[]) ORDER BY id FOR SHARE
+"""
 WRITE = f"""
-WITH held AS MATERIALIZED (
-    SELECT id FROM {ROWS} WHERE model_key = %(model)s AND NOT deleted
-      AND id = ANY(%(ids)s::bigint[]) ORDER BY id FOR SHARE
-)
+WITH held AS MATERIALIZED ({HOLD})
 INSERT INTO {TABLE} (model_key, id, x, y, nearest, distance)
 SELECT %(model)s, made.* FROM unnest(%(ids)s::bigint[], %(x)s::real[], %(y)s::real[],
     %(nearest)s::bigint[], %(distance)s::real[]) AS made (id, x, y, nearest, distance)
@@ -108,6 +109,8 @@ def carry_out(task: MapTask) -> None:
         failpoint("embedding_maps.laid_out")
         with transaction.atomic():
             _lock(model).wait_until_commit()
+            # Removals lock rows before they delete points: so does this, or the two deadlock.
+            _hold_rows(model, ids)
             MapPoint.objects.beside(model).delete()
             _write(model, ids, places, nearest, distances)
             # Filters take the points for those of the last complete task.
@@ -256,6 +259,12 @@ def extend_all() -> None:
 def _lock(model: RegisteredModel) -> AdvisoryLock:
     """Return the lock of who writes points of the model."""
     return AdvisoryLock("inferences.embedding_maps", model.pk)
+
+
+def _hold_rows(model: RegisteredModel, ids: np.ndarray) -> None:
+    """Lock the rows that are to get a point, in id order, until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(HOLD, {"model": model.pk, "ids": ids.tolist()})
 
 
 def _write(
