@@ -32,7 +32,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def store(tmp_path, transactional_db):
+def store(tmp_path, transactional_db, blob_variables):
     project = Project.objects.create(project_id="harbour")
     RegisteredModel.objects.create(
         model_id="m", project=project, task_type=TaskType.OBJECT_DETECTION
@@ -46,7 +46,7 @@ def store(tmp_path, transactional_db):
     (port,) = free_ports(1)
     env = {
         **os.environ,
-        "ISTORE_HOME": str(tmp_path),
+        **blob_variables,
         "ISTORE_TESTING": "true",
         "ISTORE_DATABASE_URL": f"postgresql://{given['USER']}:{given['PASSWORD']}@{host}/{name}",
         "ISTORE_REDIS_URL": settings.ISTORE_REDIS_URL,
