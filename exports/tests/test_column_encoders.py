@@ -53,7 +53,7 @@ def batch_of(rows) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([empty, *rows], schema=SCHEMA).slice(1)
 
 
-def written(writer, *batches) -> bytes:
+def write_table(writer, *batches) -> bytes:
     file = io.BytesIO()
     opened = writer(file, SCHEMA, {"istore.model_id": "a"})
     for batch in batches:
@@ -70,7 +70,7 @@ def plain(rows) -> str:
 @given(ROWS)
 def test_json_lines_have_the_values_of_orjson(rows):
     batch = batch_of(rows)
-    lines = written(JsonLinesWriter, batch).splitlines()
+    lines = write_table(JsonLinesWriter, batch).splitlines()
 
     by_row = [orjson.dumps(row, option=ON_A_LINE) for row in batch.to_pylist()]
     assert list(map(orjson.loads, lines)) == list(map(orjson.loads, by_row))
@@ -82,13 +82,15 @@ def test_json_lines_have_the_values_of_orjson(rows):
 def test_json_numbers_stay_floats(text):
     row = dict.fromkeys(COLUMNS) | {REALS: float(text)}
 
-    assert f'"{REALS}":{text},'.encode() in written(JsonLinesWriter, batch_of([row]))
+    assert f'"{REALS}":{text},'.encode() in write_table(
+        JsonLinesWriter, batch_of([row])
+    )
 
 
 @given(ROWS, ROWS)
 def test_avro_readers_get_every_value(first, second):
     batches = batch_of(first), batch_of(second)
-    reader = fastavro.reader(io.BytesIO(written(AvroWriter, *batches)))
+    reader = fastavro.reader(io.BytesIO(write_table(AvroWriter, *batches)))
 
     columns = columns_of(reader.writer_schema)
     read = [{columns[key]: value for key, value in row.items()} for row in reader]

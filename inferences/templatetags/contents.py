@@ -49,14 +49,14 @@ def answer_title(answer: Answer) -> str:
 
 
 @register.filter
-def said(answer: Answer) -> SafeString:
-    """An answer in short."""
+def render_answer(answer: Answer) -> SafeString:
+    """Return an answer in short."""
     return write_answer(answer)
 
 
 @register.filter
-def shown_input(look: Look) -> SafeString:
-    """An input that is no picture."""
+def render_input(look: Look) -> SafeString:
+    """Return an input that is no picture."""
     return write_input(look)
 
 

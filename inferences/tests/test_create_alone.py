@@ -34,7 +34,7 @@ def new_body(inference_id: str, **more: object) -> dict:
 
 
 @pytest.fixture
-def alone(monkeypatch):
+def rows_alone(monkeypatch):
     """The row ids of creates that took one statement; None for the others."""
     found: list[int | None] = []
     record_alone = recording.record_alone
@@ -47,20 +47,20 @@ def alone(monkeypatch):
     return found
 
 
-def test_the_response_is_what_a_read_gives(api, model, alone):
+def test_the_response_is_what_a_read_gives(api, model, rows_alone):
     for name in ("first", "second"):
         created = api.post(INFERENCES, new_body(name, is_protected=True))
         assert created.status_code == 201, created.content
     asked = {"pagination": {"direction": "desc", "limit": 1}}
     (row,) = api.post(f"{INFERENCES}/filter", asked).json()["results"]
 
-    assert alone[0] is None
-    assert alone[1] is not None
+    assert rows_alone[0] is None
+    assert rows_alone[1] is not None
     assert list(created.json().items()) == list(row.items())
     assert [each["key"] for each in row["metadata"]] == ["b", "zz", "é", "ü", "frame"]
 
 
-def test_both_ways_store_the_same(api, model, alone):
+def test_both_ways_store_the_same(api, model, rows_alone):
     for name in ("first", "second"):
         api.post(INFERENCES, new_body(name, created_at="2026-01-01T00:00:00Z"))
     apart = {"id", "inference_id", "notes"}
@@ -77,8 +77,8 @@ def test_both_ways_store_the_same(api, model, alone):
     )
     entries = AuditEntry.objects.filter(action="inference.create").order_by("subject")
 
-    assert alone[0] is None
-    assert alone[1] is not None
+    assert rows_alone[0] is None
+    assert rows_alone[1] is not None
     assert first == second
     assert [each.subject for each in entries] == ["first", "second"]
     assert len({(e.project_id, e.actor, str(e.details)) for e in entries}) == 1
@@ -93,7 +93,7 @@ def test_it_takes_two_statements(api, model):
     assert len(queries) == 2  # token and model; the record with its audit entry
 
 
-def test_a_repeat_and_other_content_change_nothing(api, model, alone):
+def test_a_repeat_and_other_content_change_nothing(api, model, rows_alone):
     for name in ("first", "second"):
         api.post(INFERENCES, new_body(name))
     keys = MetadataKey.objects.count()
@@ -101,34 +101,34 @@ def test_a_repeat_and_other_content_change_nothing(api, model, alone):
     other = api.post(INFERENCES, new_body("second", is_protected=True))
 
     assert (again.status_code, other.status_code) == (200, 409)
-    assert alone[2:] == [None, None]
+    assert rows_alone[2:] == [None, None]
     assert (model.inferences.count(), MetadataKey.objects.count()) == (2, keys)
     assert AuditEntry.objects.filter(action="inference.create").count() == 2
 
 
 def test_an_inference_that_ground_truth_may_wait_for_is_not_stored_alone(
-    api, model, alone
+    api, model, rows_alone
 ):
     api.post(INFERENCES, new_body("first"))
     RegisteredModel.objects.update(awaits_truth=True)
 
     assert api.post(INFERENCES, new_body("second")).status_code == 201
-    assert alone == [None, None]
+    assert rows_alone == [None, None]
 
 
-def test_low_watermarks_are_lowered_for_an_older_one(api, model, alone):
+def test_low_watermarks_are_lowered_for_an_older_one(api, model, rows_alone):
     api.post(INFERENCES, new_body("first"))
     top = Inference.objects.get().id
     RegisteredModel.objects.update(first_id=top, blob_gone_before=top)
     old = new_body("old", created_at="2025-01-01T00:00:00Z")
 
     assert api.post(INFERENCES, old).status_code == 201
-    assert alone == [None, None]
+    assert rows_alone == [None, None]
     model.refresh_from_db()
     assert model.first_id <= Inference.objects.get(inference_id="old").id
 
 
-def test_a_taken_row_id_is_drawn_again(api, model, alone, monkeypatch):
+def test_a_taken_row_id_is_drawn_again(api, model, rows_alone, monkeypatch):
     at = {"created_at": "2026-01-01T00:00:00Z"}
     api.post(INFERENCES, new_body("first", **at))
     last = Inference.objects.get().id
@@ -139,7 +139,7 @@ def test_a_taken_row_id_is_drawn_again(api, model, alone, monkeypatch):
     created = api.post(INFERENCES, new_body("second", **at))
 
     assert created.status_code == 201
-    assert alone == [None, None]
+    assert rows_alone == [None, None]
     assert model.inferences.count() == 2
 
 

@@ -385,7 +385,7 @@ def test_a_build_is_told_in_the_log_and_on_the_operator_page(faces, many, caplog
     build = indexing._build
 
     def looked_at(model, vectors):
-        said.append(indexing.builds())
+        said.append(indexing.list_builds())
         build(model, vectors)
 
     with pytest.MonkeyPatch.context() as patched, caplog.at_level("INFO"):

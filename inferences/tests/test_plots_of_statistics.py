@@ -152,3 +152,17 @@ def test_a_stretch_asks_for_the_same_of_both_sets(client, model, fleet):
         question = Question(query)
         assert not question.errors
         assert matching(model, question.filters).count() >= 1
+
+
+def test_a_set_of_one_moment_lies_on_the_axis_of_the_other(client, model, fleet):
+    asked = {"text": "*", "vs": "meta.gain=3"}
+    shown = part(client, model, part="volume", **asked)
+    assert shown.count('class="graph "') == 1
+    # The axis ends with the data, not a minute after the one inference.
+    assert "2025-06-01 14:11" in MARK.findall(shown)[-1][1].split("\n")[0]
+
+
+def test_a_set_without_a_query_has_a_name(client, model, fleet):
+    address = reverse("inferences:statistics", args=[model.project, model.model_id])
+    shown = client.get(address, {"text": "*", "vs": "version:1.1"}).content.decode()
+    assert "<code>everything</code>" in shown

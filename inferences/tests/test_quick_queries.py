@@ -71,7 +71,7 @@ def test_a_count_has_a_limit():
         CountQuerySerializer.parse({"limit": 0})
 
 
-def written(sql: Sql) -> list[str]:
+def list_sent(sql: Sql) -> list[str]:
     """Return what is sent: ``Int8(7)`` of Django is 7, but 7.0 is another value than 7."""
     return [sql.sql, *map(str, sql.values)]
 
@@ -92,6 +92,6 @@ def test_a_comparison_of_a_slot_is_compiled_as_django_compiles_it(column, lookup
                 where_of_inferences(test)
             continue
         for wrapped in (test, Q(test), test & Q()):
-            assert written(where_of_inferences(wrapped)) == written(expected)
+            assert list_sent(where_of_inferences(wrapped)) == list_sent(expected)
         flipped = where_of(Inference.objects.filter(~test))
-        assert written(where_of_inferences(~test)) == written(flipped)
+        assert list_sent(where_of_inferences(~test)) == list_sent(flipped)

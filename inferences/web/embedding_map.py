@@ -44,7 +44,7 @@ def show_map(request: HttpRequest, model_id: str) -> HttpResponse:
         return _points(model, question, layout, colour)
     task = model.map_tasks.order_by("-number").first()
     if request.GET.get("part") == "task":
-        part = {"model": model, "task": task, "asked": _asked(request)}
+        part = {"model": model, "task": task, "asked": _query_string(request)}
         return render(request, "inferences/_map_task.html", part)
     number = current_layout(model)
     context: dict[str, Any] = {
@@ -59,7 +59,7 @@ def show_map(request: HttpRequest, model_id: str) -> HttpResponse:
         "keys": offer(model).keys,
         "task": task,
         "number": number,
-        "asked": _asked(request),
+        "asked": _query_string(request),
         "list_address": reverse(
             "inferences:browse", args=[model.project, model.model_id]
         ),
@@ -71,7 +71,7 @@ def show_map(request: HttpRequest, model_id: str) -> HttpResponse:
     return render(request, "inferences/map.html", context)
 
 
-def _asked(request: HttpRequest) -> str:
+def _query_string(request: HttpRequest) -> str:
     return f"?{_changed(request)}"
 
 

@@ -75,12 +75,12 @@ def models(request: HttpRequest) -> HttpResponse:
         "text": text,
         "sort": sort,
         "sorts": SORTS,
-        "kept": _kept(text, sort),
+        "kept": _other_parameters(text, sort),
     }
     return render(request, "inferences/models.html", context)
 
 
-def _kept(text: str, sort: str) -> str:
+def _other_parameters(text: str, sort: str) -> str:
     kept = {name: value for name, value in (("q", text), ("sort", sort)) if value}
     return f"&{urlencode(kept)}" if kept else ""
 

@@ -44,7 +44,7 @@ from inferences.web.view_models.histograms import Histogram, limits_of
 from inferences.web.view_models.questions import Question, unknown_names
 from inferences.web.view_models.sampling import sample
 from inferences.web.view_models.stacks import STACKS, count_by
-from inferences.web.view_models.volume import common_windows, volume, window_of
+from inferences.web.view_models.volume import common_windows, volume, widen, window_of
 from istore.db.statement_timeout import statement_timeout
 from istore.web.plots import Drag
 
@@ -117,7 +117,7 @@ def _sides(request: HttpRequest, question: Question) -> tuple[list[Side], str]:
     except ValidationError:
         return [], "; ".join(e for errors in question.errors.values() for e in errors)
     written = text.write(first)
-    sides = [Side("everything" if written == "*" else written, question)]
+    sides = [Side("everything" if written in ("", "*") else written, question)]
     vs = request.GET.get("vs", "").strip()
     if not vs:
         return sides, ""
@@ -125,7 +125,7 @@ def _sides(request: HttpRequest, question: Question) -> tuple[list[Side], str]:
     query["text"] = vs
     other = Question(query)
     try:
-        return [*sides, Side(text.write(other.filters), other)], ""
+        return [*sides, Side(text.write(other.filters) or "everything", other)], ""
     except ValidationError:
         wrong = "; ".join(e for errors in other.errors.values() for e in errors)
         return sides, f"Compare with: {wrong}"
@@ -135,7 +135,7 @@ def _before(model: RegisteredModel, question: Question) -> str:
     """Return the query of the preceding time window of the same length, as text."""
     if question.query.get("since") is None:
         return ""
-    since, until = window_of(model, question)
+    since, until = widen(window_of(model, question))
     earlier = question.link(
         since=_moment(since - (until - since)), until=_moment(since)
     )
@@ -186,7 +186,9 @@ def _volume(
         "Inferences over time",
         "time of the inference",
         in_bin=in_time,
-        drag=_drag(found, lambda first: time_drag(sides, first, _kept(request))),
+        drag=_drag(
+            found, lambda first: time_drag(sides, first, _other_parameters(request))
+        ),
     )
     now = datetime.now(UTC)
     return {
@@ -224,7 +226,7 @@ def _changed(request: HttpRequest, **changes: str) -> str:
     return f"?{query.urlencode()}"
 
 
-def _kept(request: HttpRequest) -> str:
+def _other_parameters(request: HttpRequest) -> str:
     """Return what a link that changes the queries appends to keep the rest of the page."""
     kept = {n: request.GET[n] for n in ("of", "by") if request.GET.get(n)}
     return f"&{urlencode(kept)}" if kept else ""
@@ -266,7 +268,9 @@ def _scores(
         "score",
         noun="scores",
         in_bin=in_scores,
-        drag=_drag(found, lambda first: score_drag(sides, first, _kept(request))),
+        drag=_drag(
+            found, lambda first: score_drag(sides, first, _other_parameters(request))
+        ),
     )
     return {
         "plots": chart.draw_all(model, sides, found),
@@ -310,7 +314,10 @@ def _of_key(
         is_whole=type_ in WHOLE_TYPES,
         in_bin=in_key(key, type_),
         drag=_drag(
-            drawn, lambda first: key_drag(sides, first, key, type_, _kept(request))
+            drawn,
+            lambda first: key_drag(
+                sides, first, key, type_, _other_parameters(request)
+            ),
         ),
     )
     counted = [each.counted for each in found if each and each.counted]

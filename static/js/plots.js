@@ -83,7 +83,7 @@ document.addEventListener("keydown", (event) => {
 
 // -- drag: the stretch that was drawn becomes the filter
 
-function written(plot, share) {
+function writeEnd(plot, share) {
   const { kind, low, high } = plot.dataset;
   if (kind === "time") {
     const [first, last] = [Date.parse(low), Date.parse(high)];
@@ -94,7 +94,7 @@ function written(plot, share) {
 }
 
 function open(plot, from, to) {
-  const put = (address, name, share) => address.replaceAll(name, encodeURIComponent(written(plot, share)));
+  const put = (address, name, share) => address.replaceAll(name, encodeURIComponent(writeEnd(plot, share)));
   location.assign(put(put(plot.dataset.drag, "__low__", from), "__high__", to));
 }
 

@@ -24,8 +24,8 @@ class Row:
 
 def panel(caller: Caller | None = None) -> dict[str, Any]:
     """Return the models with an index, those that are built first, for their panel."""
-    sizes = indexing.sizes()
-    building = {each.model_key: each for each in indexing.builds()}
+    sizes = indexing.count_by_model()
+    building = {each.model_key: each for each in indexing.list_builds()}
     models = RegisteredModel.objects.filter(pk__in=[*sizes, *building])
     if caller is not None and not sees_every_model(caller):
         models = models.visible_to(caller)

@@ -88,7 +88,7 @@ def index(model: RegisteredModel) -> bool:
         if vectors <= INDEX_FROM:
             return False
         _drop(model)
-        with _telling(model, vectors):
+        with _logging_progress(model, vectors):
             try:
                 _build(model, vectors)
             except OperationalError as error:
@@ -99,7 +99,7 @@ def index(model: RegisteredModel) -> bool:
     return True
 
 
-def builds() -> list[Build]:
+def list_builds() -> list[Build]:
     """Return the index builds that go on now."""
     return [
         Build(key, phase, None if percent is None else float(percent))
@@ -107,7 +107,7 @@ def builds() -> list[Build]:
     ]
 
 
-def sizes() -> dict[int, int]:
+def count_by_model() -> dict[int, int]:
     """Return about how many vectors each valid index holds, by the number of its model."""
     return {key: max(0, int(vectors)) for key, vectors in _of_all(SIZES)}
 
@@ -147,30 +147,30 @@ def _state(model: RegisteredModel) -> bool | None:
 
 
 @contextmanager
-def _telling(model: RegisteredModel, vectors: int) -> Iterator[None]:
+def _logging_progress(model: RegisteredModel, vectors: int) -> Iterator[None]:
     """Log the begin and the end of a build, and its progress by a thread meanwhile."""
     begun, done = time.monotonic(), Event()
     name = model.full_name
     log.info("vector index: building over %s vectors of %s", vectors, name)
 
-    def tell() -> None:
+    def log_progress() -> None:
         while not done.wait(LOG_SECONDS):
             try:
-                here = [each for each in builds() if each.model_key == model.pk]
-            except DatabaseError:  # the build itself tells of it
+                here = [each for each in list_builds() if each.model_key == model.pk]
+            except DatabaseError:  # the build itself raises it
                 here = []
             finally:
                 connection.close()
             for each in here:
                 log.info("vector index: %s of %s", each, name)
 
-    teller = Thread(target=tell, daemon=True)
-    teller.start()
+    reporter = Thread(target=log_progress, daemon=True)
+    reporter.start()
     try:
         yield
     finally:
         done.set()
-        teller.join()
+        reporter.join()
     log.info("vector index: built for %s in %.0f s", name, time.monotonic() - begun)
 
 

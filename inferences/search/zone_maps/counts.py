@@ -106,8 +106,8 @@ FROM {segment} CROSS JOIN LATERAL (SELECT {tallies}) AS told
 WHERE model_key = %s AND lowest_id >= %s AND highest_id <= %s
 AND built_at IS NOT NULL AND live IS NOT NULL
 """
-TOLD_SECONDS, TOLD_MOST = 60, 1000
-_told_until: dict[int, float] = {}  # questions of ``SegmentSum.tells``, by their hash
+CACHE_SECONDS, CACHE_ENTRIES = 60, 1000
+_cached_until: dict[int, float] = {}  # questions of ``SegmentSum.tells``, by their hash
 SEGMENTS_LEAST = 8  # with fewer in a window, its rows are read as fast
 ENDS = ("lowest_id", "highest_id")
 GAP = Sql(" AND id BETWEEN gap.low AND gap.high")  # the ids to read, as a window
@@ -134,16 +134,16 @@ class SegmentSum:
         if self.tallies and not any(self.tallies):
             return False
         # A filter may be long, and its hash is not. Two of one hash do no harm.
-        asked = hash(repr((self.model.pk, self.tallies, self._window, share)))
+        key = hash(repr((self.model.pk, self.tallies, self._window, share)))
         now = time.monotonic()
-        if now < _told_until.get(asked, now):
+        if now < _cached_until.get(key, now):
             return True
         ((segments, telling),) = self._run(TELLING) or [(0, 0)]
         tells = bool(segments >= SEGMENTS_LEAST and telling >= share * segments)
         if tells:
-            if len(_told_until) >= TOLD_MOST:
-                _told_until.clear()
-            _told_until[asked] = now + TOLD_SECONDS
+            if len(_cached_until) >= CACHE_ENTRIES:
+                _cached_until.clear()
+            _cached_until[key] = now + CACHE_SECONDS
         return tells
 
     def tells_of(self, column: str) -> bool:

@@ -202,8 +202,6 @@ class KeySummary:
     counted: Counted | None = None
     histogram: Histogram | None = None
     count: int = 0
-    least: float | None = None
-    most: float | None = None
     mean: float | None = None
     is_whole: bool = True
 
@@ -237,8 +235,6 @@ def of_key(
         None,
         histogram([float(v) for v in values], first, last, bins, is_whole),
         len(values),
-        low,
-        high,
         math.fsum(values) / len(values),
         is_whole,
     )

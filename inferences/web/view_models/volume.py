@@ -54,13 +54,19 @@ def window_of(
             oldest = live.oldest_first().values_list("id", flat=True).first()
         since = moment_of(oldest) if oldest else now - timedelta(days=1)
     until = until or now
-    return since, until if until > since else since + timedelta(minutes=1)
+    return since, max(since, until)
+
+
+def widen(window: Window) -> Window:
+    """Return the window, or a minute where all lies in one moment."""
+    since, until = window
+    return (since, until) if until > since else (since, since + timedelta(minutes=1))
 
 
 def common_windows(windows: Sequence[Window]) -> list[Window]:
     """Return the windows to draw: the same for all where they overlap."""
     first, last = max(low for low, _ in windows), min(high for _, high in windows)
-    if first >= last:
+    if first > last:
         return list(windows)
     whole = min(low for low, _ in windows), max(high for _, high in windows)
     return [whole] * len(windows)
@@ -79,7 +85,7 @@ def volume(
     """
     if not drawn.rows:
         return None
-    since, until = window or window_of(model, question, drawn)
+    since, until = widen(window or window_of(model, question, drawn))
     step = (until - since) / BUCKETS
     edges = [since + n * step for n in range(BUCKETS)] + [until]
     limits = [first_id_at(edge) for edge in edges]

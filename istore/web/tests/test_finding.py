@@ -14,7 +14,7 @@ from istore.models import Project, Role
 pytestmark = pytest.mark.django_db
 
 
-def found(client, text: str = "", **more: str) -> str:
+def find_page(client, text: str = "", **more: str) -> str:
     response = client.get(reverse("find"), {"q": text, **more})
     assert response.status_code == 200
     return response.content.decode()
@@ -29,12 +29,12 @@ def test_models_datasets_views_and_inferences_are_found(
         registered_model=model, name="Night harbour", query="?q=meta.night=1"
     )
     client = person(Role.VIEWER)
-    shown = found(client, "harbour", part="found")
+    shown = find_page(client, "harbour", part="found")
     for name in ("yolo-harbour", "hard harbour", "Night harbour"):
         assert name in shown
     assert "<html" not in shown
-    assert "/inferences/frame/17" in found(client, "frame/17")
-    assert "Register a model" in found(client, "regis")
+    assert "/inferences/frame/17" in find_page(client, "frame/17")
+    assert "Register a model" in find_page(client, "regis")
 
 
 def test_what_another_project_has_is_not_found(person, make_inference):
@@ -44,18 +44,18 @@ def test_what_another_project_has_is_not_found(person, make_inference):
     Dataset.objects.create(project=other, name="crushed stones", created_by="x")
     client = person(Role.VIEWER)
     for text in ("crush", "crushed", "stone", "quarry"):
-        assert "Nothing here is called so" in found(client, text)
+        assert "Nothing here is called so" in find_page(client, text)
 
 
 def test_a_soft_deleted_inference_is_not_found(person, model, make_inference):
     make_inference(inference_id="gone")
     model.inferences.update(deleted=True)
-    assert "Nothing here is called so" in found(person(Role.VIEWER), "gone")
+    assert "Nothing here is called so" in find_page(person(Role.VIEWER), "gone")
 
 
 @pytest.mark.parametrize("text", ["", "%", "_", "\\", "'", "x" * 10_000, "<b>"])
 def test_any_text_may_be_looked_for(person, model, text):
-    assert "<b>" not in found(person(Role.VIEWER), text)
+    assert "<b>" not in find_page(person(Role.VIEWER), text)
 
 
 def test_who_is_not_logged_in_finds_nothing(model):
@@ -65,4 +65,4 @@ def test_who_is_not_logged_in_finds_nothing(model):
 def test_operators_find_their_pages(db):
     client = Client()
     client.force_login(User.objects.create_superuser("operator"))
-    assert "Operations" in found(client, "oper")
+    assert "Operations" in find_page(client, "oper")
