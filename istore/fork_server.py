@@ -12,7 +12,8 @@ of the process are those of the request, as after exec; it is a process group of
 that of the asking process.
 
 When the server ends, the processes that follow it end too, the others are killed by who asked for
-them, and ``Child`` starts them again by exec. Other systems than Linux have libraries that do not bear a fork: no server is started there.
+them, and ``Child`` starts them again by exec. Other systems than Linux have libraries that do not
+bear a fork: no server is started there.
 """
 
 from __future__ import annotations

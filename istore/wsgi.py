@@ -52,7 +52,8 @@ class StoreHandler(WSGIHandler):
 application = StoreHandler()
 
 # Connections that failed or are too old are closed after each request, and nobody uses those of
-# a thread between two requests. What the server ended meanwhile is seen without asking it. Queries are logged in development alone.
+# a thread between two requests. What the server ended meanwhile is seen without asking it.
+# Queries are logged in development alone.
 request_started.disconnect(close_old_connections)
 if not settings.DEBUG:
     request_started.disconnect(reset_queries)

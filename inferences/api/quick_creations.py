@@ -18,6 +18,7 @@ from django.conf import settings
 from inferences.models import InferenceAction, MetadataType, RegisteredModel, TaskType
 from inferences.models.metadata_values import MetadataValue
 from inferences.store.creation import Creation
+from istore.api.ordinary_bodies import Unusual, one_of, read_flag, require
 from istore.outside_ids import is_outside_id
 
 HASH = re.compile("[0-9a-fA-F]{64}")
@@ -29,10 +30,6 @@ SOURCE_CHARS = 255
 DETECTIONS_MAX: int = settings.ISTORE_DETECTIONS_MAX
 EMBEDDING_MAX: int = settings.ISTORE_EMBEDDING_MAX
 METADATA_MAX_ITEMS: int = settings.ISTORE_METADATA_MAX_ITEMS
-
-
-class Unusual(Exception):
-    """Something that the serializer must look at."""
 
 
 def read_quickly(model: RegisteredModel, body: Any) -> Creation | None:
@@ -61,46 +58,28 @@ def _members(value: Any, readers: dict[str, Callable[[Any], Any]]) -> dict[str, 
     return {name: readers[name](each) for name, each in value.items()}
 
 
-def _sure(holds: bool) -> None:
-    if not holds:
-        raise Unusual
-
-
 def _outside_id(value: Any) -> str:
-    _sure(type(value) is str and is_outside_id(value))
+    require(type(value) is str and is_outside_id(value))
     return str(value)
 
 
-def _flag(value: Any) -> bool:
-    _sure(type(value) is bool)
-    return bool(value)
-
-
 def _moment(value: Any) -> datetime:
-    _sure(MOMENT.fullmatch(value) is not None)
+    require(MOMENT.fullmatch(value) is not None)
     return datetime.fromisoformat(value)
 
 
 def _hash(value: Any) -> bytes:
-    _sure(HASH.fullmatch(value) is not None)
+    require(HASH.fullmatch(value) is not None)
     return bytes.fromhex(value)
 
 
 def _size(value: Any) -> int:
-    _sure(type(value) is int and 0 <= value <= SIZE_MOST)
+    require(type(value) is int and 0 <= value <= SIZE_MOST)
     return int(value)
 
 
-def _one_of(words: frozenset[str]) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        _sure(value in words)
-        return str(value)
-
-    return read
-
-
 def _text(value: Any, limit: int) -> str:
-    _sure(type(value) is str and len(value) <= limit)
+    require(type(value) is str and len(value) <= limit)
     return str(value)
 
 
@@ -109,54 +88,54 @@ def _source(value: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    _sure(type(value) in (int, float))
+    require(type(value) in (int, float))
     number = float(value)
-    _sure(math.isfinite(number))
+    require(math.isfinite(number))
     return number
 
 
 def _degrees(most: float) -> Callable[[Any], float]:
     def read(value: Any) -> float:
         number = _number(value)
-        _sure(-most <= number <= most)
+        require(-most <= number <= most)
         return number
 
     return read
 
 
 def _items(value: Any) -> list[dict[str, Any]]:
-    _sure(type(value) is list and len(value) <= DETECTIONS_MAX)
-    _sure({dict}.issuperset(map(type, value)))
+    require(type(value) is list and len(value) <= DETECTIONS_MAX)
+    require({dict}.issuperset(map(type, value)))
     return list(value)
 
 
 def _vector(value: Any) -> list[float]:
-    _sure(type(value) is list and len(value) <= EMBEDDING_MAX)
+    require(type(value) is list and len(value) <= EMBEDDING_MAX)
     return [_number(each) for each in value]
 
 
 def _metadata(value: Any) -> list[MetadataValue]:
-    _sure(type(value) is list and len(value) <= METADATA_MAX_ITEMS)
+    require(type(value) is list and len(value) <= METADATA_MAX_ITEMS)
     return [_metadatum(each) for each in value]
 
 
 def _metadatum(value: Any) -> MetadataValue:
-    _sure(type(value) is dict and len(value) == 3)
+    require(type(value) is dict and len(value) == 3)
     key, type_, text = value["key"], value["type"], value["value"]
-    _sure(type(key) is str and type(text) is str and type_ in TYPES)
+    require(type(key) is str and type(text) is str and type_ in TYPES)
     return MetadataValue(key=key, type=type_, text=text)
 
 
 def _standard(value: Any) -> dict[str, Any]:
     read = _members(value, STANDARD)
-    _sure(read.keys() >= NEEDED)
+    require(read.keys() >= NEEDED)
     return read
 
 
 STANDARD: dict[str, Callable[[Any], Any]] = {
     "data_hash": _hash,
     "data_size": _size,
-    "task_type": _one_of(TASKS),
+    "task_type": one_of(TASKS),
     "inference_action": ACTIONS.__getitem__,
     "data_source": _source,
     "latitude": _degrees(90),
@@ -179,6 +158,6 @@ BODY: dict[str, Callable[[Any], Any]] = {
     "model_id": _outside_id,
     "inference_id": _outside_id,
     "data": lambda value: value,
-    "is_protected": _flag,
+    "is_protected": read_flag,
     "created_at": _moment,
 }

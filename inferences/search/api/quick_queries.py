@@ -14,16 +14,13 @@ from inferences.search.filters import InferenceFilter, MetadataFilter
 from inferences.search.filters.metadata import LOOKUPS, STATED_TYPES
 from inferences.search.pagination import CURSOR_MAX_CHARS, SORTS, Pagination
 from inferences.search.query import InferenceQuery
+from istore.api.ordinary_bodies import Unusual, one_of, read_flag, require
 
 KEY_CHARS = 1024
 NUMBER_MOST = 2**31  # of an offset, and of the limit of a count
 COMPARISON = {"key", "type", "operator", "value"}
 DIRECTIONS = ("asc", "desc")
 Q = TypeVar("Q", bound=InferenceQuery)
-
-
-class Unusual(Exception):
-    """Something that the serializer must look at."""
 
 
 def read_quickly(kind: type[Q], body: Any) -> Q | None:
@@ -36,17 +33,12 @@ def read_quickly(kind: type[Q], body: Any) -> Q | None:
         return None
 
 
-def _sure(holds: bool) -> None:
-    if not holds:
-        raise Unusual
-
-
 def _filters(value: Any) -> InferenceFilter:
-    _sure(type(value) is dict and value.keys() <= {"metadata_filter"})
+    require(type(value) is dict and value.keys() <= {"metadata_filter"})
     if not value:
         return InferenceFilter()
     comparisons = value["metadata_filter"]
-    _sure(
+    require(
         type(comparisons) is list
         and 0 < len(comparisons) <= settings.ISTORE_FILTER_MAX_CONDITIONS
     )
@@ -54,56 +46,43 @@ def _filters(value: Any) -> InferenceFilter:
 
 
 def _comparison(value: Any) -> MetadataFilter:
-    _sure(type(value) is dict and value.keys() == COMPARISON)
+    require(type(value) is dict and value.keys() == COMPARISON)
     key, text = value["key"], value["value"]
-    _sure(type(key) is str and 0 < len(key) <= KEY_CHARS and type(text) is str)
-    _sure(value["type"] in STATED_TYPES and value["operator"] in LOOKUPS)
+    require(type(key) is str and 0 < len(key) <= KEY_CHARS and type(text) is str)
+    require(value["type"] in STATED_TYPES and value["operator"] in LOOKUPS)
     return MetadataFilter(**value)
 
 
 def _pagination(value: Any) -> Pagination:
-    _sure(type(value) is dict)
+    require(type(value) is dict)
     return Pagination(**{name: PAGING[name](each) for name, each in value.items()})
 
 
 def _whole(value: Any) -> int:
-    _sure(type(value) is int and 0 <= value <= NUMBER_MOST)
+    require(type(value) is int and 0 <= value <= NUMBER_MOST)
     return int(value)
 
 
 def _limit(value: Any) -> int:
-    _sure(value != 0)
+    require(value != 0)
     return _whole(value)
 
 
-def _flag(value: Any) -> bool:
-    _sure(type(value) is bool)
-    return bool(value)
-
-
 def _cursor(value: Any) -> str:
-    _sure(type(value) is str and len(value) <= CURSOR_MAX_CHARS)
+    require(type(value) is str and len(value) <= CURSOR_MAX_CHARS)
     return str(value)
 
 
-def _word(words: tuple[str, ...]) -> Any:
-    def read(value: Any) -> Any:
-        _sure(value in words)
-        return value
-
-    return read
-
-
 PAGING: dict[str, Any] = {
-    "direction": _word(DIRECTIONS),
+    "direction": one_of(DIRECTIONS),
     "limit": _limit,
     "offset": _whole,
-    "sort": _word(SORTS),
+    "sort": one_of(SORTS),
     "cursor": _cursor,
 }
 READERS: dict[str, Any] = {
     "filters": _filters,
     "pagination": _pagination,
-    "presign": _flag,
+    "presign": read_flag,
     "limit": _limit,  # of a count; a page has no such field
 }
