@@ -141,20 +141,23 @@ def _bits(column: str) -> str:
     jsonb orders its keys by their length first.
     """
     value, beside = value_of(column)
-    return f"""(
-    SELECT CASE WHEN count(*) <= {BITS_MOST}
-                THEN coalesce(array_agg(
-                    bits ORDER BY octet_length(value), value COLLATE "C"), '{{}}') END
-    FROM (
-        SELECT value::text AS value, (string_agg(repeat('0', zeros) || '1', '' ORDER BY nth)
-               || repeat('0', (max(live) - max(nth))::integer))::varbit AS bits
+    counts = f"(SELECT {column}_counts FROM counted)"
+    return f"""
+    CASE WHEN {counts} IS NULL THEN NULL WHEN {counts} = '{{}}' THEN '{{}}'
+    WHEN (SELECT count(*) FROM jsonb_object_keys({counts})) <= {BITS_MOST} THEN (
+        SELECT array_agg(bits ORDER BY octet_length(value), value COLLATE "C")
         FROM (
-            SELECT value, nth, live, (nth - 1 - lag(nth, 1, 0::bigint)
-                   OVER (PARTITION BY value ORDER BY nth))::integer AS zeros
-            FROM (SELECT {value} AS value, nth, live FROM numbered{beside}) AS each
-            WHERE value IS NOT NULL
-        ) AS each GROUP BY 1 LIMIT {BITS_MOST + 1}
-    ) AS each)"""
+            SELECT value::text AS value,
+                   (string_agg(repeat('0', zeros) || '1', '' ORDER BY nth)
+                    || repeat('0', (max(live) - max(nth))::integer))::varbit AS bits
+            FROM (
+                SELECT value, nth, live, (nth - 1 - lag(nth, 1, 0::bigint)
+                       OVER (PARTITION BY value ORDER BY nth))::integer AS zeros
+                FROM (SELECT {value} AS value, nth, live FROM numbered{beside}) AS each
+                WHERE value IS NOT NULL
+            ) AS each GROUP BY each.value
+        ) AS each)
+    END"""
 
 
 def _by_score(column: str, sign: str) -> str:
@@ -179,7 +182,7 @@ _FILLED = ", ".join(
 _SUMMARY = {
     "live": "count(*) FILTER (WHERE NOT deleted)",
     "filled": f"jsonb_build_object({_FILLED})",
-    **{f"{column}_counts": _counts(column) for column in COUNTED},
+    **{f"{c}_counts": f"(SELECT {c}_counts FROM counted)" for c in COUNTED},
     **{f"{column}_bits": _bits(column) for column in BITS_OF},
     "top_scores": _by_score("top_score", ">="),
     "low_scores": _by_score("low_score", "<"),
@@ -193,6 +196,7 @@ def contents_of(model: str, low: str, high: str) -> str:
     The model and the two ids are SQL.
     """
     columns = (f"{value} AS {name}" for name, value in [*_BOUNDS, *_SUMMARY.items()])
+    counts = (f"{_counts(column)} AS {column}_counts" for column in COUNTED)
     return f"""
     WITH row AS MATERIALIZED (
         SELECT id, deleted, top_score, low_score, {", ".join(COUNTED)} FROM {ROW}
@@ -202,6 +206,8 @@ def contents_of(model: str, low: str, high: str) -> str:
     ), numbered AS (
         SELECT *, row_number() OVER (ORDER BY id) AS nth, count(*) OVER () AS live
         FROM live
+    ), counted AS MATERIALIZED (
+        SELECT {", ".join(counts)}
     )
     SELECT {", ".join(columns)} FROM row"""
 

@@ -44,27 +44,34 @@ VALUES = {
     "scores": (f"width_bucket(score, {SCORE_EDGES})", ", unnest(scores) AS score"),
 }
 
-# The segments of a window, each with the number of its rows that match and with a value.
-# OFFSET 0 keeps the planner from writing out an expression wherever it is named.
+# The segments of a window that nobody touched, each with the number of its rows that match and
+# with a value. OFFSET 0 keeps the planner from writing out an expression wherever it is named.
 SEGMENTS = """
-    SELECT lowest_id, highest_id, number, value FROM {segment}
+WITH touched AS MATERIALIZED (
+    SELECT DISTINCT lowest_id, highest_id FROM {touch}
+    WHERE model_key = %s AND lowest_id <= %s AND highest_id >= %s
+), whole AS MATERIALIZED (
+    SELECT lowest_id, highest_id, number, value
+    FROM (
+        SELECT * FROM {segment}
+        WHERE model_key = %s AND lowest_id >= %s AND highest_id <= %s
+        AND built_at IS NOT NULL AND live IS NOT NULL
+        AND NOT EXISTS (
+            SELECT FROM touched WHERE touched.lowest_id <= {segment}.highest_id
+            AND touched.highest_id >= {segment}.lowest_id)
+        {which}
+    ) AS segment
     CROSS JOIN LATERAL (SELECT {tallies} OFFSET 0) AS told
     CROSS JOIN LATERAL (SELECT {number} AS number OFFSET 0) AS added_up
     CROSS JOIN LATERAL (SELECT {value} AS value OFFSET 0) AS valued
-    WHERE model_key = %s AND lowest_id >= %s AND highest_id <= %s
-    AND built_at IS NOT NULL AND live IS NOT NULL
+)
 """
+ALL = "OFFSET 0"
+NEWEST = "ORDER BY highest_id DESC LIMIT 20"  # which are asked whether segments tell
 # Adds up ``added``, the segments that tell their ``number``, and reads the rows between them.
-PARTS = f"""
-WITH touched AS MATERIALIZED (
-    SELECT DISTINCT lowest_id, highest_id FROM {{touch}}
-    WHERE model_key = %s AND lowest_id <= %s AND highest_id >= %s
-), whole AS MATERIALIZED ({SEGMENTS}
-    AND NOT EXISTS (
-        SELECT FROM touched WHERE touched.lowest_id <= {{segment}}.highest_id
-        AND touched.highest_id >= {{segment}}.lowest_id)
-), added AS MATERIALIZED (
-    SELECT * FROM whole WHERE number IS NOT NULL AND {{usable}}
+PARTS = """
+, added AS MATERIALIZED (
+    SELECT * FROM whole WHERE number IS NOT NULL AND {usable}
 ), gap AS (
     SELECT low, high FROM (
         SELECT coalesce(lag(highest_id) OVER (ORDER BY highest_id) + 1, %s),
@@ -90,11 +97,9 @@ GROUP BY 1 HAVING sum(each.value::integer) > 0
 UNION ALL SELECT rows.value, sum(rows.number)
 FROM gap CROSS JOIN LATERAL ({rows}) AS rows (value, number) GROUP BY 1
 """
-TELLING = f"""
-SELECT count(*), count(*) FILTER (WHERE number IS NOT NULL AND {{usable}})
-FROM ({SEGMENTS} ORDER BY highest_id DESC LIMIT {{sampled}}) AS newest
+TELLING = """
+SELECT count(*), count(*) FILTER (WHERE number IS NOT NULL AND {usable}) FROM whole
 """
-SAMPLED = 20  # of the newest segments it is asked whether they tell
 # The counts of a column's values among the rows of a segment that match.
 VALUED = """
 CASE WHEN number IS NULL THEN NULL WHEN number = 0 THEN '{{}}'
@@ -150,7 +155,8 @@ class SegmentSum:
         now = time.monotonic()
         if now < _cached_until.get(key, now):
             return True
-        found = self._run(TELLING.replace("{usable}", usable), value)
+        telling = TELLING.replace("{usable}", usable)
+        found = self._run(NEWEST, telling, value)
         ((segments, telling),) = found or [(0, 0)]
         tells = bool(segments >= SEGMENTS_LEAST and telling >= share * segments)
         if tells:
@@ -198,11 +204,9 @@ class SegmentSum:
         self, result: str, rows: Sql, value: Sql = NO_VALUE, usable: str = "true"
     ) -> list[tuple[Any, ...]]:
         low, high = self._window
+        statement = (PARTS + result).replace("{usable}", usable)
         gaps = (low, low, high, *rows.values)
-        touched = (self.model.pk, high, low)
-        statement = PARTS.replace("{usable}", usable)
-        statement += result.replace("{rows}", rows.sql)
-        return self._run(statement, value, touched, gaps)
+        return self._run(ALL, statement.replace("{rows}", rows.sql), value, gaps)
 
     @property
     def _told(self) -> list[Tally]:
@@ -216,25 +220,22 @@ class SegmentSum:
         return low, -LOWEST - 1 if self.highest is None else self.highest
 
     def _run(
-        self,
-        statement: str,
-        value: Sql,
-        before: Sequence[Any] = (),
-        after: Sequence[Any] = (),
+        self, which: str, result: str, value: Sql, after: Sequence[Any] = ()
     ) -> list[tuple[Any, ...]]:
-        """Return the rows of a statement over the segments within the window."""
+        """Return the rows of a result over the segments within the window."""
         low, high = self._window
         if low > high:
             return []
         told = self._told
         number = number_of_each(told)
-        values = [each for tally in told for each in tally.number.values]
-        values += [*number.values, *value.values, self.model.pk, low, high]
+        values = [self.model.pk, high, low, self.model.pk, low, high]
+        values += [each for tally in told for each in tally.number.values]
+        values += [*number.values, *value.values, *after]
         tallies = tuple(tally.number.sql for tally in told)
+        statement = SEGMENTS.replace("{which}", which) + result
         with connection.cursor() as cursor:
             cursor.execute(
-                _write_out(statement, tallies, number.sql, value.sql),
-                [*before, *values, *after],
+                _write_out(statement, tallies, number.sql, value.sql), values
             )
             found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
@@ -251,7 +252,6 @@ def _write_out(
         "number": number,
         "tallies": told,
         "value": value,
-        "sampled": str(SAMPLED),
     }.items():
         statement = statement.replace(f"{{{name}}}", sql)
     return statement
@@ -259,4 +259,6 @@ def _write_out(
 
 def value_of(column: str) -> tuple[str, str]:
     """Return what of a column is counted, and the SQL behind the table that it needs."""
-    return VALUES.get(column, (column, ""))
+    # Adding 0 makes zeros of minus zeros, which would be another key of the same number.
+    plain = f"({column} + 0)" if column.startswith("float") else column
+    return VALUES.get(column, (plain, ""))

@@ -66,6 +66,8 @@ QUESTIONS = [
     "meta.lane>1",
     "meta.level<=3.5",
     "meta.level<0",
+    "meta.drift=0 label:car",
+    "meta.drift>=0 -source:quay",
     "source:quay",
     "action:detect",
     "no:detections",
@@ -101,6 +103,7 @@ def questions(chance: Random) -> list:
 def row(chance: Random, name: str):
     second = chance.uniform(0, 120)
     metadata: dict[str, object] = {"counter": int(second), "level": second / 10}
+    metadata["drift"] = chance.choice([0.0, -0.0, 1.5])
     if chance.random() < 0.9:
         metadata |= {"camera": chance.choice(CAMERAS), "lane": chance.randrange(3)}
     detections = None
@@ -149,7 +152,7 @@ def check_values(model: RegisteredModel, filters, column: str) -> None:
         elif column == "labels":
             expected.update(map(str, set(value or ())))
         elif value is not None:
-            expected[str(value)] += 1
+            expected[str(value + 0 if column.startswith("float") else value)] += 1
     if found is not None and column.startswith("float"):
         found = Counter({str(float(name)): number for name, number in found.items()})
     assert found is None or found == expected, f"{column} of {filters}"
