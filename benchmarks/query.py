@@ -245,6 +245,20 @@ COUNTS = [
         address="count",
     ),
     Shape(
+        "count, = 60 %, label ship",
+        lambda c: page(SITE[60], deconstructed_inference_filter=LABEL["ship"]),
+        address="count",
+    ),
+    Shape(
+        "count, = 60 %, source, label",
+        lambda c: page(
+            SITE[60],
+            data_source_filter="quay-3",
+            deconstructed_inference_filter=LABEL["boat"],
+        ),
+        address="count",
+    ),
+    Shape(
         "count, = 20 %, label ship",
         lambda c: page(SITE[20], deconstructed_inference_filter=LABEL["ship"]),
         address="count",
@@ -404,7 +418,7 @@ def captured(act: Callable[[], object]) -> list[str]:
 
 
 def panels(model: RegisteredModel) -> dict[str, Callable[[], object]]:
-    """Return the calls that fill the panel and the statistics, without a filter."""
+    """Return the calls that fill the panel and the statistics."""
     from django.http import QueryDict
 
     from inferences.search.filters import InferenceFilter
@@ -414,9 +428,11 @@ def panels(model: RegisteredModel) -> dict[str, Callable[[], object]]:
     from inferences.web.view_models.questions import Question
 
     question, everything = Question(QueryDict("")), InferenceFilter()
+    labelled = Question(QueryDict("label=ship"))
     drawn = sampling.sample(model, everything)
     return {
         "facets of the panel": lambda: facets.count_facets(model, question),
+        "the same beside a label": lambda: facets.count_facets(model, labelled),
         "volume": lambda: volume.volume(model, question, drawn),
         "labels of the statistics": lambda: summaries.labels(model, everything),
         "scores of the statistics": lambda: summaries.scores(model, everything),
@@ -509,7 +525,7 @@ def without_summaries(bare: Bare, model: RegisteredModel) -> None:
     }
     calls |= {name: [partial(captured, act)] for name, act in panels(model).items()}
     for name, asked in calls.items():
-        with patch.object(SegmentSum, "tells", lambda self, share=0.5: False):
+        with patch.object(SegmentSum, "_tells", lambda self, *_: False):
             before = [statements() for statements in asked]
         after = [statements() for statements in asked]
         took: tuple[list[float], list[float]] = ([], [])

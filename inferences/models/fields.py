@@ -25,3 +25,13 @@ class RealField(models.FloatField):
 
     def cast_db_type(self, connection: Any) -> str:
         return "real"
+
+
+class BitsField(models.TextField):
+    """A string of bits, of any length."""
+
+    def db_type(self, connection: Any) -> str:
+        return "varbit"
+
+    def cast_db_type(self, connection: Any) -> str:
+        return "varbit"

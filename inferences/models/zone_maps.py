@@ -2,8 +2,8 @@
 
 A segment is a range of ids of one model, with some thousand inferences. It holds the lowest
 and the highest value of each number slot among *all* rows in the range, soft-deleted ones
-too, and a summary of the live ones: how many they are, and how often each value of a column
-comes. A write that changes either adds a ``SegmentTouch`` in its transaction
+too, and a summary of the live ones: how many they are, how often each value of a column
+comes, and in which of them. A write that changes either adds a ``SegmentTouch`` in its transaction
 (``store.segment_touches``). So for ids in a built segment and in no touch, bounds and summary
 are certain. A touch with ``keeps_bounds``, of hiding and restoring rows, leaves the bounds so.
 
@@ -17,9 +17,10 @@ from __future__ import annotations
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from inferences.models.fields import SLOTS
+from inferences.models.fields import SLOTS, BitsField
 
 VALUES_MOST = 100  # values of a column that a segment counts
+BITS_MOST = 50  # values of a column for which it has bitmaps, of a bit each row
 SCORE_PARTS = 200  # of the scores from 0 to 1
 # The columns of an inference whose values are counted: labels by the rows that have them,
 # scores by the number of the part that each is in.
@@ -32,6 +33,9 @@ COUNTED = (
     *SLOTS["integer"],
     *SLOTS["float"],
 )
+
+# Those of which bitmaps say which rows have a value. A row may have one score several times.
+BITS_OF = tuple(column for column in COUNTED if column != "scores")
 
 
 class Segment(models.Model):
@@ -64,6 +68,10 @@ class Segment(models.Model):
     filled = models.JSONField(null=True, help_text="Rows with a value, by number slot.")
     for _column in COUNTED:
         locals()[f"{_column}_counts"] = models.JSONField(null=True)
+    for _column in BITS_OF:
+        # One bitmap for each key of the counts, in PostgreSQL's order of keys, with one bit
+        # for each live row in the order of ids. Null when there are more than BITS_MOST.
+        locals()[f"{_column}_bits"] = ArrayField(BitsField(), null=True)
     del _column
     # The rows whose top score is at least that of each part, and whose low score is below.
     top_scores = ArrayField(models.IntegerField(), null=True)

@@ -23,6 +23,7 @@ from inferences.search.filters import Filter, TimeWindow
 from inferences.search.filters.tree import conjuncts
 from inferences.search.zone_maps.counts import SegmentSum
 from inferences.search.zone_maps.pruning import Range
+from inferences.search.zone_maps.tallies import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Conditions:
     lowest: int | None = None
     highest: int | None = None
     paths: Sequence[AccessPath] = ()
-    tallies: Sequence[Sql | None] = ()  # of each test (``zone_maps.counts``)
+    tallies: Sequence[Tally | None] = ()  # of each test (``zone_maps.tallies``)
     others: int = 0  # how many tests no index decides alone
 
     @property

@@ -100,13 +100,13 @@ def values_of(
 ) -> Counter[str] | None:
     """Return how many matches have each value of a column of ``COUNTED``, as text.
 
-    Labels are numbers, scores those of their parts (``zone_maps.counts.SCORES``). None if
-    segments do not tell it, as for conditions that only some rows of each segment pass.
+    Labels are numbers, scores those of their parts (``zone_maps.tallies.SCORES``). None if
+    segments do not tell it, as for scores beside a condition that only some rows pass.
     """
     asked = conditions_of(model, filters)
     if asked is None:
         return Counter()
-    if asked.tallies or model.awaits_classes or not asked.segment_sum.tells_of(column):
+    if model.awaits_classes or not asked.segment_sum.tells_of(column):
         return None
     value, beside = value_of(column)
     part = Sql(f"{value}::text")

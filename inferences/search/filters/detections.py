@@ -18,7 +18,6 @@ from inferences.real_numbers import as_real
 from inferences.search.access_paths import (
     NO_ROWS,
     AccessPath,
-    Sql,
     path_by_column,
     path_by_labels,
 )
@@ -26,7 +25,7 @@ from inferences.search.filters.kind import Draft, Kind, Parameter, Reading, Term
 from inferences.search.filters.leaf import Leaf
 from inferences.search.filters.scanning import SIGN, TextQueryError
 from inferences.search.filters.words import number, word
-from inferences.search.zone_maps.counts import tally_of_score, tally_of_value
+from inferences.search.zone_maps.tallies import Tally, tally_of_labels, tally_of_score
 from inferences.store import metadata_slots
 from inferences.store.metadata_slots import NOTHING
 
@@ -145,19 +144,17 @@ class DetectionFilter(Bounded):
             paths.append(path_by_labels(model, numbers, is_exact=not tests))
         return paths
 
-    def tally(self, model: RegisteredModel) -> Sql | None:
-        """Return the tally of one label, or of one bound where a part of scores begins.
+    def tally(self, model: RegisteredModel) -> Tally | None:
+        """Return the tally of labels, or of one bound where a part of scores begins.
 
-        Several labels may be in the same row, and bounds hold for the same detection.
+        Labels with bounds have none: both hold for the same detection.
         """
         numbers, tests = self.label_numbers(model), self._tests()
         if model.awaits_classes:
             return None
         if numbers is None:
             return tally_of_score(*tests[0]) if len(tests) == 1 else None
-        if len(numbers) != 1 or tests:
-            return None
-        return tally_of_value("labels", numbers[0])
+        return tally_of_labels(numbers) if numbers and not tests else None
 
     def _is_said_by_row(
         self, numbers: list[int] | None, tests: list[tuple[str, float]]

@@ -18,7 +18,6 @@ from inferences.models.zone_maps import COUNTED
 from inferences.search.access_paths import (
     NO_ROWS,
     AccessPath,
-    Sql,
     path_by_column,
     paths_of_all,
 )
@@ -30,7 +29,7 @@ from inferences.search.filters.metadata import MetadataFilter
 from inferences.search.filters.time_window import TimeWindow
 from inferences.search.filters.tree import And, normal
 from inferences.search.filters.words import word
-from inferences.search.zone_maps.counts import tally_of_value
+from inferences.search.zone_maps.tallies import Tally, tally_of_each, tally_of_value
 from inferences.store import metadata_slots
 from inferences.store.metadata_slots import NOTHING
 
@@ -60,7 +59,7 @@ class _ColumnFilter:
             path_by_column(model, self.column, test, equal_to=equal_to, is_exact=True)
         ]
 
-    def tally(self, model: RegisteredModel) -> Sql | None:
+    def tally(self, model: RegisteredModel) -> Tally | None:
         if self.value is None or self.column not in COUNTED:
             return None
         value = self.value
@@ -93,10 +92,10 @@ class InferenceFilter(Leaf):
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         return paths_of_all(part.access_paths(model) for part in self._parts(model))
 
-    def tally(self, model: RegisteredModel) -> Sql | None:
-        """Return the tally of the only part; counts ask for the leaves of several."""
-        parts = list(self._parts(model))
-        return parts[0].tally(model) if len(parts) == 1 else None
+    def tally(self, model: RegisteredModel) -> Tally | None:
+        """Return the tally within an OR or NOT; a count goes through the leaves."""
+        tallies = [part.tally(model) for part in self._parts(model)]
+        return tallies[0] if len(tallies) == 1 else tally_of_each(tallies)
 
     def _parts(self, model: RegisteredModel) -> Iterator[Filter]:
         if self.inference_action is not None:

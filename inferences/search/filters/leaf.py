@@ -8,7 +8,8 @@ from typing import ClassVar, Protocol
 from django.db.models import Q
 
 from inferences.models import RegisteredModel
-from inferences.search.access_paths import AccessPath, Sql
+from inferences.search.access_paths import AccessPath
+from inferences.search.zone_maps.tallies import Tally
 
 
 class Filter(Protocol):
@@ -20,7 +21,7 @@ class Filter(Protocol):
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         """Return the indexes that lead to all matching rows, each alone; none if all are walked."""
 
-    def tally(self, model: RegisteredModel) -> Sql | None:
+    def tally(self, model: RegisteredModel) -> Tally | None:
         """Return how many live rows of a segment match, if summaries tell (``zone_maps.counts``)."""
 
 
@@ -39,7 +40,7 @@ class Leaf:
         """Return no path: rows are walked."""
         return []
 
-    def tally(self, model: RegisteredModel) -> Sql | None:
+    def tally(self, model: RegisteredModel) -> Tally | None:
         """Return none: segments do not summarise what is tested."""
         return None
 

@@ -20,7 +20,7 @@ from inferences.models.metadata_values import (
     read_number,
     read_string,
 )
-from inferences.search.access_paths import AccessPath, Sql
+from inferences.search.access_paths import AccessPath
 from inferences.search.filters import recheck
 from inferences.search.filters.kind import Kind, Parameter, Reading, Term
 from inferences.search.filters.leaf import Filter, Leaf
@@ -40,6 +40,7 @@ from inferences.search.filters.value_tests import (
     condition_of,
 )
 from inferences.search.filters.words import quote, word
+from inferences.search.zone_maps.tallies import Tally
 from inferences.store.metadata_slots import SlotRef, place_of
 
 READERS = {
@@ -192,7 +193,7 @@ class MetadataFilter(Leaf):
             return []
         return access_paths_of(model, self._tests(model))
 
-    def tally(self, model: RegisteredModel) -> Sql | None:
+    def tally(self, model: RegisteredModel) -> Tally | None:
         """Return the tally of the key's slot, if one slot has all of the key's values."""
         if is_in_array(self.type, self.key.split(".")):
             return None

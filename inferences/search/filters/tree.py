@@ -17,12 +17,11 @@ from django.db.models import BooleanField, Case, Q, Value, When
 from inferences.models import RegisteredModel
 from inferences.search.access_paths import (
     AccessPath,
-    Sql,
     paths_of_all,
     paths_of_any,
 )
 from inferences.search.filters.leaf import Filter, Leaf
-from inferences.search.zone_maps.counts import tally_without
+from inferences.search.zone_maps.tallies import Tally, tally_of_any, tally_of_each
 from inferences.store.metadata_slots import NOTHING
 
 DEPTH_MAX = 20
@@ -43,8 +42,9 @@ class And:
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         return paths_of_all(part.access_paths(model) for part in self.parts)
 
-    def tally(self, model: RegisteredModel) -> Sql | None:
-        return None  # counts go through the parts
+    def tally(self, model: RegisteredModel) -> Tally | None:
+        """Return the tally within an OR or NOT; a count goes through the parts."""
+        return tally_of_each([part.tally(model) for part in self.parts])
 
     def __str__(self) -> str:
         return " and ".join(_group(part) for part in self.parts) or "everything"
@@ -70,8 +70,8 @@ class Or:
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         return paths_of_any(part.access_paths(model) for part in self.parts)
 
-    def tally(self, model: RegisteredModel) -> Sql | None:
-        return None  # a row may match several parts
+    def tally(self, model: RegisteredModel) -> Tally | None:
+        return tally_of_any([part.tally(model) for part in self.parts])
 
     def __str__(self) -> str:
         return " or ".join(_group(part) for part in self.parts)
@@ -105,9 +105,9 @@ class Not:
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         return []
 
-    def tally(self, model: RegisteredModel) -> Sql | None:
+    def tally(self, model: RegisteredModel) -> Tally | None:
         inner = self.part.tally(model)
-        return inner and tally_without(inner)
+        return inner and ~inner
 
     def __str__(self) -> str:
         return f"not {_group(self.part)}"

@@ -15,14 +15,17 @@ from django.db.models.functions import Floor
 from inferences.models import RegisteredModel
 from inferences.search.access_paths import (
     AccessPath,
-    Sql,
     merge,
     path_by_column,
     path_by_side_rows,
     paths_of_any,
 )
-from inferences.search.zone_maps.counts import tally_of_numbers, tally_of_texts
 from inferences.search.zone_maps.pruning import Range
+from inferences.search.zone_maps.tallies import (
+    Tally,
+    tally_of_numbers,
+    tally_of_texts,
+)
 from inferences.store.metadata_slots import NOTHING, SlotRef
 
 Comparison = tuple[str, Any]  # a lookup and its operand
@@ -69,7 +72,7 @@ class ValueTest:
         )
         return merge(chain.from_iterable(groups))
 
-    def tally(self) -> Sql | None:
+    def tally(self) -> Tally | None:
         """Return how many rows of a segment pass, if the slot's summary alone decides."""
         slot = self.place.slot
         if not slot or len(self.near) != 1 or self.exactly or self.whole:

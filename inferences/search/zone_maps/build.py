@@ -27,8 +27,16 @@ from django.db import connection, transaction
 
 from inferences.models import SLOTS, Inference, RegisteredModel
 from inferences.models.row_ids import LOWEST
-from inferences.models.zone_maps import COUNTED, VALUES_MOST, Segment, SegmentTouch
-from inferences.search.zone_maps.counts import SCORE_EDGES, SCORES, value_of
+from inferences.models.zone_maps import (
+    BITS_MOST,
+    BITS_OF,
+    COUNTED,
+    VALUES_MOST,
+    Segment,
+    SegmentTouch,
+)
+from inferences.search.zone_maps.counts import SCORE_EDGES, value_of
+from inferences.search.zone_maps.tallies import SCORES
 from istore.db.advisory_lock import AdvisoryLock
 
 logger = logging.getLogger(__name__)
@@ -126,6 +134,32 @@ def _counts(column: str) -> str:
           WHERE {value} IS NOT NULL GROUP BY 1 LIMIT {most + 1}) AS each)"""
 
 
+def _bits(column: str) -> str:
+    """Return SQL for the bitmaps of a column's values, null when there are too many.
+
+    A bitmap is the zeros before each row with the value, a one, and the zeros behind the last.
+    jsonb orders its keys by their length first.
+    """
+    value, beside = value_of(column)
+    counts = f"(SELECT {column}_counts FROM counted)"
+    return f"""
+    CASE WHEN {counts} IS NULL THEN NULL WHEN {counts} = '{{}}' THEN '{{}}'
+    WHEN (SELECT count(*) FROM jsonb_object_keys({counts})) <= {BITS_MOST} THEN (
+        SELECT array_agg(bits ORDER BY octet_length(value), value COLLATE "C")
+        FROM (
+            SELECT value::text AS value,
+                   (string_agg(repeat('0', zeros) || '1', '' ORDER BY nth)
+                    || repeat('0', (max(live) - max(nth))::integer))::varbit AS bits
+            FROM (
+                SELECT value, nth, live, (nth - 1 - lag(nth, 1, 0::bigint)
+                       OVER (PARTITION BY value ORDER BY nth))::integer AS zeros
+                FROM (SELECT {value} AS value, nth, live FROM numbered{beside}) AS each
+                WHERE value IS NOT NULL
+            ) AS each GROUP BY each.value
+        ) AS each)
+    END"""
+
+
 def _by_score(column: str, sign: str) -> str:
     """Return SQL for the number of rows whose score passes the beginning of each part."""
     window = (
@@ -148,7 +182,8 @@ _FILLED = ", ".join(
 _SUMMARY = {
     "live": "count(*) FILTER (WHERE NOT deleted)",
     "filled": f"jsonb_build_object({_FILLED})",
-    **{f"{column}_counts": _counts(column) for column in COUNTED},
+    **{f"{c}_counts": f"(SELECT {c}_counts FROM counted)" for c in COUNTED},
+    **{f"{column}_bits": _bits(column) for column in BITS_OF},
     "top_scores": _by_score("top_score", ">="),
     "low_scores": _by_score("low_score", "<"),
 }
@@ -161,12 +196,18 @@ def contents_of(model: str, low: str, high: str) -> str:
     The model and the two ids are SQL.
     """
     columns = (f"{value} AS {name}" for name, value in [*_BOUNDS, *_SUMMARY.items()])
+    counts = (f"{_counts(column)} AS {column}_counts" for column in COUNTED)
     return f"""
     WITH row AS MATERIALIZED (
-        SELECT deleted, top_score, low_score, {", ".join(COUNTED)} FROM {ROW}
+        SELECT id, deleted, top_score, low_score, {", ".join(COUNTED)} FROM {ROW}
         WHERE model_key = {model} AND id BETWEEN {low} AND {high}
     ), live AS (
         SELECT * FROM row WHERE NOT deleted
+    ), numbered AS (
+        SELECT *, row_number() OVER (ORDER BY id) AS nth, count(*) OVER () AS live
+        FROM live
+    ), counted AS MATERIALIZED (
+        SELECT {", ".join(counts)}
     )
     SELECT {", ".join(columns)} FROM row"""
 
@@ -297,7 +338,11 @@ def forget_value(model_key: int, slot: str, value: str | float) -> int:
         text = f"(%s::{kind})::text"
         tells = f"OR %s::{kind} IN ({slot}_lowest, {slot}_highest)"
         values = [value, value]
-    empty = [f"{slot}_counts", *(name for name, _ in _BOUNDS if name.startswith(slot))]
+    empty = [
+        f"{slot}_counts",
+        f"{slot}_bits",
+        *(name for name, _ in _BOUNDS if name.startswith(slot)),
+    ]
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {SEGMENT} SET built_at = NULL, live = NULL, "

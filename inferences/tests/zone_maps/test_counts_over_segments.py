@@ -25,7 +25,8 @@ from inferences.search.counting import count_matching, scores_of, values_of, vol
 from inferences.search.filters import matching
 from inferences.search.statistics import StatisticsQuery, statistics
 from inferences.search.zone_maps import build
-from inferences.search.zone_maps.counts import SCORES, SegmentSum
+from inferences.search.zone_maps.counts import SegmentSum
+from inferences.search.zone_maps.tallies import SCORES
 from inferences.store import metadata_edits, removal, soft_deletion
 from inferences.store.recording import record
 from inferences.tests.zone_maps.builders import EXAMPLES, at, counting, inference
@@ -65,6 +66,8 @@ QUESTIONS = [
     "meta.lane>1",
     "meta.level<=3.5",
     "meta.level<0",
+    "meta.drift=0 label:car",
+    "meta.drift>=0 -source:quay",
     "source:quay",
     "action:detect",
     "no:detections",
@@ -75,6 +78,14 @@ QUESTIONS = [
     'meta.counter>=40 meta.camera="south"',
     "meta.counter>=40 source:quay no:detections",
     'label:car OR meta.camera="north"',
+    'label:[car, truck] meta.camera="north"',
+    "label:car source:quay meta.lane in [1, 2]",
+    "label:car meta.lane>=1 score>=0.5",
+    '(label:car) (label:truck) -meta.camera="north" {window}',
+    '(label:car source:quay) OR -(meta.lane=1 OR meta.camera="south")',
+    "-(label:car meta.lane=1)",
+    "label:car (score<0.3 OR source:gate)",
+    "meta.level<=3.5 label:car",
     'meta.note contains "x" meta.counter<30',
 ]
 
@@ -92,6 +103,7 @@ def questions(chance: Random) -> list:
 def row(chance: Random, name: str):
     second = chance.uniform(0, 120)
     metadata: dict[str, object] = {"counter": int(second), "level": second / 10}
+    metadata["drift"] = chance.choice([0.0, -0.0, 1.5])
     if chance.random() < 0.9:
         metadata |= {"camera": chance.choice(CAMERAS), "lane": chance.randrange(3)}
     detections = None
@@ -114,7 +126,7 @@ def check(model: RegisteredModel, chance: Random) -> None:
         assert count_matching(model, filters).number == expected, str(filters)
         if chance.random() < 0.3:
             check_volume(model, filters, chance)
-    for filters in (text.parse("*"), text.parse(window_of(chance))):
+    for filters in (text.parse("*"), *chance.sample(questions(chance), 5)):
         for column in chance.sample(COUNTED, 5):
             check_values(model, filters, column)
 
@@ -140,10 +152,10 @@ def check_values(model: RegisteredModel, filters, column: str) -> None:
         elif column == "labels":
             expected.update(map(str, set(value or ())))
         elif value is not None:
-            expected[str(value)] += 1
+            expected[str(value + 0 if column.startswith("float") else value)] += 1
     if found is not None and column.startswith("float"):
         found = Counter({str(float(name)): number for name, number in found.items()})
-    assert found is None or found == expected, column
+    assert found is None or found == expected, f"{column} of {filters}"
 
 
 def some(model: RegisteredModel, chance: Random, hidden: bool = False):

@@ -2,8 +2,9 @@
 
 A choice is counted over the matches of all *other* filters, so that a second label of the
 same list shows what it would add. Labels, sources, actions and texts are counted exactly where
-the summaries of segments tell, which is when no other filter but a time window is set. Else
-the newest ``SAMPLE`` matches are counted; the page says so if more match.
+the summaries of segments tell: for windows, labels, sources, actions and keys of few values, and
+all that AND, OR and NOT make of them. Else the newest ``SAMPLE`` matches are counted; the page
+says so if more match.
 """
 
 from __future__ import annotations
