@@ -37,7 +37,7 @@ def _write(answer: Answer) -> str:
         return write_bars(answer.plot, "plot", "The numbers of the embedding")
     if answer.content:
         text = type_of_content(answer.content).summary(answer.content)
-        return f'<p class="excerpt">{escape(text or "An empty text")}</p>'
+        return f'<p class="excerpt" dir="auto">{escape(text or "An empty text")}</p>'
     if answer.excerpt:
         return f'<p class="excerpt">{escape(answer.excerpt)}</p>'
     return '<p class="faint small">No answer in the record</p>'
