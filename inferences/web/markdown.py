@@ -77,3 +77,15 @@ def render_markdown(text: str) -> SafeString:
         strip_comments=True,
     )
     return SafeString(safe)
+
+
+def plain_text(text: str) -> str:
+    """Return the words of a text in Markdown on one line, without its marks."""
+    words: list[str] = []
+    for token in _MARKDOWN.parse(text):
+        for each in token.children or ():
+            words.append(each.content if each.content else " ")
+        if token.children is None and token.content:
+            words.append(token.content)
+        words.append(" ")
+    return " ".join("".join(words).split())

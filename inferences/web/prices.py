@@ -70,11 +70,17 @@ def prices(request: HttpRequest, project_id: str) -> HttpResponse:
     context = {
         "project": project,
         "form": form,
-        "prices": prices_for(project),
+        "prices": [_row(price) for price in prices_for(project)],
         "may_edit": caller.may(Role.ADMINISTRATOR, project),
     }
     status = 400 if form.errors else 200
     return render(request, "inferences/prices.html", context, status=status)
+
+
+def _row(price: TokenPrice) -> tuple[TokenPrice, list[str]]:
+    """Return a price with its amounts: input, cached input ("" for as input), output."""
+    amounts = (price.input_price, price.cached_input_price, price.output_price)
+    return price, ["" if each is None else f"{each.normalize():f}" for each in amounts]
 
 
 @login_required

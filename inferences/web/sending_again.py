@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inferences.models import Inference
-from inferences.store.conversations import conversation_of, request_of
+from inferences.store.conversations import request_of
 from protocols.conversations import (
     Conversation,
     Part,
     PartKind,
     Turn,
+    read_conversation,
     to_messages,
     turn_text,
 )
@@ -80,7 +81,8 @@ class Sent:
 
 def draft_of(inference: Inference) -> Draft | None:
     """Return the stored request of an inference to edit; None if it has no turns."""
-    conversation = conversation_of(inference)
+    # Without the answer, which may name another version of the model.
+    conversation = read_conversation(request_of(inference), None)
     if conversation is None or not conversation.turns:
         return None
     noted = (inference.payload.notes or {}).get("input")

@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit
 
 from django.utils.safestring import SafeString
 
-from inferences.web.markdown import render_markdown
+from inferences.web.markdown import plain_text, render_markdown
 from inferences.web.view_models.json_text import highlight
 from protocols.conversations import Conversation, Part, PartKind, Turn, turn_text
 from protocols.json_text import as_json
@@ -165,10 +165,8 @@ def last_user_text(conversation: Conversation) -> str:
 
 
 def excerpt(turn: Turn) -> str:
-    """Return the beginning of what a turn says, on one line."""
-    text = turn_text(turn)[: 2 * EXCERPT_CHARS]
-    line = " ".join(text.split())
-    return _clean(line[:EXCERPT_CHARS])
+    """Return the beginning of what a turn says, on one line, without marks of Markdown."""
+    return _clean(plain_text(turn_text(turn)[: 2 * EXCERPT_CHARS])[:EXCERPT_CHARS])
 
 
 def _turn(turn: Turn, number: int, side: str, room: _Room) -> TurnView:

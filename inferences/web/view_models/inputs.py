@@ -43,6 +43,7 @@ class Look:
     values: list[tuple[str, str]] = field(default_factory=list)
     plot: Bars | None = None
     text: str = ""
+    is_prompt: bool = False  # the text is what somebody asked
     missing: str = ""  # "none", "expired" or the reason why it cannot be shown
 
     @property
@@ -119,13 +120,13 @@ def _look_of_prompt(payload: Any) -> Look:
     except FileNotFoundError:
         return Look(missing="expired")
     if len(content) > PROMPT_HEAD:
-        return Look(text=f"{TOO_LONG} {_beginning(content)}")
+        return Look(text=f"{TOO_LONG} {_beginning(content)}", is_prompt=True)
     try:
         conversation = read_conversation(parse(content.decode()), None)
     except UnicodeDecodeError:
         conversation = None
     text = last_user_text(conversation) if conversation else ""
-    return Look(text=text) if text else read_text(content[:HEAD])
+    return Look(text=text, is_prompt=True) if text else read_text(content[:HEAD])
 
 
 def _beginning(content: bytes) -> str:

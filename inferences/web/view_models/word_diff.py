@@ -14,6 +14,7 @@ from itertools import groupby
 CHARS_MAX = 200_000  # of each text
 EDITS_MAX = 1_000  # beyond so many differing words the rest is shown as replaced
 WORDS = re.compile(r"\s+|\w+|[^\w\s]")
+SCRAP = 3  # characters; shorter ones between two changes are changed with them
 SAME, REMOVED, ADDED = "same", "removed", "added"
 
 
@@ -64,7 +65,7 @@ def compare_words(before: str, after: str) -> Difference:
     """Return the differences of two texts, word by word."""
     is_cut = max(len(before), len(after)) > CHARS_MAX
     old, new = WORDS.findall(before[:CHARS_MAX]), WORDS.findall(after[:CHARS_MAX])
-    steps = _compare(old, new)
+    steps = _without_scraps(list(_compare(old, new)))
     pieces = [
         Piece(kind, "".join(word for _, word in run))
         for kind, run in groupby(steps, key=lambda step: step[0])
@@ -90,6 +91,23 @@ def _compare(old: list[str], new: list[str]) -> Iterator[tuple[str, str]]:
     else:
         yield from steps
     yield from ((SAME, word) for word in old[len(old) - end :])
+
+
+def _without_scraps(steps: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the steps, with what is the same between two changes only if it is worth reading.
+
+    A space or a comma that both texts happen to have would cut a changed sentence into pieces.
+    """
+    runs = [(kind, list(run)) for kind, run in groupby(steps, key=lambda step: step[0])]
+    kept: list[tuple[str, str]] = []
+    for place, (kind, run) in enumerate(runs):
+        text = "".join(word for _, word in run)
+        is_inner = 0 < place < len(runs) - 1
+        if kind == SAME and is_inner and len(text.strip()) < SCRAP and "\n" not in text:
+            kept += [(REMOVED, text), (ADDED, text)]
+        else:
+            kept += run
+    return _in_order(kept)
 
 
 def _shortest_edit(old: list[str], new: list[str]) -> list[tuple[str, str]] | None:
