@@ -261,6 +261,7 @@ class TokenPriceAdmin(admin.ModelAdmin):
         "valid_from",
     ]
     list_filter = ["project", "currency"]
+    show_full_result_count = False
     list_select_related = ["project"]
     search_fields = ["model_pattern"]
 

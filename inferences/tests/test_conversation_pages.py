@@ -308,13 +308,12 @@ def test_a_session_is_a_timeline_in_order_by_pages(person, chats, stored):
     shown = text(page)
 
     assert shown.index("answer 0 of") < shown.index("answer 1 of")
-    assert (
-        "answer 19" in shown and "answer 20" not in shown and "elsewhere" not in shown
-    )
+    assert "answer 21 of" in shown and "answer 22 of" not in shown
+    assert "elsewhere" not in shown
     assert shown.count('aria-current="true"') == 1
     following = page.context["next"]
-    rest = text(client.get(f"{address}?key=session&value=s+1&{following}"))
-    assert "answer 20" in rest and "answer 22" in rest
+    rest = text(client.get(f"{address}?{page.context['here']}&{following}"))
+    assert "answer 22 of" in rest and "answer 21 of" not in rest
     wrong = {"key": "session", "value": "s 1", "cursor": "x"}
     assert client.get(address, wrong).status_code == 400
     assert client.get(address, {"key": "secret", "value": "x"}).status_code == 404
@@ -323,6 +322,26 @@ def test_a_session_is_a_timeline_in_order_by_pages(person, chats, stored):
     assert "?key=session&amp;value=s+1&amp;at=turn-2" in text(
         page_of(client, chats, "turn-2")
     )
+
+
+def test_a_link_leads_to_an_inference_wherever_it_is_in_its_session(
+    person, chats, stored
+):
+    in_session(stored, 40)
+    address = reverse("inferences:session", args=[chats.model_id])
+    query = {"key": "session", "value": "s 1", "at": "turn-30"}
+    client = person()
+
+    page = client.get(address, query)
+    shown = text(page)
+
+    assert "answer 24 of" not in shown and "answer 25 of" in shown
+    assert "answer 39 of" in shown and not page.context["next"]
+    assert shown.count('aria-current="true"') == 1 and "From the beginning" in shown
+    early = client.get(address, {**query, "at": "turn-3"})
+    assert "answer 0 of" in text(early) and "From the beginning" not in text(early)
+    rest = client.get(f"{address}?{early.context['here']}&{early.context['next']}")
+    assert "answer 23 of" in text(rest) and "answer 22 of" not in text(rest)
 
 
 def test_two_answers_are_compared_word_by_word(person, chats, stored):
@@ -461,6 +480,19 @@ def test_markdown_has_no_element_that_acts_or_loads(given):
         if "href" in attributes:
             assert attributes["href"].startswith(("https://", "/"))
             assert "noopener" in attributes["rel"]
+
+
+def test_markdown_that_takes_long_is_shown_as_it_was_written(person, chats, stored):
+    messages = [said("user", "![" * 9_000) for _ in range(30)]
+    stored({"messages": messages}, answer_of("*quick*"))
+    client = person()
+
+    began = time.thread_time()
+    page = text(page_of(client, chats))
+
+    assert time.thread_time() - began < 4
+    assert "<em>quick</em>" in page
+    assert '<p class="said-text" dir="auto">![' in page
 
 
 def test_what_others_wrote_is_text_wherever_it_stands(person, chats, stored):

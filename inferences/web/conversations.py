@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -42,6 +43,7 @@ from istore.web.pages import render_page
 from protocols.conversations import Conversation, answer_text, prompt_text
 
 SESSION_PAGE = 20
+BEFORE = 5  # shown before the inference that a link leads to
 PREVIOUS_AMONG = 5  # rows of the same microsecond are few
 COMPARED = ("answer", "prompt")
 LAYOUTS = ("side", "inline")
@@ -101,14 +103,19 @@ def session(request: HttpRequest, model_id: str) -> HttpResponse:
     key, value = request.GET.get("key", ""), request.GET.get("value", "")
     if key not in SESSIONS or not value or "\0" in value:
         raise Http404
+    at = request.GET.get("at", "")
+    cursor = request.GET.get("cursor") or None
     context: dict[str, Any] = {"model": model, "key": key, "value": value}
-    context["here"] = urlencode({"key": key, "value": value})
+    context["from_beginning"] = urlencode({"key": key, "value": value})
+    context["here"] = urlencode(
+        {"key": key, "value": value, **({"at": at} if at else {})}
+    )
     try:
-        page = _session_page(model, key, value, request.GET.get("cursor") or None)
+        page, has_earlier = _session_page(model, (key, value), at, cursor)
         context |= {
-            "entries": _entries(model, page, request.GET.get("at", "")),
+            "entries": _entries(model, page.inferences, at),
             "next": page.next and urlencode({"cursor": page.next}),
-            "is_first": not request.GET.get("cursor"),
+            "has_earlier": has_earlier or cursor,
         }
     except BadCursor:
         context["problem"] = "This link leads to no page of the session."
@@ -125,20 +132,38 @@ def session(request: HttpRequest, model_id: str) -> HttpResponse:
 
 
 def _session_page(
-    model: RegisteredModel, key: str, value: str, cursor: str | None
-) -> Page[Inference]:
-    query = InferenceQuery(
-        MetadataFilter(key, "string", "=", value),
-        Pagination("asc", SESSION_PAGE, cursor=cursor),
-    )
+    model: RegisteredModel, session: tuple[str, str], at: str, cursor: str | None
+) -> tuple[Page[Inference], bool]:
+    """Return a page of a session, and whether there are more before its first.
+
+    With ``at`` the pages begin a few before that inference, so that a link leads to it wherever it
+    is in a long session.
+    """
+    filters: Filter = MetadataFilter(session[0], "string", "=", session[1])
+    here = None if "\0" in at else at and find_inference(model, at)
+    earlier: list[Inference] = []
     with statement_timeout():
-        return query.page(model)
+        if here:
+            before = And((filters, TimeWindow(end=here.created_at)))
+            query = InferenceQuery(before, Pagination("desc", BEFORE + 2))
+            found = query.page(model).inferences
+            earlier = [each for each in found if each.id < here.id]
+            filters = And((filters, TimeWindow(start=here.created_at)))
+        query = InferenceQuery(filters, Pagination("asc", SESSION_PAGE, cursor=cursor))
+        page = query.page(model)
+    if not here:
+        return page, False
+    following = [each for each in page.inferences if each.id >= here.id]
+    shown = [] if cursor else earlier[:BEFORE][::-1]
+    return Page([*shown, *following], page.next), len(earlier) > BEFORE
 
 
-def _entries(model: RegisteredModel, page: Page[Inference], at: str) -> list[Entry]:
+def _entries(
+    model: RegisteredModel, inferences: Sequence[Inference], at: str
+) -> list[Entry]:
     prices = prices_for(model.project)
     entries: list[Entry] = []
-    for inference in page.inferences:
+    for inference in inferences:
         found = conversation_of(inference)
         choices = found.choices if found else ()
         entries.append(

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_safe
 
 from inferences.models import RegisteredModel
@@ -19,15 +20,20 @@ from inferences.predictions.model_types.base import Takes
 from inferences.store.reading import find_inference
 from inferences.web.access import visible_model
 from inferences.web.errors import sentence
+from inferences.web.markdown import render_markdown
 from inferences.web.playground_calls import tensor_request, try_model
 from inferences.web.sending_again import ROLES, Draft, draft_of, edited_request
 from inferences.web.view_models.answers import answer_of_text
+from inferences.web.view_models.conversations import TEXT_SHOWN
 from inferences.web.view_models.json_text import highlight
 from istore.accounts.access import person_of
 from istore.errors import StoreError
 from istore.models import Role
+from protocols.conversations import read_conversation, turn_text
+from protocols.json_text import parse
 
 INPUT_MAX_BYTES = 16 * 1024**2
+CHOICES_SHOWN = 10
 WAITS_MOST = 20  # polls; the record normally appears within one or two seconds
 EXAMPLE = """{"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, 3],
              "data": [13.5, 2.1, 0.4]}]}"""
@@ -68,9 +74,20 @@ def try_it(request: HttpRequest, model_id: str) -> HttpResponse:
                 "json": written,
                 "json_is_whole": is_whole,
                 "answer": answer_of_text(model, tried.text),
+                "texts": _texts(tried.text)
+                if type_of(model.task_type).has_prompt
+                else [],
                 "ids": [unquote(each) for each in tried.inference_ids],
             }
     return render(request, "inferences/try.html", context, status=status)
+
+
+def _texts(answer: str) -> list[SafeString]:
+    """Return what a text model says, a text for each choice."""
+    conversation = read_conversation(None, parse(answer))
+    choices = conversation.choices if conversation else ()
+    texts = (turn_text(choice)[:TEXT_SHOWN] for choice in choices[:CHOICES_SHOWN])
+    return [render_markdown(text.replace("\0", "\ufffd")) for text in texts]
 
 
 def _again(request: HttpRequest, model: RegisteredModel) -> Draft | None:

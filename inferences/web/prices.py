@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -11,35 +10,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from inferences.models import TokenPrice
 from inferences.store.token_prices import add_price, prices_for, remove_price
+from inferences.web.forms import PriceForm
 from istore.accounts.access import caller_of
 from istore.db import clock
 from istore.errors import Conflict
 from istore.models import Role
 from istore.web.pages import visible_project
-
-
-class PriceForm(forms.ModelForm):
-    """The form of a new price."""
-
-    class Meta:
-        model = TokenPrice
-        fields = [
-            "model_pattern",
-            "input_price",
-            "cached_input_price",
-            "output_price",
-            "currency",
-            "valid_from",
-        ]
-        widgets = {
-            "model_pattern": forms.TextInput(
-                attrs={"spellcheck": "false", "placeholder": "gpt-4o*"}
-            ),
-            "valid_from": forms.DateInput(attrs={"type": "date"}),
-        }
-
-    def clean_currency(self) -> str:
-        return str(self.cleaned_data["currency"]).upper()
 
 
 @login_required

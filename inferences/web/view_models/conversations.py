@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
@@ -17,6 +18,8 @@ TURNS_SHOWN = 40
 PARTS_SHOWN = 60  # of one turn
 TEXT_SHOWN = 20_000  # characters of a text; Markdown of so many takes some 20 ms
 PAGE_CHARS = 200_000  # of all texts of a page
+# A text that is all brackets takes seconds in Markdown: further ones are shown as written.
+MARKDOWN_SECONDS = 1.0
 LEAST_SHOWN = 600  # of each text, when the others have used up the page
 CHOICES_SHOWN = 100
 EXCERPT_CHARS = 400
@@ -103,6 +106,16 @@ class _Room:
     left: int = PAGE_CHARS
     is_plain: bool = False
     names: dict[str, str] = field(default_factory=dict)  # of tools, by the ids of calls
+    seconds: float = MARKDOWN_SECONDS  # that Markdown may still take
+
+    def render(self, text: str) -> SafeString | None:
+        """Return a text in Markdown as HTML; None once the page's time for it is used up."""
+        if self.is_plain or self.seconds <= 0:
+            return None
+        began = time.thread_time()
+        written = render_markdown(text)
+        self.seconds -= time.thread_time() - began
+        return written
 
     def take(self, text: str) -> str:
         most = max(min(TEXT_SHOWN, self.left), LEAST_SHOWN)
@@ -202,8 +215,7 @@ def _text(part: Part, text: str, place: str, room: _Room) -> PartView:
     shown = room.take(text)
     left = len(text) - len(shown)
     # A text that is cut is shown as it was written: what is cut may be within a block of code.
-    is_plain = room.is_plain or left > 0
-    html = None if is_plain else render_markdown(_clean(shown))
+    html = None if left > 0 else room.render(_clean(shown))
     return PartView(part.kind, place, html, _clean(shown), left, len(shown))
 
 
