@@ -17,7 +17,7 @@ from inferences.tests.conversation_builders import (
     silence,
     store_chat,
 )
-from tests.conftest import shot
+from tests.conftest import SHOTS, shot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MODEL = "/projects/harbour/models/harbour-chat"
@@ -190,6 +190,32 @@ def test_a_person_reads_a_conversation(
     assert findings(page, "compare") == []
     page.get_by_role("link", name="Inline").click()
     expect(page.locator(".compared.inline del").first).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [320, 2560])
+def test_pages_of_conversations_fit_narrow_and_wide_screens(
+    chats, watched: Page, live_server, log_in, width
+):
+    page = watched
+    log_in(page)
+    page.set_viewport_size({"width": width, "height": 800})
+    for address in (
+        "/inferences/question-2",
+        "/session?key=session&value=voyage-7",
+        "/compare?a=question-1&b=question-2",
+        "/compare?a=question-1&b=question-2&layout=inline&what=prompt",
+        "/try?again=question-2",
+    ):
+        page.goto(live_server.url + MODEL + address)
+        page.evaluate(
+            "for (const each of document.querySelectorAll('main details:not([data-menu])')) each.open = true"
+        )
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+        shot_name = address.partition("?")[0].rpartition("/")[2]
+        if SHOTS:
+            page.screenshot(
+                path=f"{SHOTS}/talk-{shot_name}-{width}.png", caret="initial"
+            )
 
 
 def test_the_drawer_shows_the_conversation(chats, watched: Page, live_server, log_in):
