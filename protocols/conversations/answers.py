@@ -203,8 +203,8 @@ def _of_items(value: Value) -> Answered | None:
     items = value.get("output")
     if not isinstance(items, list) or not all(isinstance(i, dict) for i in items):
         return None
-    turns = [turn for each in items if (turn := read_item(each)) and turn.is_understood]
-    if not turns:
+    turns = [turn for each in items if (turn := read_item(each)) is not None]
+    if not any(turn.is_understood for turn in turns):
         return None
     role = next((turn.role for turn in turns if turn.role), "")
     parts = tuple(part for turn in turns for part in turn.parts)

@@ -37,12 +37,22 @@ MEMBERS = (
     *("file", "source", "document", "video"),
 )
 # The first characters of base64, for servers that do not tell the type.
-SIGNATURES = {
+PICTURES = {
     "iVBORw0KGgo": "image/png",
     "/9j/": "image/jpeg",
     "R0lGOD": "image/gif",
     "UklGR": "image/webp",
 }
+SOUNDS = {
+    "UklGR": "audio/wav",
+    "SUQz": "audio/mpeg",
+    "//s": "audio/mpeg",
+    "//u": "audio/mpeg",
+    "//v": "audio/mpeg",
+    "T2dnUw": "audio/ogg",
+    "ZkxhQ": "audio/flac",
+}
+SIGNATURES = {PartKind.IMAGE: PICTURES, PartKind.AUDIO: SOUNDS}
 FORMATS = {"mp3": "audio/mpeg", "pcm16": "audio/pcm"}
 LEVELS = 8  # of contents within results, of which real ones have one
 
@@ -261,7 +271,12 @@ def _media(kind: PartKind, value: Any, media_type: str = "") -> Part:
     is_text = member("type") == "text" and media_type.startswith("text/")
     if given and not is_text and not _is_address(given):
         media_type = media_type or next(
-            (t for start, t in SIGNATURES.items() if given.startswith(start)), ""
+            (
+                type_
+                for start, type_ in SIGNATURES.get(kind, {}).items()
+                if given.startswith(start)
+            ),
+            "",
         )
         given = f"data:{media_type};base64,{given}"
     elif given.startswith("data:"):

@@ -264,6 +264,32 @@ def test_responses_are_read_with_their_items():
     assert (choice.role, choice.parts[-1]) == ("assistant", Part("text", "Seven."))
 
 
+def test_items_of_responses_that_are_not_known_stand_beside_the_text():
+    search = {"type": "web_search_call", "status": "completed"}
+    message = {"type": "message", "role": "assistant", "content": "Seven."}
+
+    (choice,) = answered({"output": [search, message]})
+
+    assert [part.kind for part in choice.parts] == ["unknown", "text"]
+    assert answered({"output": [search]}) == ()
+
+
+def test_a_spoken_answer_has_its_transcript_and_its_type():
+    audio = {"id": "a", "data": "UklGRiQAAABXQVZF", "transcript": "Seven."}
+
+    (choice,) = answered({"choices": [{"message": {"content": None, "audio": audio}}]})
+
+    assert choice.parts == (
+        Part(
+            "audio",
+            "Seven.",
+            id="a",
+            url="data:audio/wav;base64,UklGRiQAAABXQVZF",
+            media_type="audio/wav",
+        ),
+    )
+
+
 def test_ollamas_chat_and_generate_are_read():
     assert asked(
         {"messages": [{"role": "user", "content": "a", "images": [PIXEL]}]}
