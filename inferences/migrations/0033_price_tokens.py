@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inferences", "0030_pin_models"),
+        ("inferences", "0032_map_values_of_segments"),
         ("istore", "0010_find_releases_by_prefix"),
     ]
 
