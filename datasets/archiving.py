@@ -29,6 +29,7 @@ class EntryBatch(Batch):
         self.entries = entries
         self.row_ids = self.names = ()
         self.inferences = {}
+        self.truths = {}
 
     def members(self) -> Iterator[Member]:
         for place, (entry, split) in enumerate(self.entries):
@@ -66,6 +67,7 @@ def member_of(number: int, entry: DatasetEntry, split: str | None) -> Member:
         read_answer=lambda: text_of(entry),
         read_embedding=lambda: entry.embedding,
         said_of=lambda text: taken_apart(entry, text),
+        read_truth=lambda: entry.truth,
         split=split,
     )
 

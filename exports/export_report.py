@@ -26,7 +26,6 @@ WARNINGS = {
     "holes-filled": "segments have holes that this format cannot say",
     "hash-mismatch": "inputs are not what their data_hash says",
     "no-answer-blob": "answers are no longer in blob storage",
-    "long-prompt": "prompts are longer than 4 MiB and left empty",
     "vector-length": "embeddings are not as long as the model's, and left empty",
     "unknown-included": "included ids are not those of a stored inference",
 }

@@ -25,6 +25,7 @@ from inferences.models import (
     RecentEmbedding,
     RegisteredModel,
 )
+from inferences.models.ground_truth import GroundTruth
 from inferences.models.metadata_values import READERS
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Deconstructed, Detection
@@ -79,6 +80,8 @@ class Skip(Exception):
 DELETED, NO_INPUT, NOT_A_PICTURE = "deleted", "no-input", "not-a-picture"
 NOT_READ = "not-read-there"
 NOTHING_FOUND, NOT_UNDERSTOOD = "nothing-found", "not-understood"
+NO_CONVERSATION, NO_ANSWER, NO_TRUTH = "no-conversation", "no-answer", "no-ground-truth"
+NOT_TEXT = "not-text"
 SKIPPED = {
     DELETED: "Removed before its turn came.",
     NO_INPUT: "No input is stored, or no longer.",
@@ -86,6 +89,10 @@ SKIPPED = {
     NOT_READ: "Those who open this format do not read such pictures.",
     NOTHING_FOUND: "The model found nothing, and the table has a row for each finding.",
     NOT_UNDERSTOOD: "Nobody could take the answer apart into findings.",
+    NO_CONVERSATION: "The input is no request to a language model that can be read.",
+    NO_ANSWER: "The answer has no text and no calls of tools.",
+    NO_TRUTH: "There is no ground truth with a text.",
+    NOT_TEXT: "Sound, files or pictures stand where this format takes text alone.",
 }
 
 
@@ -170,6 +177,7 @@ class Member:
     read_answer: Callable[[], str]
     read_embedding: Callable[[], Sequence[float] | None]
     said_of: Callable[[str], Deconstructed]
+    read_truth: Callable[[], dict[str, Any] | None]
     # Opens the object of the answer as the model gave it; entries of datasets have none.
     open_answer: Callable[[], IO[bytes]] | None = None
     inference: Inference | None = None  # the row; None for entries of datasets
@@ -257,6 +265,11 @@ class Member:
         """The embedding, or None if there is none."""
         return self.read_embedding()
 
+    @cached_property
+    def truth(self) -> dict[str, Any] | None:
+        """The ground truth, or None if there is none."""
+        return self.read_truth()
+
     def close(self) -> None:
         """Close the input's temporary file."""
         if self._content:
@@ -294,6 +307,17 @@ class Batch:
             for row_id, vector in rows.values_list("id", "vector"):
                 found[row_id] = [float(each) for each in vector]
         return found
+
+    @cached_property
+    def truths(self) -> dict[int, GroundTruth]:
+        """The ground truth by row id, of the inferences that have one."""
+        rows = GroundTruth.objects.beside(self.model).filter(id__in=self.row_ids)
+        return {each.id: each for each in rows}
+
+    def truth_of(self, inference: Inference) -> dict[str, Any] | None:
+        """Return the ground truth of an inference of the batch, or None."""
+        found = self.truths.get(inference.id)
+        return found.truth if found else None
 
     @cached_property
     def reader(self) -> BatchReader:
@@ -338,6 +362,7 @@ class Batch:
             open_answer=lambda: open_with(reader, payload.answer_storage_key),
             read_embedding=lambda: self.embeddings.get(inference.id),
             said_of=lambda text: deconstructed(self.model, text),
+            read_truth=lambda: self.truth_of(inference),
             inference=inference,
         )
 

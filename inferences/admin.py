@@ -10,12 +10,19 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from inferences.models import Inference, InferenceKey, RegisteredModel, UploadGrant
+from inferences.models import (
+    Inference,
+    InferenceKey,
+    RegisteredModel,
+    TokenPrice,
+    UploadGrant,
+)
 from inferences.models.erasure import ErasureTask
 from inferences.store import soft_deletion
 from inferences.store.protection import Protection, protect_all
 from inferences.store.registration import change_settings
 from inferences.store.soft_deletion import soft_deleted
+from inferences.store.token_prices import add_price, remove_price
 from inferences.tasks import notify_removals
 from istore.accounts.access import caller_of
 from istore.admin import ReadOnlyAdmin, ShortPaginator, TaskAdmin
@@ -229,3 +236,48 @@ class ErasureTaskAdmin(TaskAdmin):
     list_select_related = ["project"]
     exclude = ["value", "salt", "open_batch"]
     actions = ["stop"]
+
+
+@admin.register(TokenPrice)
+class TokenPriceAdmin(admin.ModelAdmin):
+    """Prices of tokens, of one project or of all. A price is removed and added, not changed."""
+
+    fields = [
+        "project",
+        "model_pattern",
+        "input_price",
+        "cached_input_price",
+        "output_price",
+        "currency",
+        "valid_from",
+    ]
+    list_display = [
+        "model_pattern",
+        "project",
+        "input_price",
+        "cached_input_price",
+        "output_price",
+        "currency",
+        "valid_from",
+    ]
+    list_filter = ["project", "currency"]
+    show_full_result_count = False
+    list_select_related = ["project"]
+    search_fields = ["model_pattern"]
+
+    def save_model(
+        self, request: HttpRequest, obj: TokenPrice, form: Any, change: bool
+    ) -> None:
+        add_price(caller_of(request), obj)
+
+    def delete_model(self, request: HttpRequest, obj: TokenPrice) -> None:
+        remove_price(caller_of(request), obj)
+
+    def delete_queryset(
+        self, request: HttpRequest, queryset: QuerySet[TokenPrice]
+    ) -> None:
+        for price in queryset:
+            remove_price(caller_of(request), price)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

@@ -5,12 +5,14 @@ from django.urls import path, re_path
 from inferences.web import (
     browsing,
     completing,
+    conversations,
     correcting,
     deleted,
     embedding_map,
     erasing,
     models,
     playground,
+    prices,
     recolouring,
     record,
     saved,
@@ -29,6 +31,12 @@ urlpatterns = also_in_projects(
         re_path(rf"^{PROJECT}/erasures$", erasing.erasures, name="erasures"),
         re_path(rf"^{ERASURE}$", erasing.erasure, name="erasure"),
         re_path(rf"^{ERASURE}/stop$", erasing.stop_erasure, name="stop-erasure"),
+        re_path(rf"^{PROJECT}/prices$", prices.prices, name="prices"),
+        re_path(
+            rf"^{PROJECT}/prices/(?P<price>[0-9]{{1,9}})/remove$",
+            prices.remove,
+            name="remove-price",
+        ),
         path("register", models.register, name="register"),
         re_path(rf"^{MODEL}/settings$", models.model_settings, name="settings"),
         re_path(rf"^{MODEL}/storage$", models.switch_storage, name="storage"),
@@ -52,6 +60,8 @@ urlpatterns = also_in_projects(
         re_path(rf"^{MODEL}/values$", completing.values, name="values"),
         re_path(rf"^{MODEL}/facets$", browsing.facets, name="facets"),
         re_path(rf"^{MODEL}/facets/key$", browsing.one_key, name="one-key"),
+        re_path(rf"^{MODEL}/session$", conversations.session, name="session"),
+        re_path(rf"^{MODEL}/compare$", conversations.compare, name="compare"),
         re_path(rf"^{MODEL}/selection/protect$", selection.protect, name="protect"),
         re_path(
             rf"^{MODEL}/selection/unprotect$", selection.unprotect, name="unprotect"
@@ -78,9 +88,12 @@ urlpatterns = also_in_projects(
             correcting.change_protection,
             name="change-protection",
         ),
+        re_path(rf"^{INFERENCE}/turns$", conversations.turns, name="turns"),
         re_path(rf"^{INFERENCE}/similar$", record.similar, name="similar"),
         re_path(
-            rf"^{INFERENCE}/(?P<kind>input|answer|preview)$", record.media, name="media"
+            rf"^{INFERENCE}/(?P<kind>input|answer|preview|part)$",
+            record.media,
+            name="media",
         ),
         re_path(rf"^{INFERENCE}$", record.detail, name="detail"),
     ]

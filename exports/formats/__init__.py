@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from exports.formats.base import Format, Options
 from exports.formats.chariot import Chariot
+from exports.formats.chats import CHAT_FORMATS
 from exports.formats.coco import Coco
 from exports.formats.imagefolder import ImageFolder
 from exports.formats.label_studio import LabelStudio
@@ -18,5 +19,5 @@ __all__ = ["FORMATS", "Format", "Options"]
 # In the order in which people are offered them.
 PICTURES = (Chariot, Coco, Yolo, PascalVoc, LabelStudio, ImageFolder, WebDataset)
 FORMATS: dict[str, type[Format]] = {
-    each.name: each for each in (*PICTURES, Ndjson, *TABLE_FORMATS)
+    each.name: each for each in (*PICTURES, *CHAT_FORMATS, Ndjson, *TABLE_FORMATS)
 }

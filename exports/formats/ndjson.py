@@ -43,9 +43,7 @@ class Ndjson(Format):
         if missing := numbers - self.labels.keys():
             names = LabelName.objects.in_bulk(missing)
             self.labels.update({number: name.name for number, name in names.items()})
-        if rows := batch.inferences:
-            truths = GroundTruth.objects.beside(self.model).filter(id__in=list(rows))
-            self.truths = {truth.id: truth for truth in truths}
+        self.truths = batch.truths
         super().add_batch(batch)
 
     def add(self, member: Member) -> None:

@@ -71,18 +71,34 @@ def test_prompts_are_read_as_people_would(name, of_task, answered, exported):
     assert task.receipt["warnings"] == []
 
 
-def test_a_prompt_too_long_for_a_table_is_told(
-    of_task, answered, exported, monkeypatch
+@pytest.mark.parametrize("format", ["open_inference_parquet", "open_inference_jsonl"])
+def test_prompts_are_whole_at_any_size_and_few_are_in_memory(
+    format, of_task, answered, exported, monkeypatch
 ):
-    monkeypatch.setattr(tables, "PROMPT_MAX_BYTES", 10)
+    monkeypatch.setattr(tables, "PORTION_BYTES", 5_000_000)
     model = of_task(TaskType.TEXT_GENERATION)
-    blobs.put("1/1/2025/a/input", b"more than ten bytes")
-    answered(model, {"text_generation": "x"}, data_storage_key="1/1/2025/a/input")
+    prompts = {"long": "ship " * 1_200_000} | {f"{n}": f"{n} " * 9 for n in range(5)}
+    for name, prompt in prompts.items():
+        key = f"1/1/2025/{name}/input"
+        blobs.put(key, prompt.encode())
+        answered(
+            model,
+            {"text_generation": "x"},
+            inference_id=name,
+            data_storage_key=key,
+            data_size=len(prompt),
+        )
 
-    task = exported("open_inference_parquet", of=model)
+    task = exported(format, of=model)
 
-    assert table_of(opened(task))[0][":feature.text:prompt_text"] is None
-    assert [each["code"] for each in task.receipt["warnings"]] == ["long-prompt"]
+    archive = opened(task)
+    if format.endswith("parquet"):
+        rows = table_of(archive)
+    else:
+        rows = lines_of(archive, "m/no-version/no-environment/data.jsonl")
+    found = {row[":id.id:"]: row[":feature.text:prompt_text"] for row in rows}
+    assert found == prompts
+    assert task.receipt["written"] == 6
 
 
 def test_the_named_input_text_is_the_prompt(of_task, answered, exported):

@@ -55,6 +55,7 @@ from inferences.models.side_rows import (
     SideRow,
     SideRowQuerySet,
 )
+from inferences.models.token_price import TokenPrice
 from inferences.models.upload_grant import UploadGrant
 from inferences.models.zone_maps import Segment, SegmentTouch
 
@@ -102,6 +103,7 @@ __all__ = [
     "SideRowQuerySet",
     "SourceName",
     "TaskType",
+    "TokenPrice",
     "TruthFile",
     "UploadGrant",
     "WordOfModel",

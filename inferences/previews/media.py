@@ -7,7 +7,7 @@ policy. A page shows only raster images inline, which were decoded and encoded a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from http import HTTPStatus
 from typing import IO, TypeVar
@@ -58,19 +58,52 @@ def serve_preview(request: HttpRequest, key: str) -> HttpResponse:
     It answers 404 if there is no picture, or 204 with ``missing=empty``, for pages that do not
     know whether there is one; and 503 while all workers are busy.
     """
+    size = _size(request)
+    if not key:
+        return _no_preview(request)
+    return _preview(
+        request, lambda: pictures.preview(key, size), pictures.etag(key, size)
+    )
+
+
+def serve_preview_of(request: HttpRequest, content: bytes | None) -> HttpResponse:
+    """Return the preview of a picture within a conversation, as ``serve_preview`` does."""
+    size = _size(request)
+    if content is None:
+        return _no_preview(request)
+    tag = f'"{sha256(content).hexdigest()[:32]}-{size}"'
+    return _preview(request, lambda: pictures.preview_of(content, size), tag)
+
+
+def serve_content(
+    request: HttpRequest, content: bytes | None, content_type: str, filename: str
+) -> HttpResponse:
+    """Return bytes from within a conversation as an attachment, in a sandbox as blobs are."""
+    if content is None:
+        raise Http404
+    tag = f'"{sha256(content).hexdigest()[:32]}"'
+    if tag in request.headers.get("If-None-Match", ""):
+        return _for_revalidation(HttpResponse(status=304), tag)
+    response = HttpResponse(content, content_type=content_type)
+    response["Content-Disposition"] = content_disposition_header(True, filename) or ""
+    response["Content-Security-Policy"] = SANDBOX
+    return _for_revalidation(response, tag)
+
+
+def _size(request: HttpRequest) -> int:
     asked = request.GET.get("size", "320")
     if asked not in map(str, pictures.SIZES):
         raise Http404
-    if not key:
-        return _no_preview(request)
-    size = int(asked)
+    return int(asked)
+
+
+def _preview(request: HttpRequest, make: Callable[[], bytes], tag: str) -> HttpResponse:
     try:
-        made = pictures.preview(key, size)
+        made = make()
     except (FileNotFoundError, pictures.Unreadable):
         return _no_preview(request)
     except pictures.Busy:
         return HttpResponse(status=503, headers={"Retry-After": "5"})
-    tag = pictures.etag(key, size)
     if tag in request.headers.get("If-None-Match", ""):
         response = HttpResponse(status=304)
     else:

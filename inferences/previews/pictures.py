@@ -22,7 +22,16 @@ from inferences.previews.picture_pool import Busy, Unreadable, pool
 from istore import blobs
 from istore.blobs import packs
 
-__all__ = ["SIZES", "Busy", "Measure", "Unreadable", "forget", "measure", "preview"]
+__all__ = [
+    "SIZES",
+    "Busy",
+    "Measure",
+    "Unreadable",
+    "forget",
+    "measure",
+    "preview",
+    "preview_of",
+]
 
 SIZES = (160, 320, 640, 1280)
 MEASURE = "measure"
@@ -99,6 +108,19 @@ def preview(key: str, size: int) -> bytes:
         _, kept = pool.ask(_content(key), size)
         _keep(key, str(size), kept)
     return kept
+
+
+def preview_of(content: bytes, size: int) -> bytes:
+    """Return an upright WebP picture of bytes that are no input of their own.
+
+    It is not cached, since nobody would delete it with what it is a part of. Raises ``ValueError``
+    for another size than ``SIZES``, otherwise as ``measure`` does.
+    """
+    if size not in SIZES:
+        raise ValueError(f"A size is one of {SIZES}.")
+    if len(content) > LARGEST_INPUT:
+        raise Unreadable(f"More than {LARGEST_INPUT:,} bytes.")
+    return pool.ask(content, size)[1]
 
 
 def etag(key: str, size: int) -> str:

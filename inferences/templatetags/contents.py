@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from inferences.models import Inference, RegisteredModel
 from inferences.predictions.model_types import type_of_kind
-from inferences.predictions.parsers.values import Content, Kind
+from inferences.predictions.parsers.values import Content, Kind, Text
 from inferences.web.answer_markup import write_answer
 from inferences.web.input_markup import write_bars, write_input
 from inferences.web.picture_markup import write_picture
@@ -37,8 +37,9 @@ CONTEXT = {
 @register.simple_tag
 def answer_contents(
     model: RegisteredModel, inference: Inference, content: Content
-) -> Contents:
-    return contents_of(model, inference, content)
+) -> Contents | None:
+    """The content of an answer that is no text: that one is shown as a conversation."""
+    return None if isinstance(content, Text) else contents_of(model, inference, content)
 
 
 @register.filter

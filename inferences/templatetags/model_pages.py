@@ -13,6 +13,7 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.models import InferenceAction, RegisteredModel
+from inferences.predictions.model_types import type_of
 from inferences.web.view_models.browsing import Offer
 from inferences.web.view_models.facets import Choice
 from inferences.web.view_models.questions import COLUMNS, Question
@@ -42,6 +43,8 @@ ACTIONS = (
     ("Label", "tag", Role.EDITOR, "inferences:label"),
     ("Delete", "trash", Role.EDITOR, "inferences:remove"),
 )
+# What takes two of a list, of models whose inputs are texts.
+OF_TEXTS = (("Compare texts", "compare", Role.VIEWER, "inferences:compare"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,13 @@ def model_tabs(
 
 @register.simple_tag(takes_context=True)
 def selection_actions(
-    context: template.Context, model: RegisteredModel
+    context: template.Context, model: RegisteredModel, of_list: bool = False
 ) -> list[Action]:
-    """What this person may do with a selection in this installation."""
+    """What this person may do with a selection in this installation, or with one inference."""
     may_edit = may(context, "editor", model)
+    has_texts = of_list and type_of(model.task_type).has_prompt
     found = []
-    for title, icon, role, name in ACTIONS:
+    for title, icon, role, name in (*(OF_TEXTS if has_texts else ()), *ACTIONS):
         address = _address((name,), model)
         if address and (role == Role.VIEWER or may_edit):
             found.append(Action(title, icon, address, title == "Delete"))

@@ -128,7 +128,7 @@ CASES = {
     TaskType.TEXT_GENERATION: (
         {"text_generation": {**CHAT, "finish_reason": "stop"}},
         "meta.prediction contains there meta.finish_reason=stop",
-        ["Text", "turn-assistant", "Hello there", "ended by"],
+        ["Text", "turn-assistant", "Hello there", "Ended by"],
         {"text": "Hi\n\nHello there"},
     ),
     TaskType.IMAGE_EMBEDDING: (

@@ -6,7 +6,9 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.predictions.model_types import type_of_content
+from inferences.predictions.parsers.values import Text
 from inferences.web.input_markup import write_bars
+from inferences.web.markdown import plain_text
 from inferences.web.view_models.answers import Answer, Found
 
 LABELS_SHOWN = 4
@@ -37,7 +39,9 @@ def _write(answer: Answer) -> str:
         return write_bars(answer.plot, "plot", "The numbers of the embedding")
     if answer.content:
         text = type_of_content(answer.content).summary(answer.content)
-        return f'<p class="excerpt">{escape(text or "An empty text")}</p>'
+        if isinstance(answer.content, Text):
+            text = plain_text(text)
+        return f'<p class="excerpt" dir="auto">{escape(text or "An empty text")}</p>'
     if answer.excerpt:
         return f'<p class="excerpt">{escape(answer.excerpt)}</p>'
     return '<p class="faint small">No answer in the record</p>'

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from inferences.models import BoxFormat, TaskType
+from inferences.models import BoxFormat, TaskType, TokenPrice
 from istore.models import Project
 from istore.outside_ids import OUTSIDE_ID
 from istore.upstreams import check_upstream_url
@@ -143,3 +143,27 @@ class NewModelForm(ModelSettingsForm):
 
     def clean_embedding_size(self) -> int:
         return int(self.cleaned_data["embedding_size"] or 0)
+
+
+class PriceForm(forms.ModelForm):
+    """The form of a new price of tokens."""
+
+    class Meta:
+        model = TokenPrice
+        fields = [
+            "model_pattern",
+            "input_price",
+            "cached_input_price",
+            "output_price",
+            "currency",
+            "valid_from",
+        ]
+        widgets = {
+            "model_pattern": forms.TextInput(
+                attrs={"spellcheck": "false", "placeholder": "gpt-4o*"}
+            ),
+            "valid_from": forms.DateInput(attrs={"type": "date"}),
+        }
+
+    def clean_currency(self) -> str:
+        return str(self.cleaned_data["currency"]).upper()

@@ -27,7 +27,7 @@ def _write(look: Look) -> str:
     if look.plot:
         return write_bars(look.plot, "plot on-stage", "The numbers of the input")
     if look.text:
-        return f'<p class="excerpt">{escape(look.text)}</p>'
+        return f'<p class="excerpt" dir="auto">{escape(look.text)}</p>'
     if look.missing == "expired":
         return f'<div class="absent">{icon("gone")}<p>Input expired</p></div>'
     if look.missing == "none":

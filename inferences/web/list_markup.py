@@ -67,7 +67,8 @@ class ListMarkup:
                 look, answer, f"{self._address(card)}/preview", look.in_card, "320 640"
             )
         else:
-            kind, shown = "plain", write_input(look)
+            kind = "plain talk" if look.is_prompt else "plain"
+            shown = write_input(look)
         return (
             f'<li class="card panel {kind}" data-id="{name}">'
             f'<div class="stage">{shown}</div>'

@@ -67,10 +67,11 @@ def tensor_request(model: RegisteredModel, name: str, content: bytes | str) -> b
     return json.dumps(request).encode()
 
 
-def try_model(user: User, model: RegisteredModel, body: bytes) -> Tried:
+def try_model(user: User, model: RegisteredModel, body: bytes, path: str = "") -> Tried:
     """Call the model, and return the proxy's answer, errors included.
 
-    Raises a 503 if the proxy does not answer.
+    ``path`` is that of a text API below the model's address; without one it is a V2 call. Raises
+    a 503 if the proxy does not answer.
     """
     seconds = (settings.ISTORE_UPSTREAM_TOTAL_SECONDS or 600) + PATIENCE_SECONDS
     expires_at = clock.now() + timedelta(seconds=seconds)
@@ -78,16 +79,21 @@ def try_model(user: User, model: RegisteredModel, body: bytes) -> Tried:
         f"tried by {user}"[:255], model.project, Role.EDITOR, user, expires_at
     )
     try:
-        return _ask(model, secret, body, seconds)
+        return _ask(model, secret, body, seconds, path)
     finally:
         revoke_token(token, user)
 
 
-def _ask(model: RegisteredModel, secret: str, body: bytes, seconds: float) -> Tried:
+def _ask(
+    model: RegisteredModel, secret: str, body: bytes, seconds: float, below: str
+) -> Tried:
     parts = urlsplit(settings.ISTORE_PROXY_INTERNAL_URL)
     is_https = parts.scheme == "https"
     kind = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
-    path = f"{parts.path.rstrip('/')}/v2/models/{quote(model.model_id, safe='')}/infer"
+    name = quote(model.model_id, safe="")
+    path = f"{parts.path.rstrip('/')}/" + (
+        f"models/{name}/{below}" if below else f"v2/models/{name}/infer"
+    )
     headers = {
         "Authorization": f"Bearer {secret}",
         "Content-Type": "application/json",

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -18,18 +18,26 @@ from inferences.models import (
     MetadataType,
     RegisteredModel,
 )
-from inferences.previews.media import serve_blob, serve_preview
+from inferences.previews.media import (
+    serve_blob,
+    serve_content,
+    serve_preview,
+    serve_preview_of,
+)
 from inferences.search import text as queries
 from inferences.search.filters import And, InferenceFilter, TimeWindow
 from inferences.search.pagination import BadQuestion, Pagination
 from inferences.search.query import InferenceQuery
 from inferences.search.vectors import EmbeddingFilter
+from inferences.store.conversations import content_of, conversation_of, part_at
 from inferences.store.notes import warnings_of
 from inferences.store.reading import find_inference
 from inferences.web.access import visible_inference, visible_model
+from inferences.web.conversation_panel import conversation_context
 from inferences.web.list_markup import ListMarkup
 from inferences.web.view_models.answers import answer_of, text_of
 from inferences.web.view_models.browsing import cards
+from inferences.web.view_models.conversations import AUDIO_TYPES
 from inferences.web.view_models.inputs import looks
 from inferences.web.view_models.json_text import highlight
 from inferences.web.view_models.matches import detection_test
@@ -39,6 +47,7 @@ from inferences.web.view_models.timeline import timeline
 from inferences.web.view_models.truths import truth_view
 from istore.addresses import model_address
 from istore.db.statement_timeout import statement_timeout
+from istore.web.filenames import file_stem
 from istore.web.pages import render_page
 
 ROWS_SHOWN = 300
@@ -90,6 +99,7 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
         "as_query": _as_query(inference, hash_),
         "may_compare": bool(model.embedding_size),
         "full": _full(payload.data_content_type),
+        **conversation_context(request, model, inference, answer),
     }
     return render_page(
         request, "inferences/detail.html", "inferences/_inference.html", context
@@ -153,11 +163,38 @@ def similar(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespo
 def media(
     request: HttpRequest, model_id: str, inference_id: str, kind: str
 ) -> HttpResponseBase:
-    """Return the stored input or answer, or a preview of the input."""
+    """Return the stored input or answer, or a preview of the input.
+
+    With ``part`` it is that part of the conversation: a preview of a picture, or its bytes.
+    """
     model = visible_model(request, model_id)
     inference = find_inference(model, inference_id)
     if inference is None:  # the whole path may be an id that ends like this URL
         return detail(request, model_id, f"{inference_id}/{kind}")
+    if place := request.GET.get("part"):
+        return _media_of_part(request, inference, kind, place)
     if kind == "preview":
         return serve_preview(request, inference.payload.input_key)
+    if kind == "part":
+        raise Http404
     return serve_blob(request, inference, kind)
+
+
+def _media_of_part(
+    request: HttpRequest, inference: Inference, kind: str, place: str
+) -> HttpResponseBase:
+    """Return a picture, audio or a file from within the conversation of an inference."""
+    conversation = conversation_of(inference)
+    part = part_at(conversation, place) if conversation else None
+    if part is None or kind not in ("preview", "part"):
+        raise Http404
+    content = content_of(part)
+    if kind == "preview":
+        return serve_preview_of(request, content)
+    media_type = part.media_type.partition(";")[0].strip().lower()
+    content_type = (
+        media_type if media_type in AUDIO_TYPES else "application/octet-stream"
+    )
+    return serve_content(
+        request, content, content_type, file_stem(part.name, part.kind)
+    )

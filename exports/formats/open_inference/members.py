@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from types import SimpleNamespace
 from typing import IO, Any
 
@@ -19,7 +18,12 @@ from exports.formats.open_inference import predictions
 from exports.formats.open_inference.layout import Key, Layout, Shape
 from exports.formats.open_inference.predictions import Item
 from exports.formats.open_inference.reading import VECTOR_SIZES, Source, written_vector
-from exports.formats.open_inference.tables import TOO_LONG, Rows, Tables, text_in
+from exports.formats.open_inference.tables import (
+    PORTION_BYTES,
+    Rows,
+    Tables,
+    text_in,
+)
 from exports.members import NOT_UNDERSTOOD, NOTHING_FOUND, Member, Skip
 from inferences.models import InferenceAction
 from inferences.models.row_ids import first_id_at
@@ -42,7 +46,6 @@ class Kept:
         self.labels: dict[str, int] = {}
         self.sources: dict[str, int] = {}
         self.has_splits = False
-        self.long_prompts = 0
 
     def add(self, member: Member) -> None:
         """Write the member to the file. Raises ``Skip`` if the table will have no row for it."""
@@ -64,9 +67,6 @@ class Kept:
         task, said = self.model.task_type, member.said
         source, pairs = member.data_source, said.pairs
         understood = said.understood
-        prompt = _prompt(member)
-        if prompt is TOO_LONG:
-            self.long_prompts += 1
         labels = scores = None
         if pairs is not None:
             labels = _array(_number(self.labels, name) for name, _ in pairs)
@@ -86,7 +86,7 @@ class Kept:
             "scores": scores,
             "metadata": {key: value.text for key, value in member.metadata.items()},
             "vector": member.embedding and written_vector(member.embedding),
-            "prompt": None if prompt is TOO_LONG else prompt,
+            "prompt": _prompt(member),
             "split": member.split,
             "prediction": prediction_of(task, said) if understood else None,
             "items": predictions.items_of(task, said) if understood else None,
@@ -103,10 +103,17 @@ class Kept:
         return KeptTables(layout, self)
 
     def lines(self, at_once: int) -> Iterator[list[dict[str, Any]]]:
-        """Yield the kept lines in lists of up to ``at_once``."""
+        """Yield the kept lines in lists of up to ``at_once``, fewer if they are long."""
         self.file.seek(0)
-        read = map(orjson.loads, self.file)
-        while some := list(islice(read, at_once)):
+        some: list[dict[str, Any]] = []
+        size = 0
+        for line in self.file:
+            size += len(line)
+            if some and (len(some) == at_once or size > PORTION_BYTES):
+                yield some
+                some, size = [], len(line)
+            some.append(orjson.loads(line))
+        if some:
             yield some
 
 
@@ -173,8 +180,8 @@ def _array(values: Any) -> str:
     return "{" + ",".join("NULL" if v is None else str(v) for v in values) + "}"
 
 
-def _prompt(member: Member) -> Any:
-    """Return the named input ``text``, else the input as text, ``TOO_LONG`` or None."""
+def _prompt(member: Member) -> str | None:
+    """Return the named input ``text``, else the input as text, or None."""
     if (named := named_text(member.answer)) is not None:
         return named
     try:

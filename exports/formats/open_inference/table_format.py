@@ -97,8 +97,6 @@ class TableFormat(Format):
 
     def _write_kept(self, kept: Kept) -> None:
         """Write the kept members. They were counted as they passed: every line has a row."""
-        if kept.long_prompts:
-            self.receipt.warn("long-prompt", kept.long_prompts)
         tables = kept.tables()
         self.layout = tables.layout
         for rows in tables.kept_rows(settings.ISTORE_EXPORT_ROW_GROUP):
@@ -113,25 +111,25 @@ class TableFormat(Format):
         self._ahead = self.tables.ahead(list(self._names)) if gathered else None
         if read is None:
             return
-        rows = self.tables.rows(read.result())
-        self._encoded()
-        self._encoding = _encoders.submit(self._encode, rows.batch)
-        for why, skipped in rows.left_out.items():
-            for name in skipped:
-                self.receipt.skip(name, why)
-        self._warn(rows)
-        met = {*rows.written, *rows.left_out_ids}
+        met = set[int]()
+        for portion in self.tables.portions(read.result()):
+            rows = self.tables.rows(portion)
+            self._encoded()
+            self._encoding = _encoders.submit(self._encode, rows.batch)
+            for why, skipped in rows.left_out.items():
+                for name in skipped:
+                    self.receipt.skip(name, why)
+            self._warn(rows)
+            met.update(rows.written, rows.left_out_ids)
+            self.receipt.written += len(rows.written)
+            self.receipt.tick()
         for row_id, name in names.items():
             if row_id not in met:
                 self.receipt.skip(name, DELETED)
-        self.receipt.written += len(rows.written)
-        self.receipt.tick()
 
     def _warn(self, rows: Rows) -> None:
         if rows.other_vectors:
             self.receipt.warn("vector-length", rows.other_vectors)
-        if rows.long_prompts:
-            self.receipt.warn("long-prompt", rows.long_prompts)
 
     def _encode(self, rows: pa.RecordBatch) -> None:
         for group, batch in split_by_group(rows):

@@ -56,7 +56,7 @@ from istore.addresses import model_address
 from istore.blobs.batch_reading import BatchReader
 
 TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
-PROMPT_MAX_BYTES = 4 * 1024**2  # because a batch of rows is held in memory
+PORTION_BYTES = 64 * 1024**2  # of inputs whose prompts are in memory at the same time
 PLAIN = "^[A-Za-z0-9_.~-]*$"  # characters that a URL needs not escape
 READERS = 8  # blobs that are read at the same time
 
@@ -72,7 +72,6 @@ class Rows:
     left_out: dict[str, list[str]] = field(default_factory=dict)
     left_out_ids: list[int] = field(default_factory=list)
     other_vectors: int = 0  # vectors of another length than the model's: null
-    long_prompts: int = 0  # prompts beyond PROMPT_MAX_BYTES: null
 
 
 class Tables:
@@ -87,7 +86,6 @@ class Tables:
             self.model.task_type
         )
         self.sources = self._sources_of_columns()
-        self._long_prompts = 0
         self._reader: reading.Reader | None = None
 
     def ahead(self, row_ids: Sequence[int]) -> Future[pa.Table]:
@@ -119,8 +117,20 @@ class Tables:
         else:
             rows = self._flat(table, filled, answers)
         rows.other_vectors = other_vectors
-        rows.long_prompts, self._long_prompts = self._long_prompts, 0
         return rows
+
+    def portions(self, table: pa.Table) -> Iterator[pa.Table]:
+        """Yield the rows in portions whose prompts fit into memory; a long one is alone."""
+        if not self.layout.has_prompt:
+            yield table
+            return
+        start = size = 0
+        for place, bytes_ in enumerate(table["data_size"].to_pylist()):
+            size += bytes_ or 0
+            if size > PORTION_BYTES and place > start:
+                yield table.slice(start, place - start)
+                start, size = place, bytes_ or 0
+        yield table.slice(start)
 
     def all_rows(self, row_ids: Sequence[int], at_once: int) -> Iterator[Rows]:
         """Yield batches of ``at_once`` rows; each is read while the one before is processed."""
@@ -131,7 +141,7 @@ class Tables:
             while present is not None:
                 read = present
                 present = next(following, None)
-                yield self.rows(read.result())
+                yield from map(self.rows, self.portions(read.result()))
         finally:
             self.close()
 
@@ -332,11 +342,9 @@ class Tables:
         read = partial(_text_input, BatchReader(filter(None, keys)))
         with ThreadPoolExecutor(READERS) as readers:
             texts = list(readers.map(read, keys, types))
-        self._long_prompts = sum(text is TOO_LONG for text in texts)
-        found = (None if text is TOO_LONG else text for text in texts)
         return [
             text if of_name is None else of_name
-            for text, of_name in zip(found, named, strict=True)
+            for text, of_name in zip(texts, named, strict=True)
         ]
 
 
@@ -358,8 +366,10 @@ class _Names:
         return reading.named(numbers, self.known)
 
 
-def _text_input(reader: BatchReader, key: str | None, content_type: str | None) -> Any:
-    """Return the prompt if there is a textual input, ``TOO_LONG``, or None."""
+def _text_input(
+    reader: BatchReader, key: str | None, content_type: str | None
+) -> str | None:
+    """Return the prompt if there is a textual input, or None."""
     if not key:
         return None
     try:
@@ -369,15 +379,11 @@ def _text_input(reader: BatchReader, key: str | None, content_type: str | None) 
         return None
 
 
-def text_in(file: IO[bytes], content_type: str | None) -> Any:
-    """Return the prompt in the file, ``TOO_LONG``, or None if it is not text."""
-    if not is_textual(content_type):
-        return None
-    content = file.read(PROMPT_MAX_BYTES + 1)
-    return TOO_LONG if len(content) > PROMPT_MAX_BYTES else read_prompt(content)
+def text_in(file: IO[bytes], content_type: str | None) -> str | None:
+    """Return the prompt in the file, or None if it is not text."""
+    return read_prompt(file.read()) if is_textual(content_type) else None
 
 
-TOO_LONG = object()
 # Of a collection that was stored with named inputs, the one that is the text.
 NAMED_TEXT = (
     "CASE WHEN cold.data LIKE '{%%' AND cold.data LIKE '%%\"inputs\"%%'"

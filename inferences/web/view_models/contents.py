@@ -16,20 +16,17 @@ from django.template.defaultfilters import floatformat
 from inferences.models import Inference, RegisteredModel
 from inferences.predictions.model_types.base import short
 from inferences.predictions.parsers.values import (
-    Content,
     Entities,
     Entity,
-    Message,
     Outputs,
     Quantity,
     Series,
-    Text,
 )
 from inferences.web.view_models.colours import colours_of
 from inferences.web.view_models.plots import Bars, bars
 from istore import blobs
 
-TURNS_SHOWN, OUTPUTS_SHOWN, STEPS_SHOWN = 100, 200, 500
+OUTPUTS_SHOWN, STEPS_SHOWN = 200, 500
 FEATURES_SHOWN, NAMED_SHOWN = 30, 100
 TEXT_READ = 64 * 1024
 LONG_CHARS = 120
@@ -64,16 +61,6 @@ class Contents:
     """The content of an answer for the page; ``template`` draws it as ``contents``."""
 
     template: ClassVar[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Turns(Contents):
-    """The messages of a text."""
-
-    template = "inferences/contents/_turns.html"
-
-    text: Text
-    turns: Sequence[Message]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +110,12 @@ class Plot(Contents):
 
 
 def contents_of(
-    model: RegisteredModel, inference: Inference, content: Content
+    model: RegisteredModel,
+    inference: Inference,
+    content: Entities | Quantity | Outputs | Series,
 ) -> Contents:
-    """Return the content of an answer for the page."""
+    """Return the content of an answer for the page. Text is shown as a conversation."""
     match content:
-        case Text(messages):
-            return Turns(content, messages[:TURNS_SHOWN])
         case Entities(entities, text):
             whole = text or _input_text(inference)
             return Pieces(pieces(whole, entities, colours_of(model)))

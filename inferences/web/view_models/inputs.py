@@ -10,11 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inferences.models import Inference
+from inferences.predictions.model_types import type_of
+from inferences.predictions.parsers.prompts import is_textual
 from inferences.previews.pictures import Busy, Measure, Unreadable, measure
+from inferences.web.view_models.conversations import last_user_text
 from inferences.web.view_models.plots import Bars, bars
 from istore import blobs
+from protocols.conversations import read_conversation
+from protocols.json_text import parse
 
 HEAD = 64 * 1024
+# A card reads so much of a prompt. A page has some thirty, so that is their work and memory.
+PROMPT_HEAD = 512 * 1024
+TOO_LONG = "A long prompt, which begins:"
 VALUES_MAX = 24
 TEXT_CHARS = 600
 READERS = 6  # threads per list: an object store is slow, but takes many requests
@@ -35,6 +43,7 @@ class Look:
     values: list[tuple[str, str]] = field(default_factory=list)
     plot: Bars | None = None
     text: str = ""
+    is_prompt: bool = False  # the text is what somebody asked
     missing: str = ""  # "none", "expired" or the reason why it cannot be shown
 
     @property
@@ -78,19 +87,50 @@ class Look:
 def looks(inferences: Sequence[Inference]) -> dict[int, Look]:
     """Return the look of each inference's input, by row id."""
     payloads = {inference.id: inference.payload for inference in inferences}
+    prompts = {each.id for each in inferences if _has_prompt(each)}
     there = {row_id: each for row_id, each in payloads.items() if each.input_key}
     found = {
         row_id: _without_input(payloads[row_id]) for row_id in payloads.keys() - there
     }
-    waiting = list(there.items())
+    waiting = [(row_id, each, row_id in prompts) for row_id, each in there.items()]
     shares = [waiting[n::READERS] for n in range(min(READERS, len(waiting)))]
     for share in _readers.map(_looks, shares):
         found |= share
     return found
 
 
-def _looks(payloads: Sequence[tuple[int, Any]]) -> dict[int, Look]:
-    return {row_id: _look(payload) for row_id, payload in payloads}
+def _has_prompt(inference: Inference) -> bool:
+    return type_of(inference.registered_model.task_type).has_prompt
+
+
+def _looks(payloads: Sequence[tuple[int, Any, bool]]) -> dict[int, Look]:
+    return {
+        row_id: _look_of_prompt(payload) if is_prompt else _look(payload)
+        for row_id, payload, is_prompt in payloads
+    }
+
+
+def _look_of_prompt(payload: Any) -> Look:
+    """Return what was asked last of a model that takes text, as far as a card reads."""
+    if not is_textual(payload.data_content_type):
+        return _look(payload)
+    try:
+        with blobs.open_blob(payload.input_key) as file:
+            content = file.read(PROMPT_HEAD + 1)
+    except FileNotFoundError:
+        return Look(missing="expired")
+    if len(content) > PROMPT_HEAD:
+        return Look(text=f"{TOO_LONG} {_beginning(content)}", is_prompt=True)
+    try:
+        conversation = read_conversation(parse(content.decode()), None)
+    except UnicodeDecodeError:
+        conversation = None
+    text = last_user_text(conversation) if conversation else ""
+    return Look(text=text, is_prompt=True) if text else read_text(content[:HEAD])
+
+
+def _beginning(content: bytes) -> str:
+    return " ".join(content[:TEXT_CHARS].decode("utf-8", "ignore").split())
 
 
 def _without_input(payload: Any) -> Look:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 
-from inference_store import connection
+from inference_store import connection, openai_clients
 from inference_store.forks import GivenTransport, PerProcess
 from inference_store.models.registering import Model as RegisteredModel
 from inference_store.models.registering import fetch_model
@@ -17,6 +17,9 @@ from inference_store.requests import Call, Pause, Plan
 from inference_store.retries import Retries
 from inference_store.serving import Model
 from inference_store.transport import Attempt, read
+
+if TYPE_CHECKING:
+    import openai
 
 T = TypeVar("T")
 
@@ -73,6 +76,26 @@ class Client(Namespaces):
     def serve(self, resource: RegisteredModel) -> Model:
         """Return the model to call, of a registered model that was fetched before."""
         return Model(self, resource)
+
+    def openai(
+        self, model_id: str, api_key: str | None = None, **options: Any
+    ) -> openai.OpenAI:
+        """Return a client of OpenAI's package that calls a model through the proxy.
+
+        Parameters:
+            model_id: the registered model whose inferences the calls become.
+            api_key: the key for the model server, if it needs one.
+            options: further parameters of ``openai.OpenAI``.
+
+        Raises:
+            NotFound: the store does not know the model.
+            ImportError: the package ``openai`` is not installed.
+        """
+        package = openai_clients.load()
+        model = self.get_model(model_id)
+        given = openai_clients.arguments_of(model, self._token, api_key)
+        client: openai.OpenAI = package.OpenAI(**given | options)
+        return client
 
     def run(self, plan: Plan[T]) -> T:
         """Send one call, or several as steps, and return their result."""

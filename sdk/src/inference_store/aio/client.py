@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 
-from inference_store import connection
+from inference_store import connection, openai_clients
 from inference_store.aio.namespaces import AsyncNamespaces
 from inference_store.forks import GivenTransport, leave_to_parent, this_process
 from inference_store.models.registering import Model as RegisteredModel
@@ -17,6 +17,9 @@ from inference_store.requests import Call, Pause, Plan
 from inference_store.retries import Retries
 from inference_store.serving import AsyncModel
 from inference_store.transport import Attempt, read
+
+if TYPE_CHECKING:
+    import openai
 
 T = TypeVar("T")
 
@@ -67,6 +70,16 @@ class AsyncClient(AsyncNamespaces):
     def serve(self, resource: RegisteredModel) -> AsyncModel:
         """Return the model to call, of a registered model that was fetched before."""
         return AsyncModel(self, resource)
+
+    async def openai(
+        self, model_id: str, api_key: str | None = None, **options: Any
+    ) -> openai.AsyncOpenAI:
+        """Return an asynchronous client of OpenAI's package, as ``Client.openai`` does."""
+        package = openai_clients.load()
+        model = await self.get_model(model_id)
+        given = openai_clients.arguments_of(model, self._token, api_key)
+        client: openai.AsyncOpenAI = package.AsyncOpenAI(**given | options)
+        return client
 
     async def run(self, plan: Plan[T]) -> T:
         """Send one call, or several as steps, and return their result."""
