@@ -23,7 +23,7 @@ from inferences.models import InferenceAction
 from inferences.models.metadata_values import UNSTORABLE
 from inferences.models.row_ids import EARLIEST
 from inferences.predictions.derived_metadata import derived_metadata
-from inferences.store.notes import NOT_UNDERSTOOD, WARNINGS
+from inferences.store.notes import FAILURE, NOT_UNDERSTOOD, WARNINGS, Failure
 from inferences.store.recording import NewInference
 from ingest.errors import Reason, Rejected
 from ingest.lenient_parsing import LenientReader
@@ -159,9 +159,13 @@ def _notes(
         notes[WARNINGS] = [each[:WARNING_CHARS] for each in first]
     if reader.is_not_understood:
         notes[NOT_UNDERSTOOD] = True
+    failure = marker.value.get(FAILURE)
+    if isinstance(failure, str) and failure in FAILURES:
+        notes[FAILURE] = failure
     return _storable(notes)
 
 
+FAILURES = frozenset(Failure)
 ANSWER_FACTS = ("sha256", "size", "content_type", "header_length", "status")
 INPUT_FACTS = ("name", "datatype", "shape")
 # Few inputs have these, so they are noted only where they are set.

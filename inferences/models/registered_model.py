@@ -80,7 +80,7 @@ class RegisteredModel(models.Model):
         max_length=20, choices=BoxFormat, default=BoxFormat.YXYX
     )
     upstream_url = models.CharField(
-        max_length=2048, blank=True, help_text="The V2 server that answers for it."
+        max_length=2048, blank=True, help_text="The server that answers for it."
     )
     upstream_model = models.CharField(
         max_length=255, blank=True, help_text="Its name there, if it is another."
@@ -90,6 +90,12 @@ class RegisteredModel(models.Model):
     )
     strip_metadata = models.BooleanField(
         default=False, help_text="Take metadata out of what is forwarded."
+    )
+    keep_failures = models.BooleanField(
+        "store failed calls",
+        default=False,
+        db_default=False,  # during an upgrade, older processes still insert rows without it
+        help_text="Store calls that the server refused, failed, or did not answer, too.",
     )
 
     text_embedding_service = models.CharField(
