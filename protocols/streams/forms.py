@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from protocols.streams.exact_json import read
-from protocols.streams.merging import Pieces, add, add_repeated, finish
+from protocols.streams.merging import Pieces, add, add_repeated, finish, join_base64
 
 Value = dict[str, Any]
 
@@ -126,10 +126,17 @@ class Completions(Form):
 
     @staticmethod
     def _whole(choice: Value) -> Value:
-        """Return a choice as it would be in a whole answer: tool calls sorted by their index."""
+        """Return a choice as it would be in a whole answer.
+
+        Its tool calls are sorted by their index, and its sound is one base64 text.
+        """
         message = choice.get("message")
         if not isinstance(message, dict):
             return choice
+        audio = message.get("audio")
+        if isinstance(audio, dict) and isinstance(sound := audio.get("data"), Pieces):
+            audio = {**audio, "data": join_base64(sound)}
+            message = {**message, "audio": audio}
         calls = message.get("tool_calls")
         if isinstance(calls, list):
             numbered = all(type(call.get("index")) is int for call in calls)

@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 
+from inferences.store.notes import FAILURE, Failure
 from ingest.events import InferenceEvent, read_moment
 from protocols.open_inference import (
     Part,
@@ -37,10 +38,11 @@ from protocols.open_inference import (
     sniff,
     split,
 )
-from protocols.streams import FACTS, assemble, facts_of
+from protocols.streams import FACTS, assemble, facts_of, rate_of
 from proxy import timestamps
 from proxy.http.encodings import Take, decode, decoded_beginning, take_any
 from proxy.spool.entries import FORM_JSON, FORM_V2, Facts, SpoolEntry, noted_item
+from proxy.streaming import BROKE_OFF
 from services.plain_batches import split_answer, split_inputs
 from services.plain_requests import input_of
 
@@ -95,9 +97,11 @@ def prepare(entry: SpoolEntry, take: Take = take_any) -> Iterator[Captured]:
     if facts.stream is None:
         answers, more = _answers(entry, len(parts), take)
     else:
-        answer, noted, more = read_stream(entry, take)
+        answer, noted, more, failure = read_stream(entry, take)
         answers = [answer] * len(parts)
-        facts = replace(facts, metadata=[*facts.metadata, *noted])
+        facts = replace(
+            facts, metadata=[*noted, *facts.metadata], failure=facts.failure or failure
+        )
     warnings = [*facts.warnings, *warnings, *more]
     for part, answer in zip(parts, answers, strict=True):
         event = _event(facts, part.index)
@@ -206,8 +210,8 @@ def _answers(
 
 def read_stream(
     entry: SpoolEntry, take: Take = take_any
-) -> tuple[Answer, list[dict[str, str]], list[str]]:
-    """Return the answer that a stream amounts to, metadata items about it, and warnings.
+) -> tuple[Answer, list[dict[str, str]], list[str], str]:
+    """Return the answer that a stream amounts to, metadata items, warnings, and why it failed.
 
     A stream that was not understood, or only in part, is kept as it came; the text that was
     read from it is kept beside it.
@@ -233,7 +237,8 @@ def read_stream(
     first = None if facts.answer_encoding else found.first_token_end
     for size, waited in stream.get("marks", ()) if first is not None else ():
         if size >= first:
-            noted["time_to_first_token"] = waited / timestamps.SECOND
+            first_at = noted["time_to_first_token"] = waited / timestamps.SECOND
+            noted |= rate_of(found.facts, _seconds_taken(facts) - first_at)
             break
     reading = found.text or None
     if reading and len(reading) > READING_CHARS and not found.is_understood:
@@ -251,7 +256,18 @@ def read_stream(
             facts.answer_encoding,
             reading,
         )
-    return answer, [noted_item(*each) for each in noted.items()], warnings
+    failure = Failure.BROKEN_OFF if end == BROKE_OFF else ""
+    failure = Failure.ERROR if found.has_error else failure
+    return answer, [noted_item(*each) for each in noted.items()], warnings, failure
+
+
+def _seconds_taken(facts: Facts) -> float:
+    """Return how long the server took for its whole answer."""
+    forwarded, responded = (
+        read_moment(each)
+        for each in (facts.request_forwarded_at, facts.request_responded_at)
+    )
+    return (responded - forwarded).total_seconds()
 
 
 def _event(facts: Facts, index: int) -> InferenceEvent:
@@ -304,6 +320,7 @@ def _marker(
         "request_part": [part.index, part.count],
         "reservation": (facts.reservations[part.index] if facts.reservations else None),
         "warnings": [*warnings, *refused, *misplaced],
+        **({FAILURE: facts.failure} if facts.failure else {}),
     }
 
 
