@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import Q
 
 from inferences.models import row_ids
-from inferences.models.choices import ONE_CLASS, BoxFormat, TaskType
+from inferences.models.choices import OF_TEXT_APIS, ONE_CLASS, BoxFormat, TaskType
 from istore.accounts.access import Caller
 from istore.addresses import AmbiguousModel, readings
 from istore.db.compiled_queries import CompiledQuery, parameter
@@ -145,6 +145,11 @@ class RegisteredModel(models.Model):
     def answers_one_class(self) -> bool:
         """Whether the label of an inference is its best class alone."""
         return self.task_type in ONE_CLASS
+
+    @property
+    def has_text_api(self) -> bool:
+        """Whether clients of text models' APIs, such as OpenAI's, are pointed at it."""
+        return self.task_type in OF_TEXT_APIS
 
     @property
     def awaits_classes(self) -> bool:
