@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.streams import rate_of
-from proxy import limits, timestamps
+from proxy import limits
 from proxy.answer_checks import facts_in
 from proxy.exchange import Exchange
 from proxy.parser_processes import parse
@@ -18,8 +17,7 @@ async def note_facts(exchange: Exchange, answered: UpstreamResponse) -> None:
         facts = {} if body is None else await parse(facts_in, body)
     except ValueError:
         return
-    seconds = (exchange.responded_at - exchange.forwarded_at) / timestamps.SECOND
-    exchange.facts |= {**facts, **rate_of(facts, seconds)}
+    exchange.facts |= facts
 
 
 async def plain_body(answered: UpstreamResponse) -> bytes | None:

@@ -58,6 +58,7 @@ class Exchange:
     facts: dict[str, str | int | float] = field(default_factory=dict, kw_only=True)
     items: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
     error_form: ErrorForm = field(default=in_v2, kw_only=True)
+    request_id: str = field(default="", kw_only=True)  # the server's own
     failure: str = field(default="", kw_only=True)
     is_begun: bool = field(default=False, kw_only=True)  # the answer leaves already
 
@@ -181,6 +182,7 @@ class Exchange:
             answer_encoding=answered.encoding,
             metadata=[*(noted_item(*each) for each in self.facts.items()), *self.items],
             stream=self.stream,
+            request_id=self.request_id,
             failure=self.failure,
             form=self.form if request.is_read else FORM_RAW,
             warnings=[*request.warnings, *self.warnings],

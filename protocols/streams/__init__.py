@@ -6,6 +6,6 @@ then stored as it came.
 """
 
 from protocols.streams.assembly import Assembled, assemble
-from protocols.streams.facts import FACTS, facts_of, rate_of
+from protocols.streams.facts import FACTS, facts_of
 
-__all__ = ["FACTS", "Assembled", "assemble", "facts_of", "rate_of"]
+__all__ = ["FACTS", "Assembled", "assemble", "facts_of"]

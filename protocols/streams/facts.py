@@ -20,8 +20,7 @@ MODELS = ("model", "modelVersion")
 REASONS = ("finish_reason", "stop_reason", "done_reason", "finishReason")
 
 
-COMPLETION_TOKENS, TOKENS_PER_SECOND = "completion_tokens", "tokens_per_second"
-FACTS = frozenset({*USAGE, "model_version", "finish_reason", TOKENS_PER_SECOND})
+FACTS = frozenset({*USAGE, "model_version", "finish_reason"})
 
 
 def facts_of(answer: Any) -> Facts:
@@ -51,18 +50,6 @@ def facts_of(answer: Any) -> Facts:
     if reasons:
         facts["finish_reason"] = ", ".join(dict.fromkeys(filter(None, reasons)))
     return {name: value for name, value in facts.items() if value != ""}
-
-
-def rate_of(facts: Facts, seconds: float) -> Facts:
-    """Return the generated tokens in a second, rounded; nothing if their number is unknown.
-
-    ``seconds`` are those in which they came: from the first token of a stream to its end, or
-    those that a whole answer took.
-    """
-    tokens = facts.get(COMPLETION_TOKENS)
-    if not isinstance(tokens, int) or tokens <= 0 or seconds <= 0:
-        return {}
-    return {TOKENS_PER_SECOND: round(tokens / seconds, 3)}
 
 
 def _is_count(value: Any) -> bool:

@@ -38,7 +38,7 @@ from protocols.open_inference import (
     sniff,
     split,
 )
-from protocols.streams import FACTS, assemble, facts_of, rate_of
+from protocols.streams import FACTS, assemble, facts_of
 from proxy import timestamps
 from proxy.http.encodings import Take, decode, decoded_beginning, take_any
 from proxy.spool.entries import FORM_JSON, FORM_V2, Facts, SpoolEntry, noted_item
@@ -237,8 +237,7 @@ def read_stream(
     first = None if facts.answer_encoding else found.first_token_end
     for size, waited in stream.get("marks", ()) if first is not None else ():
         if size >= first:
-            first_at = noted["time_to_first_token"] = waited / timestamps.SECOND
-            noted |= rate_of(found.facts, _seconds_taken(facts) - first_at)
+            noted["time_to_first_token"] = waited / timestamps.SECOND
             break
     reading = found.text or None
     if reading and len(reading) > READING_CHARS and not found.is_understood:
@@ -259,15 +258,6 @@ def read_stream(
     failure = Failure.BROKEN_OFF if end == BROKE_OFF else ""
     failure = Failure.ERROR if found.has_error else failure
     return answer, [noted_item(*each) for each in noted.items()], warnings, failure
-
-
-def _seconds_taken(facts: Facts) -> float:
-    """Return how long the server took for its whole answer."""
-    forwarded, responded = (
-        read_moment(each)
-        for each in (facts.request_forwarded_at, facts.request_responded_at)
-    )
-    return (responded - forwarded).total_seconds()
 
 
 def _event(facts: Facts, index: int) -> InferenceEvent:
@@ -321,6 +311,7 @@ def _marker(
         "reservation": (facts.reservations[part.index] if facts.reservations else None),
         "warnings": [*warnings, *refused, *misplaced],
         **({FAILURE: facts.failure} if facts.failure else {}),
+        **({"request_id": facts.request_id} if facts.request_id else {}),
     }
 
 

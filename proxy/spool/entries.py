@@ -47,6 +47,7 @@ class Facts:
     reservations: list[str | None] = field(default_factory=list)
     part_warnings: list[list[str]] = field(default_factory=list)
     model_version: str | None = None  # the version in the path of the request
+    request_id: str = ""  # the server's own id of the request
     failure: str = ""  # why the call failed, as ``store.notes.Failure`` names it
 
 

@@ -102,6 +102,7 @@ def test_answers_of_every_api_are_understood(stored, name):
     told = {key: value for key, (_, value) in found.payload.metadata.items()}
     assert told["prediction"] == TEXT
     assert told["conversation_id"] == "s-1"
+    assert told.get("request_id") == "req-of-server"
     if name != "generate":
         assert told["completion_tokens"] == "5"
         assert float(told["tokens_per_second"]) > 0

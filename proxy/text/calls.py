@@ -51,8 +51,7 @@ class TextExchange(Exchange):
         must_read: bool = False,
     ) -> UpstreamResponse | None:
         """Return the whole answer, or None; see ``Exchange.take``."""
-        if request_id := _request_id(upstream.response):
-            self.facts["request_id"] = request_id
+        self.request_id = _request_id(upstream.response)
         return await Exchange.take(
             self, upstream, allowance, reader, send, keeper, must_read=must_read
         )

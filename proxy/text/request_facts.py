@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
+import orjson
+
 from protocols.json_bounds import check_json
 from protocols.open_inference import read_json
 from protocols.open_inference.bounded_json import MAX_VALUES
@@ -26,7 +28,8 @@ from proxy.parser_processes import parse
 DEPTH = 1000  # levels of nesting, as deep as the parser goes: schemas of tools nest
 HEADERS = {"user": b"inference-user", "session": b"inference-session"}
 METADATA = b"inference-metadata"
-METADATA_CHARS = 16_384
+METADATA_CHARS = 16_384  # of that header
+METADATA_BYTES = 2**20  # of the body's metadata
 NAME = re.compile(rb'"model"\s*:\s*"((?:[^"\\]|\\.)*)"')
 
 
@@ -36,9 +39,9 @@ async def read_facts(body: bytes, headers: Headers) -> tuple[RequestFacts, list[
     A body that cannot be parsed has no facts. What headers say comes before what the body says.
     """
     try:
-        facts = await parse(facts_in_body, body)
+        facts, of_body = await parse(facts_in_body, body)
     except ValueError:
-        facts = RequestFacts()
+        facts, of_body = RequestFacts(), []
     named = {
         name: unquote(given.decode("latin-1")).strip()
         for name, header in HEADERS.items()
@@ -47,14 +50,25 @@ async def read_facts(body: bytes, headers: Headers) -> tuple[RequestFacts, list[
     items, warnings = _items_of_header(headers.get(METADATA))
     if named or items:
         keys = {each["key"] for each in items}
-        of_body = [each for each in facts.metadata if each["key"] not in keys]
-        facts = replace(facts, **named, metadata=[*items, *of_body])
-    return facts, warnings
+        others = [each for each in facts.metadata if each["key"] not in keys]
+        facts = replace(facts, **named, metadata=[*items, *others])
+    return facts, [*of_body, *warnings]
 
 
-def facts_in_body(body: bytes) -> RequestFacts:
-    """Return the facts of a request's body. Raises ValueError if it cannot be parsed."""
-    return facts_of_request(read_json(body, DEPTH, MAX_VALUES))
+def facts_in_body(body: bytes) -> tuple[RequestFacts, list[str]]:
+    """Return the facts of a request's body, and warnings about them.
+
+    Metadata that is too large or nested too deep is left out: it stands in the spool beside the
+    body, which has it anyway. Raises ValueError if the body cannot be parsed.
+    """
+    facts = facts_of_request(read_json(body, DEPTH, MAX_VALUES))
+    try:
+        if len(orjson.dumps(facts.metadata)) <= METADATA_BYTES:
+            return facts, []
+    except orjson.JSONEncodeError:  # deeper than it writes
+        pass
+    warning = f"The metadata of the body was set aside: it has more than {METADATA_BYTES} bytes, or is nested too deep."
+    return replace(facts, metadata=[]), [warning]
 
 
 async def rewrite(body: bytes, model: str, name: str, *, strips: bool) -> bytes:
