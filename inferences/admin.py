@@ -58,6 +58,7 @@ class RegisteredModelAdmin(admin.ModelAdmin):
         "first_class_number",
         "box_format",
         "strip_metadata",
+        "keep_failures",
         "created_at",
         "updated_at",
     ]

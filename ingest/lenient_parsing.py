@@ -97,6 +97,8 @@ class LenientReader:
         """
         body, header_length = marker.answer, marker.answer_facts.get("header_length")
         text = body if header_length is None else b""
+        if marker.is_of_an_error:
+            return self._text_of_answer(body, marker), Deconstructed()
         before = len(self.warnings)
         try:
             if header_length is None:
@@ -121,14 +123,18 @@ class LenientReader:
             self.warnings.append(
                 f"The answer has none of the forms known of the task {model.task_type}."
             )
+        return self._text_of_answer(text, marker), found
+
+    def _text_of_answer(self, text: bytes, marker: Marker) -> str:
+        """Return the answer's text to keep in the row; "" if it is too large or is no text."""
         # The text that was read from a stream is in no blob, so the row keeps all of it.
         is_large = len(text) > settings.ISTORE_ANSWER_INLINE_BYTES
         if is_large and not marker.is_read_out:
-            return "", found
+            return ""
         try:
-            return self.text("The answer's text", text.decode()), found
+            return self.text("The answer's text", text.decode())
         except UnicodeDecodeError:
-            return "", found
+            return ""
 
     def embedding(
         self, model: RegisteredModel, found: Deconstructed

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from inferences.store.marker_form import FORMATS, RECORD_KEYS
+from inferences.store.notes import FAILURE
 from ingest.errors import Reason, Rejected, Retryable
 from ingest.events import NAMED, InferenceEvent
 from ingest.validated_events import ValidatedEvent
@@ -38,6 +39,12 @@ class Marker:
     def is_read_out(self) -> bool:
         """Whether the answer was read from a stream, which is kept as it came."""
         return isinstance(self.answer_facts.get("reading"), str)
+
+    @property
+    def is_of_an_error(self) -> bool:
+        """Whether the answer is the error of a call that failed, and not what a model said."""
+        status = self.answer_facts.get("status")
+        return bool(self.value.get(FAILURE)) and type(status) is int and status >= 400
 
     @property
     def answer_facts(self) -> dict[str, Any]:

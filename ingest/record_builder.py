@@ -19,13 +19,14 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from inferences.models import InferenceAction
-from inferences.models.metadata_values import UNSTORABLE
+from inferences.models import InferenceAction, MetadataType
+from inferences.models.metadata_values import UNSTORABLE, MetadataValue
 from inferences.models.row_ids import EARLIEST
 from inferences.predictions.derived_metadata import derived_metadata
-from inferences.store.notes import NOT_UNDERSTOOD, WARNINGS
+from inferences.store.notes import FAILURE, NOT_UNDERSTOOD, WARNINGS, Failure
 from inferences.store.recording import NewInference
 from ingest.errors import Reason, Rejected
+from ingest.events import InferenceEvent
 from ingest.lenient_parsing import LenientReader
 from ingest.markers import Marker
 from ingest.validated_events import ValidatedEvent
@@ -33,6 +34,8 @@ from ingest.validated_events import ValidatedEvent
 ACTIONS = {action.label: action for action in InferenceAction}
 WARNINGS_MAX, WARNING_CHARS = 100, 500  # kept of one record, and of one warning
 CONTENT_TYPE_CHARS = 255  # the rest is cut off
+TEXT_CHARS = 255  # of a request's id; the rest is cut off
+FIRST_TOKEN = "time_to_first_token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,26 @@ def compose(
         ],
         answer_storage_key=arrival.event.inference_storage_key,
         notes=_notes(arrival, marker, indexed_at, offset, reader),
-        derived=derived_metadata(found, fields["metadata"], version),
+        derived=derived_metadata(
+            found,
+            fields["metadata"],
+            version,
+            request_id=reader.text("request_id", value.get("request_id"))[:TEXT_CHARS],
+            seconds=_seconds_of_tokens(arrival.event, fields["metadata"]),
+        ),
         reservation=_reservation(value),
     )
+
+
+def _seconds_of_tokens(event: InferenceEvent, given: list[MetadataValue]) -> float:
+    """Return the seconds from the first token, where its time is known, to the end."""
+    taken = event.request_responded_at - event.request_forwarded_at
+    first = [
+        float(each.text)
+        for each in given
+        if each.key == FIRST_TOKEN and each.type == MetadataType.FLOAT
+    ]
+    return taken.total_seconds() - (first[0] if first else 0.0)
 
 
 def content_hash_of(value: dict[str, Any]) -> bytes:
@@ -159,9 +179,13 @@ def _notes(
         notes[WARNINGS] = [each[:WARNING_CHARS] for each in first]
     if reader.is_not_understood:
         notes[NOT_UNDERSTOOD] = True
+    failure = marker.value.get(FAILURE)
+    if isinstance(failure, str) and failure in FAILURES:
+        notes[FAILURE] = failure
     return _storable(notes)
 
 
+FAILURES = frozenset(Failure)
 ANSWER_FACTS = ("sha256", "size", "content_type", "header_length", "status")
 INPUT_FACTS = ("name", "datatype", "shape")
 # Few inputs have these, so they are noted only where they are set.

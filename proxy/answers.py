@@ -76,11 +76,6 @@ async def send_json(send: Send, status: int, value: Any, headers: Headers = ()) 
     await send_whole(send, status, [content_type, *headers], orjson.dumps(value))
 
 
-async def send_refusal(send: Send, refused: Refused) -> None:
-    """Send the response of a ``Refused`` in the protocol's form, ``{"error": message}``."""
-    await send_json(send, refused.status, {"error": str(refused)}, refused.headers)
-
-
 async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
     """Send a whole response with its content length."""
     sized = [*headers, (b"content-length", b"%d" % len(body))]

@@ -1,7 +1,7 @@
 """The ASGI application of the proxy: its routes, and its error responses.
 
 Routes are the proxy's own endpoints (``/v2``, health, metrics), calls of sessions below
-``PREFIX``, and calls of models below ``/v2/models/``.
+``PREFIX``, calls of models below ``/v2/models/``, and those by text APIs (``proxy.text``).
 """
 
 from __future__ import annotations
@@ -21,19 +21,22 @@ from proxy.answers import (
     Refused,
     Scope,
     Send,
+    nothing_here,
     send_json,
-    send_refusal,
     send_whole,
     unauthenticated,
 )
 from proxy.counters import counts
+from proxy.error_forms import ErrorForm, in_v2, send_refusal
 from proxy.http.headers import Headers
 from proxy.http.request_body import Reader
 from proxy.inference_handler import Proxy
-from proxy.paths import method_of, read_path
-from proxy.problems import send_problem
+from proxy.paths import PLAIN, method_of, read_path
+from proxy.problems import in_problem
 from proxy.response_reading import BrokenOff
 from proxy.sessions.calls import PREFIX, SessionCalls
+from proxy.text.calls import TextCalls
+from proxy.text.endpoints import error_form_of, is_text_path, read_listing, read_route
 
 NAME, VERSION = "inference-store", "1"
 EXTENSIONS = ["binary_tensor_data"]
@@ -47,6 +50,7 @@ class Application:
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
         self.sessions = SessionCalls(proxy)
+        self.text = TextCalls(proxy)
         self.own = {
             b"/v2": self.server,
             b"/v2/": self.server,
@@ -77,8 +81,7 @@ class Application:
             refused = error if isinstance(error, Refused) else _failed()
             counts.refused[refused.status] += 1
             await reader.discard()
-            is_of_api = scope["raw_path"].startswith(PREFIX)
-            await (send_problem if is_of_api else send_refusal)(sending, refused)
+            await send_refusal(sending, refused, _error_form(scope, headers))
         finally:
             counts.in_flight -= is_call
 
@@ -103,6 +106,9 @@ class Application:
                 raise _not_allowed("POST")
             await self.sessions.infer(path, query, headers, reader, send)
             return
+        if is_text_path(path):
+            await self._answer_text(path, method, query, headers, reader, send)
+            return
         if not path.startswith(b"/v2/models/"):
             raise Refused(404, "There is no such path.")
         readings = read_path(path)
@@ -112,6 +118,9 @@ class Application:
             raise _not_allowed(wanted)
         # A path without any reading goes on as well: without a token its answer is 401
         # rather than 404, as for a model that does not exist.
+        if method == "POST" and any(call.kind in PLAIN for call in calls):
+            await self.text.generate(calls, query, headers, reader, send)
+            return
         if method == "POST":
             await self.proxy.infer(calls, headers, query, reader, send)
             return
@@ -123,6 +132,25 @@ class Application:
             # GET of ``a/infer`` was read as the metadata of a model ``a/infer``, which does
             # not exist. So the path is that of a call, which allows another method.
             raise _not_allowed(wanted) from None
+
+    async def _answer_text(
+        self,
+        path: bytes,
+        method: str,
+        query: str,
+        headers: Headers,
+        reader: Reader,
+        send: Send,
+    ) -> None:
+        route, listing = read_route(path), read_listing(path)
+        if method == "POST" and route:
+            await self.text.infer(route, query, headers, reader, send)
+        elif method == "GET" and listing:
+            await self.text.list_models(listing, headers, send)
+        elif route or listing:
+            raise _not_allowed("POST" if route else "GET")
+        else:
+            raise nothing_here()
 
     async def live(self, send: Send) -> None:
         """Answer 200 as long as the process answers at all."""
@@ -180,6 +208,16 @@ class Sending:
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         self.is_begun = True
         await self._send(message)
+
+
+def _error_form(scope: Scope, headers: Headers) -> ErrorForm:
+    """Return the form in which a client of this path expects an error."""
+    path = scope["raw_path"].partition(b"?")[0]
+    if path.startswith(PREFIX):
+        return in_problem
+    if is_text_path(path):
+        return error_form_of(path, headers.get(b"anthropic-version") is not None)
+    return in_v2
 
 
 def _not_allowed(method: str) -> Refused:

@@ -6,21 +6,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from inferences.store.notes import Failure
 from inferences.store.reservations import Reservation
 from istore.uuids import uuid7
 from proxy import counters, timestamps
-from proxy.answers import Send
+from proxy.answers import Refused, Send
+from proxy.error_forms import ErrorForm, in_v2
 from proxy.http.headers import header_of_ids
-from proxy.http.http1_client import Response
+from proxy.http.http1_client import BrokeOff
 from proxy.http.request_body import MemoryReservation, Reader
-from proxy.http.timeouts import Timeout
-from proxy.http.upstream_pool import Upstreams
+from proxy.http.upstream_pool import UpstreamRequest, Upstreams, too_large
 from proxy.paths import Call
 from proxy.request_parsing import ParsedRequest
 from proxy.response_reading import UpstreamResponse, is_stream, pass_on, read_answer
-from proxy.spool.entries import FORM_RAW, FORM_V2, Facts, SpoolEntry
+from proxy.spool.entries import FORM_RAW, FORM_V2, Facts, SpoolEntry, noted_item
 from proxy.streaming import Keeper, carry_stream
 from proxy.targets import Target
+
+OF_UPSTREAM = "upstream-"  # how codes of errors begin for which a server is the reason
+# What such a code is noted as; any other is an answer that could not be read.
+FAILURES = {
+    "upstream-timeout": Failure.TIMEOUT,
+    "upstream-unavailable": Failure.UNAVAILABLE,
+}
 
 
 @dataclass(slots=True)
@@ -29,7 +37,9 @@ class Exchange:
 
     ``received_at``, ``forwarded_at`` and ``responded_at`` are microseconds since 1970. Once
     they are settled, ``ids`` are the ids of its records, one for each part; ``digests`` are
-    what the ids were reserved with, and ``part_warnings`` the warnings of each part.
+    what the ids were reserved with, and ``part_warnings`` the warnings of each part. ``facts``
+    become metadata of the records, before the caller's own ``items``. ``failure`` says why a
+    call failed that is kept all the same.
     """
 
     call: Call
@@ -45,6 +55,12 @@ class Exchange:
     reservations: list[Reservation] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     stream: dict[str, Any] | None = field(default=None, kw_only=True)
+    facts: dict[str, str | int | float] = field(default_factory=dict, kw_only=True)
+    items: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
+    error_form: ErrorForm = field(default=in_v2, kw_only=True)
+    request_id: str = field(default="", kw_only=True)  # the server's own
+    failure: str = field(default="", kw_only=True)
+    is_begun: bool = field(default=False, kw_only=True)  # the answer leaves already
 
     @classmethod
     def begin(
@@ -66,33 +82,73 @@ class Exchange:
     ) -> UpstreamResponse | None:
         """Forward the request and return the whole answer, to be kept and then sent.
 
-        None means that the answer was passed on already: a stream, an answer that is too large
-        to keep or for which no memory is left, or one of a model whose inferences are not
-        stored.
+        None means that the answer was passed on already (``take``). Raises ``Refused`` for an
+        error of the upstream, unless the model keeps failures: then the answer is that error.
         """
         self.forwarded_at = timestamps.now()
-        async with upstreams.ask(
-            self.target, self.call, query, headers, body
-        ) as upstream:
-            response = upstream.response
-            if self.target.is_stored and is_stream(response):
-                await carry_stream(self, upstream, keeper, allowance, reader, send)
-                return None
-            answered = await self._read(response, allowance, upstream.patience)
-            self.responded_at = timestamps.now()
-            if not answered.disposition:
-                return answered
-            lines = self.headers(answered.disposition)
-            await pass_on(response, send, lines, upstream.patience, answered.chunks)
-            counters.tell(answered.status, answered.disposition)
-            return None
+        try:
+            async with upstreams.ask(
+                self.target, self.call, query, headers, body
+            ) as upstream:
+                return await self.take(upstream, allowance, reader, send, keeper)
+        except Refused as refused:
+            return self.failed(refused)
 
-    async def _read(
-        self, response: Response, allowance: MemoryReservation, patience: Timeout
-    ) -> UpstreamResponse:
-        if not self.target.is_stored:
-            return UpstreamResponse.beginning(response, "off")
-        return await read_answer(response, allowance, patience)
+    async def take(
+        self,
+        upstream: UpstreamRequest,
+        allowance: MemoryReservation,
+        reader: Reader,
+        send: Send,
+        keeper: Keeper,
+        *,
+        must_read: bool = False,
+    ) -> UpstreamResponse | None:
+        """Return the whole answer of a server, to be kept and then sent.
+
+        None means that it was passed on already: a stream, an answer that is too large to keep
+        or for which no memory is left, or one of a model whose inferences are not stored. With
+        ``must_read`` it is read in any case, and one that is too large is ``Refused``.
+        """
+        response, target = upstream.response, self.target
+        is_failed = not 200 <= response.status < 300
+        # An error is kept whole: it is no stream, in whatever form it comes.
+        if is_stream(response) and not (is_failed and target.keeps_failures):
+            self.is_begun = True
+            await carry_stream(self, upstream, keeper, allowance, reader, send)
+            return None
+        if target.is_stored or must_read:
+            answered = await read_answer(response, allowance, upstream.patience)
+        else:
+            answered = UpstreamResponse.beginning(response, "off")
+        self.responded_at = timestamps.now()
+        if not answered.disposition:
+            return answered
+        if must_read:
+            raise too_large()
+        self.is_begun = True
+        lines = self.headers(answered.disposition)
+        await pass_on(response, send, lines, upstream.patience, answered.chunks)
+        counters.tell(answered.status, answered.disposition)
+        return None
+
+    def failed(self, refused: Refused) -> UpstreamResponse:
+        """Return the error of an upstream as the answer to keep, and note what failed.
+
+        Raises the error itself if the model keeps no failures, or if the answer has begun.
+        """
+        keeps = self.target.is_stored and self.target.keeps_failures
+        if self.is_begun or not (keeps and refused.code.startswith(OF_UPSTREAM)):
+            raise refused
+        self.responded_at = timestamps.now()
+        is_cut = isinstance(refused.__cause__, BrokeOff)
+        kind = FAILURES.get(refused.code, Failure.UNREADABLE)
+        self.failure = Failure.BROKEN_OFF if is_cut else kind
+        content_type, body = self.error_form(refused)
+        headers = [(b"content-type", content_type.encode()), *refused.headers]
+        return UpstreamResponse(
+            refused.status, headers, content_type, "", None, chunks=[body]
+        )
 
     def headers(self, disposition: str) -> list[tuple[bytes, bytes]]:
         """Return the headers that we add to the answer: the ids, and what became of our copy."""
@@ -124,7 +180,10 @@ class Exchange:
             answer_header_length=answered.header_length,
             answer_content_type=answered.content_type,
             answer_encoding=answered.encoding,
+            metadata=[*(noted_item(*each) for each in self.facts.items()), *self.items],
             stream=self.stream,
+            request_id=self.request_id,
+            failure=self.failure,
             form=self.form if request.is_read else FORM_RAW,
             warnings=[*request.warnings, *self.warnings],
             request_encoding=request.encoding,

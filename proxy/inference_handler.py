@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from inferences.store.notes import Failure
 from istore.failpoints import failpoint
 from proxy import counters, limits, timestamps, waiting
 from proxy.answers import Send, not_found, send_whole, unauthenticated
@@ -90,7 +91,7 @@ class Proxy:
 
         Raises ``Refused`` unless the caller may call this model.
         """
-        if not headers.get(b"authorization"):
+        if headers.credential() is None:
             raise unauthenticated()
         if not calls:
             raise not_found()
@@ -139,12 +140,20 @@ class Proxy:
                 self,
             )
             if answered is not None:
-                reason = await self.keep(exchange, answered)
-                disposition = not_recorded(reason) or RECORDED
-                counters.tell(answered.status, disposition)
-                headers_out = [*answered.headers, *exchange.headers(disposition)]
-                await send_whole(send, answered.status, headers_out, answered.body)
-                failpoint("proxy.answered")
+                await self.finish(exchange, answered, send)
+
+    async def finish(
+        self, exchange: Exchange, answered: UpstreamResponse, send: Send
+    ) -> None:
+        """Keep a whole answer if its model stores inferences, and send it."""
+        disposition = "off"
+        if exchange.target.is_stored:
+            reason = await self.keep(exchange, answered)
+            disposition = not_recorded(reason) or RECORDED
+        counters.tell(answered.status, disposition)
+        headers = [*answered.headers, *exchange.headers(disposition)]
+        await send_whole(send, answered.status, headers, answered.body)
+        failpoint("proxy.answered")
 
     async def keep(self, exchange: Exchange, answered: UpstreamResponse) -> str:
         """Keep a durable copy; return "" once it is kept, or the reason why there is none.
@@ -170,7 +179,9 @@ class Proxy:
     async def _keep(self, exchange: Exchange, answered: UpstreamResponse) -> str:
         failpoint("proxy.forwarded")
         if not 200 <= answered.status < 300:
-            return STATUS
+            if not exchange.target.keeps_failures:
+                return STATUS
+            exchange.failure = exchange.failure or Failure.STATUS
         if len(exchange.request.body) > limits.CAPTURE_MAX_BYTES:
             return TOO_LARGE
         spool = self.open_spool()
@@ -184,6 +195,19 @@ class Proxy:
         return await spool.append(entry.pieces(), model)
 
 
+def ids_for_upstream(
+    request: ParsedRequest, headers: Headers
+) -> dict[bytes, bytes | None]:
+    """Return the headers that name the record's id, unless the body does."""
+    if request.is_told:
+        return {}
+    ids = header_of_ids([request.request_id])
+    named: dict[bytes, bytes | None] = {b"inference-id": ids}
+    if headers.get(REQUEST_ID) is None:
+        named[REQUEST_ID] = ids
+    return named
+
+
 async def outgoing(
     target: Target, request: ParsedRequest, headers: Headers, body: bytes
 ) -> tuple[list[bytes], bytes]:
@@ -192,12 +216,7 @@ async def outgoing(
     They are as they came, but for an ``inference-id`` where the body names none, and for the
     request metadata that a model with ``strips_metadata`` does not get.
     """
-    instead: dict[bytes, bytes | None] = {}
-    if not request.is_told:
-        ids = header_of_ids([request.request_id])
-        instead[b"inference-id"] = ids
-        if headers.get(REQUEST_ID) is None:
-            instead[REQUEST_ID] = ids
+    instead = ids_for_upstream(request, headers)
     if target.strips_metadata and request.is_read:
         try:
             stripped, header_length = await without_metadata(request)

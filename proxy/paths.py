@@ -16,7 +16,9 @@ from urllib.parse import quote, unquote_to_bytes
 
 from proxy import limits
 
-Kind = Literal["metadata", "ready", "config", "stats", "infer"]
+Kind = Literal[
+    "metadata", "ready", "config", "stats", "infer", "generate", "generate_stream"
+]
 REMEMBERED, REMEMBERED_BYTES = 1024, 512  # paths cached, and their longest
 METHODS: dict[Kind, str] = {
     "metadata": "GET",
@@ -24,7 +26,10 @@ METHODS: dict[Kind, str] = {
     "config": "GET",  # a Triton extension
     "stats": "GET",  # another
     "infer": "POST",
+    "generate": "POST",  # two more, whose bodies are plain JSON
+    "generate_stream": "POST",
 }
+PLAIN: frozenset[Kind] = frozenset({"generate", "generate_stream"})
 ENDINGS: dict[bytes, Kind] = {
     kind.encode(): kind for kind in METHODS if kind != "metadata"
 }
@@ -46,6 +51,17 @@ class Call:
     def upstream_path(self, name: str, version: str | None) -> str:
         """Return the percent-encoded path, below the base of a server that calls it ``name``."""
         return _path(self.kind, name, version)
+
+
+@dataclass(frozen=True, slots=True)
+class PathCall(Call):
+    """A call with a path of its own, instead of one of the open inference protocol."""
+
+    path: str = ""
+
+    def upstream_path(self, name: str, version: str | None) -> str:
+        """Return its own path; name and version do not matter."""
+        return self.path
 
 
 def read_path(raw_path: bytes) -> tuple[Call, ...]:
@@ -76,10 +92,10 @@ def _readings(segments: list[bytes]) -> Iterator[Call]:
         if ending is None:
             continue
         match before:
-            case [_, *_, b"versions", last] if version := _decode(last):
-                if model_id := _decode(b"/".join(before[:-2])):
+            case [_, *_, b"versions", last] if version := decode(last):
+                if model_id := decode(b"/".join(before[:-2])):
                     yield Call(ending, model_id, version)
-        if model_id := _decode(b"/".join(before)):
+        if model_id := decode(b"/".join(before)):
             yield Call(ending, model_id)
 
 
@@ -110,7 +126,8 @@ def _is_control(character: str) -> bool:
     return character < " " or "\x7f" <= character <= "\x9f"
 
 
-def _decode(segment: bytes) -> str | None:
+def decode(segment: bytes) -> str | None:
+    """Return the id that is written in one or several segments of a path; None if it is none."""
     try:
         text = unquote_to_bytes(segment).decode()
     except UnicodeDecodeError:

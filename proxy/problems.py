@@ -5,11 +5,10 @@ from __future__ import annotations
 import orjson
 
 from istore.api.problems import CONTENT_TYPE, problem
-from proxy.answers import Refused, Send, send_whole
+from proxy.answers import Refused
 
 
-async def send_problem(send: Send, refused: Refused) -> None:
-    """Send the response of a ``Refused`` as ``application/problem+json``."""
+def in_problem(refused: Refused) -> tuple[str, bytes]:
+    """Return the content type and the body of a ``Refused``: ``application/problem+json``."""
     body = orjson.dumps(problem(refused.status, refused.code, str(refused)))
-    content_type = (b"content-type", CONTENT_TYPE.encode())
-    await send_whole(send, refused.status, [content_type, *refused.headers], body)
+    return CONTENT_TYPE, body

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from istore.uuids import uuid7
 from protocols.open_inference import (
@@ -24,8 +25,9 @@ from protocols.open_inference import (
 from proxy import limits
 from proxy.http.encodings import Take, decode
 from proxy.http.headers import HEADER_LENGTH, Headers
-from proxy.parser_processes import is_light, shared
+from proxy.parser_processes import is_light, parse, shared
 from proxy.paths import is_id
+from services.plain_batches import count_inputs, may_be_several
 
 LARGE = 256 * 2**10  # bytes; larger bodies are hashed and decompressed in a thread
 
@@ -71,6 +73,38 @@ async def parse_request(
         return as_it_came(plain, error)
     request.body = plain
     return request
+
+
+async def read_plain_request(
+    body: bytes, headers: Headers, take: Take
+) -> ParsedRequest:
+    """Return a plain JSON request, which is not parsed, under an id of the caller's or of ours.
+
+    ``parts`` is 1: see ``count_plain_inputs``.
+    """
+    encoding, limit = headers.encoding(), limits.PROXY_MAX_REQUEST_BYTES
+    try:
+        plain = await inflate(body, encoding, limit, take)
+    except ValueError as error:
+        request = as_it_came(body, error, encoding)
+    else:
+        request = ParsedRequest(plain, None, uuid7())
+    given = unquote((headers.get(b"inference-id") or b"").decode("latin-1"))
+    wish, warnings = wish_of(given)
+    if wish:
+        request.request_id, request.is_wish = wish, True
+    request.warnings += warnings
+    return request
+
+
+async def count_plain_inputs(body: bytes, task_type: str) -> int:
+    """Return the number of inputs; 1 if they cannot be parsed, which the server may refuse."""
+    if not may_be_several(body, task_type):  # saves parsing of chats, which never are
+        return 1
+    try:
+        return await parse(count_inputs, body, task_type)
+    except ValueError:
+        return 1
 
 
 async def inflate(body: bytes, encoding: str, limit: int, take: Take) -> bytes:

@@ -67,6 +67,7 @@ class Target:
     name: str
     is_stored: bool
     strips_metadata: bool
+    keeps_failures: bool = False  # calls that failed are stored, too
     problem: str = ""
     is_ours: bool = False  # a server that the store started itself
     is_elsewhere: bool = False  # its port, here, is that of a session's process
@@ -192,16 +193,18 @@ class Targets(Generic[Found]):
         self._tokens: dict[bytes, None] = {}  # digests of those that were valid lately
         self._forgettings = 0
 
-    async def find(self, headers: Headers, names: tuple[str, ...]) -> Found:
+    async def find(
+        self, headers: Headers, names: tuple[str, ...], *, is_counted: bool = True
+    ) -> Found:
         """Return what this token may call under the first of the names that exists.
 
-        Raises ``Refused``: 401 without a valid token, 403 when its role is not enough, 404 when
+        ``is_counted`` is False for a second look of one call: its rate counts calls. Raises ``Refused``: 401 without a valid token, 403 when its role is not enough, 404 when
         it opens nothing, 429 when there were too many calls.
         """
-        scheme, _, secret = (headers.get(b"authorization") or b"").partition(b" ")
-        secret = secret.strip()
-        if scheme.lower() != b"bearer" or not secret:
+        credential = headers.credential()
+        if credential is None:
             raise unauthenticated()
+        secret = credential.token
         digest = hashlib.sha256(secret).digest()
         key = digest, names
         remembered = self._memory.get(key)
@@ -210,7 +213,8 @@ class Targets(Generic[Found]):
             found = await self._find(key, secret, headers)
         else:
             found = remembered.found
-        self._admission.rate.check(digest)
+        if is_counted:
+            self._admission.rate.check(digest)
         return found
 
     def forget(self, changes: Collection[str] | None) -> None:
@@ -339,10 +343,26 @@ def find_target(secret: str, names: tuple[str, ...]) -> Known[Target]:
         name=model.upstream_model or model.model_id,
         is_stored=model.enable_inference_storage,
         strips_metadata=model.strip_metadata,
+        keeps_failures=model.keep_failures,
         problem=_problem(model.upstream_url),
         is_elsewhere=is_port_of_session(model.upstream_url),
     )
     return Known(target, frozenset(depends_on), seconds_until(token.expires_at))
+
+
+def find_project(secret: str, names: tuple[str, ...]) -> Known[int]:
+    """Return the key of the token's project, for calls whose model is named later.
+
+    Raises ``Refused``: 401 or 403.
+    """
+    if secret.startswith(SESSION_MARK) and find_session_token(secret):
+        raise forbidden("The token of an inference session reaches that session alone.")
+    token = find_token(secret)
+    if token is None:
+        raise unauthenticated()
+    check_role(token)
+    seconds = seconds_until(token.expires_at)
+    return Known(token.project_id, frozenset(rows_of(token)), seconds)
 
 
 def rows_of(token: Token) -> tuple[str, str]:

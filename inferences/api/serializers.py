@@ -62,6 +62,7 @@ class ServerSettingsSerializer(StrictSerializer):
     upstream_model = TextField(required=False, max_length=255)
     enable_inference_storage = FlagField(required=False)
     strip_metadata = FlagField(required=False)
+    keep_failures = FlagField(required=False)
     text_embedding_service = TextField(required=False, max_length=255)
 
 
@@ -94,6 +95,7 @@ class ModelSerializer(serializers.ModelSerializer[RegisteredModel]):
             "upstream_model",
             "enable_inference_storage",
             "strip_metadata",
+            "keep_failures",
             "text_embedding_service",
             "proxy_url",
             "created_at",

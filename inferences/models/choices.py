@@ -34,6 +34,12 @@ ONE_CLASS = frozenset(
 )
 
 
+# Task types of models that are called by the APIs of text models, such as OpenAI's.
+OF_TEXT_APIS = frozenset(
+    {TaskType.TEXT_GENERATION, TaskType.TEXT_EMBEDDING, TaskType.RANKING}
+)
+
+
 class BoxFormat(models.TextChoices):
     """The order of a box's four numbers in the model's answers."""
 

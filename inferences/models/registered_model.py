@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import Q
 
 from inferences.models import row_ids
-from inferences.models.choices import ONE_CLASS, BoxFormat, TaskType
+from inferences.models.choices import OF_TEXT_APIS, ONE_CLASS, BoxFormat, TaskType
 from istore.accounts.access import Caller
 from istore.addresses import AmbiguousModel, readings
 from istore.db.compiled_queries import CompiledQuery, parameter
@@ -80,7 +80,7 @@ class RegisteredModel(models.Model):
         max_length=20, choices=BoxFormat, default=BoxFormat.YXYX
     )
     upstream_url = models.CharField(
-        max_length=2048, blank=True, help_text="The V2 server that answers for it."
+        max_length=2048, blank=True, help_text="The server that answers for it."
     )
     upstream_model = models.CharField(
         max_length=255, blank=True, help_text="Its name there, if it is another."
@@ -90,6 +90,12 @@ class RegisteredModel(models.Model):
     )
     strip_metadata = models.BooleanField(
         default=False, help_text="Take metadata out of what is forwarded."
+    )
+    keep_failures = models.BooleanField(
+        "store failed calls",
+        default=False,
+        db_default=False,  # during an upgrade, older processes still insert rows without it
+        help_text="Store calls that the server refused, failed, or did not answer, too.",
     )
 
     text_embedding_service = models.CharField(
@@ -139,6 +145,11 @@ class RegisteredModel(models.Model):
     def answers_one_class(self) -> bool:
         """Whether the label of an inference is its best class alone."""
         return self.task_type in ONE_CLASS
+
+    @property
+    def has_text_api(self) -> bool:
+        """Whether clients of text models' APIs, such as OpenAI's, are pointed at it."""
+        return self.task_type in OF_TEXT_APIS
 
     @property
     def awaits_classes(self) -> bool:

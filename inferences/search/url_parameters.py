@@ -3,7 +3,7 @@
 ``since``, ``until``, ``action``, ``hash``, ``source``, ``label`` (repeatable),
 ``min_score``, ``max_score``, ``near`` (latitude,longitude,radius), ``within`` (the
 latitude and longitude of two opposite corners), ``truth`` (given, missing, agrees,
-differs), ``warnings`` (yes, no, not-understood), ``metadata`` (repeatable: ``camera=north``,
+differs), ``warnings`` (yes, no, not-understood), ``status`` (failed, ok, 4xx, …), ``metadata`` (repeatable: ``camera=north``,
 ``frame:int>10``, ``pose.angle:json.float<=0.5``, ``gain>=2`` for int and float alike), and
 ``q``, a text query. All must hold. Each kind of filter declares its own (``all_kinds``).
 """

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 WARNINGS = "warnings"
 # Set when no parser understood the answer; such a record has a warning, too.
 NOT_UNDERSTOOD = "not_understood"
+# Set when the call failed; its value is one of ``Failure``. The partial index
+# payload_with_failure holds every row whose notes have the name.
+FAILURE = "failure"
+
+
+class Failure(StrEnum):
+    """Why a call failed."""
+
+    STATUS = "status"  # the server answered with an error status
+    TIMEOUT = "timeout"  # it did not answer in time
+    UNAVAILABLE = "unavailable"  # it could not be reached
+    BROKEN_OFF = "broken-off"  # it broke off before the end of its answer
+    UNREADABLE = "unreadable"  # what it answered is no HTTP, a redirect, or too large
+    ERROR = "error"  # its stream holds an error
 
 
 def without_empty_warnings(notes: dict[str, Any]) -> dict[str, Any]:

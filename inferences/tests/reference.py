@@ -57,6 +57,8 @@ class Record:
     has_input: bool = False
     has_warnings: bool = False
     is_not_understood: bool = False
+    failure: str = ""
+    status: int | None = None
     dataset: str | None = None  # the one that it was added to
     truth: str | None = None  # the label that came true, of the best of detections
 
@@ -306,6 +308,16 @@ def _truth(record: Record, state: str) -> bool:
     return (best == record.truth) == (state == "agrees")
 
 
+def _status(record: Record, asked: str) -> bool:
+    if asked in ("ok", "failed"):
+        return bool(record.failure) == (asked == "failed")
+    if not asked[0].isdigit():
+        return record.failure == asked
+    return record.status is not None and all(
+        a in ("x", b) for a, b in zip(asked, str(record.status), strict=True)
+    )
+
+
 def _word(key: str) -> Callable[[Record, str], bool]:
     return lambda record, value: record.metadata.get(key) == ("string", value)
 
@@ -334,6 +346,7 @@ TESTS: dict[str, Callable[[Record, Any], bool]] = {
     "ground_truth_label": lambda record, label: record.truth == label,
     "in_dataset": lambda record, name: record.dataset == name,
     "in_any_dataset": lambda record, yes: (record.dataset is not None) == yes,
+    "status": _status,
     "model_version": _word("model_version"),
     "environment": _word("environment"),
     "conversation_id": _word("conversation_id"),

@@ -177,6 +177,9 @@ FURTHER = {
     "ground_truth_label": st.sampled_from(["ship", "tug", "nobody's"]),
     "in_dataset": st.sampled_from([*DATASETS, "none"]),
     "in_any_dataset": st.booleans(),
+    "status": st.sampled_from(
+        ["ok", "failed", "timeout", "broken-off", "error", "200", "429", "2xx", "4xx"]
+    ),
     "model_version": st.sampled_from(TEXTS),
     "environment": st.just("test"),
 }

@@ -30,6 +30,11 @@ from inferences.tests.reference import Record
 RECORDS = 60
 
 DATASETS = ("hard cases", "other")
+# Of sixteen records, why each failed and the status of its answer.
+FAILURES = [("", None), ("", 200)] * 5 + [
+    *[("status", 429), ("status", 503), ("timeout", 504)],
+    *[("unavailable", 502), ("broken-off", 200), ("error", 200)],
+]
 
 # Each a seed, for other records, in other slots. Of the last two one class is the answer;
 # half of the last are as they were stored before it was told apart.
@@ -244,6 +249,8 @@ def records(seed: int) -> list[Record]:
                 has_input=random.random() < 0.5,
                 has_warnings=number % 4 == 0,
                 is_not_understood=number % 8 == 0,
+                failure=FAILURES[number % 16][0],
+                status=FAILURES[number % 16][1],
                 truth=random.choice([None, "ship", *(d[0] for d in detections)]),
                 dataset=random.choice([None, None, *DATASETS]),
             )
@@ -283,6 +290,8 @@ def store(model: RegisteredModel, made: list[Record]) -> None:
                 notes={
                     "warnings": ["cut"] if each.has_warnings else [],
                     **({"not_understood": True} if each.is_not_understood else {}),
+                    **({"failure": each.failure} if each.failure else {}),
+                    **({"answer": {"status": each.status}} if each.status else {}),
                 },
             )
             for each in made

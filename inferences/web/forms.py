@@ -41,8 +41,8 @@ class ModelSettingsForm(forms.Form):
         label="Upstream URL",
         required=False,
         max_length=2048,
-        help_text="The V2 server that answers for this model. Without one, the proxy "
-        "cannot forward.",
+        help_text="The server that answers for this model: a V2 server, or one with the "
+        "API of OpenAI, Anthropic or Ollama. Without one, the proxy cannot forward.",
         widget=forms.TextInput(
             attrs={
                 "placeholder": "https://models.example.org",
@@ -80,6 +80,12 @@ class ModelSettingsForm(forms.Form):
     )
     strip_metadata = forms.BooleanField(
         label="Take metadata out of what is forwarded", required=False
+    )
+    keep_failures = forms.BooleanField(
+        label="Store failed calls",
+        required=False,
+        help_text="Keep calls that the server refused, failed, or did not answer, with "
+        "their requests. status:failed finds them.",
     )
     text_embedding_service = forms.CharField(
         label="Text embedding service",
@@ -133,6 +139,7 @@ class NewModelForm(ModelSettingsForm):
         "box_format",
         "embedding_size",
         "strip_metadata",
+        "keep_failures",
         "text_embedding_service",
         "enable_inference_storage",
     ]

@@ -212,7 +212,12 @@ def model_settings(request: HttpRequest, model_id: str) -> HttpResponse:
             change_settings(caller_of(request), model, **changed)
         messages.success(request, "Settings saved." if changed else "Nothing changed.")
         return redirect("inferences:settings", model.project, model.model_id)
-    context = {"model": model, "form": form, "proxy_url": settings.ISTORE_PROXY_URL}
+    context = {
+        "model": model,
+        "form": form,
+        "proxy_url": settings.ISTORE_PROXY_URL,
+        "quoted": quote(model.model_id, safe=""),
+    }
     status = 400 if form.errors else 200
     return render(request, "inferences/settings.html", context, status=status)
 

@@ -13,7 +13,8 @@ from typing import Any
 from protocols.json_bounds import weight_bound
 from protocols.streams.exact_json import read
 from protocols.streams.facts import Facts, facts_of
-from protocols.streams.forms import FORMS, Form, Unknown
+from protocols.streams.form import Form, Unknown
+from protocols.streams.forms import FORMS
 from protocols.streams.framing import FRAMINGS, Event, TooMuch, media_type
 from protocols.streams.merging import Clash, whole_text
 
@@ -134,8 +135,8 @@ class _Reading:
         if form is not None:
             found.answer = form.answer()
             self._tell_end(form, is_whole and not self.has_too_much, found)
-            if form.is_whole_at_end and not form.has_ended:
-                lost.append("Of its answer the text alone was put together")
+            if not form.is_whole():
+                lost.append("Its answer was put together in part")
         elif self._values == unknown == 1 and not self._errors:
             # A single event is the answer itself, whatever its format is.
             found.answer, unknown = self._single, 0

@@ -2,49 +2,17 @@
 
 Each form merges its events into the answer that the same server gives without streaming, so that
 parsers of whole answers can read it. The first event that some form knows selects the form of a
-stream. ``take`` returns whether the event held some of the answer itself: the first such event
-has what people call the first token. An event that the form does not know raises ``Unknown``.
+stream.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import Any
 
 from protocols.streams.exact_json import read
-from protocols.streams.merging import Pieces, add, add_repeated, finish
-
-Value = dict[str, Any]
-
-
-class Unknown(ValueError):
-    """An event that this form does not know."""
-
-
-class Form(ABC):
-    """The state of one stream, in the format of one kind of server.
-
-    ``knows`` returns whether an event has this format. ``take`` merges an event, and raises
-    ``Unknown`` or ``Clash``. ``answer`` returns the answer as far as it came.
-    """
-
-    #: What marks a proper end of the stream; "" if the servers send no such mark.
-    end_mark = ""
-    #: Whether the answer is complete only if the end mark came.
-    is_whole_at_end = False
-
-    def __init__(self) -> None:
-        self.has_ended = False
-
-    @classmethod
-    @abstractmethod
-    def knows(cls, value: Value) -> bool: ...
-
-    @abstractmethod
-    def take(self, value: Value) -> bool: ...
-
-    @abstractmethod
-    def answer(self) -> Value: ...
+from protocols.streams.form import Form, Unknown, Value
+from protocols.streams.merging import Pieces, add, add_repeated, finish, join_base64
+from protocols.streams.responses import Responses
 
 
 class Completions(Form):
@@ -126,10 +94,17 @@ class Completions(Form):
 
     @staticmethod
     def _whole(choice: Value) -> Value:
-        """Return a choice as it would be in a whole answer: tool calls sorted by their index."""
+        """Return a choice as it would be in a whole answer.
+
+        Its tool calls are sorted by their index, and its sound is one base64 text.
+        """
         message = choice.get("message")
         if not isinstance(message, dict):
             return choice
+        audio = message.get("audio")
+        if isinstance(audio, dict) and isinstance(sound := audio.get("data"), Pieces):
+            audio = {**audio, "data": join_base64(sound)}
+            message = {**message, "audio": audio}
         calls = message.get("tool_calls")
         if isinstance(calls, list):
             numbered = all(type(call.get("index")) is int for call in calls)
@@ -138,55 +113,6 @@ class Completions(Form):
             bare = [{k: v for k, v in call.items() if k != "index"} for call in calls]
             message = {**message, "tool_calls": bare}
         return {"finish_reason": None, **choice, "message": message}
-
-
-class Responses(Form):
-    """OpenAI's responses: the last event holds the whole answer, earlier ones its beginning.
-
-    https://platform.openai.com/docs/api-reference/responses-streaming
-    """
-
-    end_mark = "response.completed"
-    is_whole_at_end = True
-    ENDS = {"response.completed", "response.incomplete", "response.failed"}
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._whole: Value = {}
-        self._texts: dict[tuple[Any, Any], Pieces] = {}
-
-    @classmethod
-    def knows(cls, value: Value) -> bool:
-        kind = value.get("type")
-        return isinstance(kind, str) and kind.startswith("response.")
-
-    def take(self, value: Value) -> bool:
-        kind = value.get("type")
-        if not isinstance(kind, str) or not kind.startswith("response."):
-            raise Unknown
-        if isinstance(value.get("response"), dict):
-            self._whole = value["response"]
-            self.has_ended = kind in self.ENDS
-            return False
-        if kind != "response.output_text.delta":
-            return kind.endswith(".delta")  # the last event repeats what it adds
-        if not isinstance(value.get("delta"), str):
-            raise Unknown
-        place = value.get("output_index"), value.get("content_index")
-        if not all(each is None or type(each) is int for each in place):
-            raise Unknown
-        self._texts.setdefault(place, Pieces()).append(value["delta"])
-        return True
-
-    def answer(self) -> Value:
-        if self.has_ended or not self._texts:
-            return self._whole
-        parts = [
-            {"type": "output_text", "text": finish(text)}
-            for text in self._texts.values()
-        ]
-        message = {"type": "message", "role": "assistant", "content": parts}
-        return {**self._whole, "output": [message]}
 
 
 class Messages(Form):

@@ -14,6 +14,7 @@ Texts that grow are lists of pieces until ``finish``, so that a long answer is j
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from typing import Any, overload
 
@@ -134,6 +135,20 @@ def finish(value: Any) -> Any:
     if isinstance(value, list):
         return [finish(each) for each in value]
     return value
+
+
+def join_base64(pieces: Pieces) -> str:
+    """Return one base64 text for pieces that are base64 each; joined as they are if one is not.
+
+    Pieces of sound are encoded one by one, so padding may stand at the end of each.
+    """
+    if not any(piece.endswith("=") for piece in pieces[:-1]):
+        return "".join(pieces)
+    try:
+        whole = b"".join(base64.b64decode(piece, validate=True) for piece in pieces)
+    except ValueError:
+        return "".join(pieces)
+    return base64.b64encode(whole).decode()
 
 
 def whole_text(text: str) -> str:

@@ -412,7 +412,7 @@ def test_openais_responses_are_what_their_last_event_says():
     part = b"".join(event(each) for each in (begin, *deltas))
     found = assemble(part, EVENTS, is_whole=False)
     assert found.answer["output"][0]["content"] == content
-    assert not found.is_understood
+    assert found.is_understood
     failed = {"message": "Gone", "code": "server_error"}
     bad = {"type": "response.failed", "response": {"id": "r", "error": failed}}
     assert assemble(part + event(bad), EVENTS).has_error
@@ -590,3 +590,118 @@ def test_the_input_of_a_tool_that_cannot_be_read_exactly_stays_a_text(text):
     found = assemble(b"".join(map(event, pieces)), EVENTS)
     assert found.is_understood
     assert json.loads(found.text)["content"] == [{**block, "input": text}]
+
+
+def of_responses(kind: str, **fields) -> bytes:
+    return event({"type": f"response.{kind}", **fields})
+
+
+ITEMS = [
+    ("output_item.added", {"item": {"type": "reasoning", "id": "r", "summary": []}}),
+    ("reasoning_summary_text.delta", {"summary_index": 0, "delta": "Hm"}),
+    ("reasoning_summary_text.delta", {"summary_index": 0, "delta": "m."}),
+    ("output_item.added", {"item": {"type": "message", "role": "assistant"}}),
+    ("content_part.added", {"content_index": 0, "part": {"type": "refusal"}}),
+    ("refusal.delta", {"content_index": 0, "delta": "I can"}),
+    ("refusal.delta", {"content_index": 0, "delta": "not."}),
+    ("output_item.added", {"item": {"type": "function_call", "name": "look"}}),
+    ("function_call_arguments.delta", {"delta": '{"at": "s'}),
+    ("function_call_arguments.delta", {"delta": 'ea"}'}),
+    ("audio.delta", {"delta": "AAE="}),
+    ("audio.delta", {"delta": "AgM="}),
+    ("audio.transcript.delta", {"delta": "sea"}),
+]
+PUT_TOGETHER = [
+    {
+        "type": "reasoning",
+        "id": "r",
+        "summary": [{"type": "summary_text", "text": "Hmm."}],
+    },
+    {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "refusal", "refusal": "I cannot."}],
+    },
+    {"type": "function_call", "name": "look", "arguments": '{"at": "sea"}'},
+]
+
+
+def test_responses_that_broke_off_keep_all_that_came():
+    stream, index = of_responses("created", response={"id": "r", "output": []}), -1
+    for kind, fields in ITEMS:
+        index += kind == "output_item.added"
+        stream += of_responses(kind, output_index=index, **fields)
+    found = assemble(stream, EVENTS, is_whole=False)
+    assert found.answer["output"] == PUT_TOGETHER
+    assert found.answer["audio"] == {"data": "AAECAw==", "transcript": "sea"}
+    assert found.is_understood
+    unknown = of_responses("dance.delta", output_index=0, delta="a")
+    assert not assemble(stream + unknown, EVENTS, is_whole=False).is_understood
+    whole = of_responses("completed", response={"id": "r", "output": PUT_TOGETHER})
+    ended = assemble(stream + unknown + whole, EVENTS)
+    assert ended.is_understood
+    assert ended.answer["audio"]["transcript"] == "sea"
+
+
+@pytest.mark.parametrize("form", ["chat", "responses", "messages", "ollama"])
+def test_a_stream_cut_at_any_byte_keeps_what_came_and_raises_nothing(form):
+    stream, content_type, text_of = CUT_STREAMS[form]
+    before = ""
+    for end in range(len(stream)):
+        found = assemble(stream[:end], content_type, is_whole=False)
+        said = text_of(found.answer) if found.answer else ""
+        assert "A ship enters".startswith(said)
+        assert len(said) >= len(before)
+        before = said
+    assert before == "A ship enters"
+
+
+WORDS = ("A ", "ship ", "enters")
+CUT_STREAMS = {
+    "chat": (
+        b"".join(chunk({"content": word}) for word in WORDS) + b"data: [DONE]\n\n",
+        EVENTS,
+        lambda a: a["choices"][0]["message"]["content"],
+    ),
+    "responses": (
+        of_responses("created", response={"id": "r", "output": []})
+        + b"".join(of_responses("output_text.delta", delta=word) for word in WORDS)
+        + of_responses(
+            "completed",
+            response={
+                "output": [
+                    {"content": [{"type": "output_text", "text": "A ship enters"}]}
+                ]
+            },
+        ),
+        EVENTS,
+        lambda a: "".join(p["text"] for i in a["output"] for p in i["content"]),
+    ),
+    "messages": (
+        event({"type": "message_start", "message": {"id": "m", "content": []}})
+        + b"".join(
+            event(
+                {
+                    "type": "content_block_delta",
+                    "index": 0,
+                    "delta": {"type": "text_delta", "text": word},
+                }
+            )
+            for word in WORDS
+        )
+        + event({"type": "message_stop"}),
+        EVENTS,
+        lambda a: "".join(block["text"] for block in a["content"]),
+    ),
+    "ollama": (
+        b"".join(
+            json.dumps(
+                {"message": {"content": word}, "done": word == "enters"}
+            ).encode()
+            + b"\n"
+            for word in WORDS
+        ),
+        NDJSON,
+        lambda a: a["message"]["content"],
+    ),
+}

@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 
+from inferences.store.notes import FAILURE, Failure
 from ingest.events import InferenceEvent, read_moment
 from protocols.open_inference import (
     Part,
@@ -41,6 +42,7 @@ from protocols.streams import FACTS, assemble, facts_of
 from proxy import timestamps
 from proxy.http.encodings import Take, decode, decoded_beginning, take_any
 from proxy.spool.entries import FORM_JSON, FORM_V2, Facts, SpoolEntry, noted_item
+from proxy.streaming import BROKE_OFF
 from services.plain_batches import split_answer, split_inputs
 from services.plain_requests import input_of
 
@@ -95,9 +97,11 @@ def prepare(entry: SpoolEntry, take: Take = take_any) -> Iterator[Captured]:
     if facts.stream is None:
         answers, more = _answers(entry, len(parts), take)
     else:
-        answer, noted, more = read_stream(entry, take)
+        answer, noted, more, failure = read_stream(entry, take)
         answers = [answer] * len(parts)
-        facts = replace(facts, metadata=[*facts.metadata, *noted])
+        facts = replace(
+            facts, metadata=[*noted, *facts.metadata], failure=facts.failure or failure
+        )
     warnings = [*facts.warnings, *warnings, *more]
     for part, answer in zip(parts, answers, strict=True):
         event = _event(facts, part.index)
@@ -206,8 +210,8 @@ def _answers(
 
 def read_stream(
     entry: SpoolEntry, take: Take = take_any
-) -> tuple[Answer, list[dict[str, str]], list[str]]:
-    """Return the answer that a stream amounts to, metadata items about it, and warnings.
+) -> tuple[Answer, list[dict[str, str]], list[str], str]:
+    """Return the answer that a stream amounts to, metadata items, warnings, and why it failed.
 
     A stream that was not understood, or only in part, is kept as it came; the text that was
     read from it is kept beside it.
@@ -251,7 +255,9 @@ def read_stream(
             facts.answer_encoding,
             reading,
         )
-    return answer, [noted_item(*each) for each in noted.items()], warnings
+    failure = Failure.BROKEN_OFF if end == BROKE_OFF else ""
+    failure = Failure.ERROR if found.has_error else failure
+    return answer, [noted_item(*each) for each in noted.items()], warnings, failure
 
 
 def _event(facts: Facts, index: int) -> InferenceEvent:
@@ -304,6 +310,8 @@ def _marker(
         "request_part": [part.index, part.count],
         "reservation": (facts.reservations[part.index] if facts.reservations else None),
         "warnings": [*warnings, *refused, *misplaced],
+        **({FAILURE: facts.failure} if facts.failure else {}),
+        **({"request_id": facts.request_id} if facts.request_id else {}),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from istore.web.client_address import client_address
@@ -19,15 +20,46 @@ BOTH_WAYS = {
     b"tracestate",
     b"x-request-id",
 }
+# What the APIs of OpenAI and Anthropic read beside the body.
+OF_TEXT_APIS = {
+    b"anthropic-beta",
+    b"anthropic-version",
+    b"idempotency-key",
+    b"openai-beta",
+    b"openai-organization",
+    b"openai-project",
+}
 TO_UPSTREAM = frozenset(
-    BOTH_WAYS | {b"accept", b"accept-encoding", b"accept-language", b"user-agent"}
+    BOTH_WAYS
+    | OF_TEXT_APIS
+    | {b"accept", b"accept-encoding", b"accept-language", b"user-agent"}
 )
+# What their clients read: the id to report, when to try again, what is left of a quota.
+RATE_LIMITS = {
+    form % {b"what": what, b"name": name}
+    for form in (
+        b"anthropic-ratelimit-%(what)b-%(name)b",
+        b"x-ratelimit-%(name)b-%(what)b",
+    )
+    for what in (b"requests", b"tokens", b"input-tokens", b"output-tokens")
+    for name in (b"limit", b"remaining", b"reset")
+}
 TO_CLIENT = frozenset(
-    BOTH_WAYS | {b"cache-control", b"retry-after", b"server-timing", b"vary"}
+    BOTH_WAYS
+    | RATE_LIMITS
+    | {b"cache-control", b"retry-after", b"server-timing", b"vary"}
+    | {b"anthropic-organization-id", b"openai-organization", b"openai-processing-ms"}
+    | {b"openai-version", b"request-id", b"retry-after-ms", b"x-should-retry"}
 )
-# The client's credential for its model server. Its ``Authorization`` is for us, and is
-# never forwarded.
-UPSTREAM_AUTHORIZATION = b"upstream-authorization"
+# Where clients send the store's token. It is for us, and is never forwarded.
+AUTHORIZATION, API_KEY = b"authorization", b"x-api-key"
+# The client's credentials for its model server, and the headers that they become.
+UPSTREAM_CREDENTIALS = {
+    b"upstream-authorization": b"Authorization",
+    b"upstream-x-api-key": b"X-Api-Key",
+}
+# Between the store's token and a key for the model server where both are one value.
+JOINED_BY = b":"
 
 CONTENT_ENCODING = b"content-encoding"
 HEADER_LENGTH = b"inference-header-content-length"
@@ -40,7 +72,8 @@ PLAIN_ID = re.compile("[0-9A-Za-z._-]+")
 # Headers that may not be repeated. If they were, two readers could believe different ones:
 # who is calling, which server is meant, how long the body is and how it is encoded.
 ONCE = {
-    b"authorization",
+    AUTHORIZATION,
+    API_KEY,
     CONTENT_ENCODING,
     b"content-length",
     b"content-type",
@@ -48,10 +81,21 @@ ONCE = {
     b"inference-id",
     HEADER_LENGTH,
     b"transfer-encoding",
-    UPSTREAM_AUTHORIZATION,
+    *UPSTREAM_CREDENTIALS,
 }
 FORWARDED = b"x-forwarded-for"
 CONTENT_LENGTH, TRANSFER_ENCODING = b"content-length", b"transfer-encoding"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """The store's token, and the header line with the model server's key, if both came as one.
+
+    Programs that have one field for a key and none for headers send ``<token>:<key>``.
+    """
+
+    token: bytes
+    upstream: bytes = b""
 
 
 class Headers:
@@ -89,6 +133,24 @@ class Headers:
         """Return the first value of that name."""
         return self._first.get(name)
 
+    def credential(self) -> Credential | None:
+        """Return the credential of a Bearer ``Authorization``, else that of ``X-Api-Key``.
+
+        None if there is neither, or if ``Authorization`` has another scheme.
+        """
+        given = self._first.get(AUTHORIZATION)
+        begins = b"Authorization: Bearer "
+        if given is not None:
+            scheme, _, given = given.partition(b" ")
+            if scheme.lower() != b"bearer":
+                return None
+        else:
+            given, begins = self._first.get(API_KEY, b""), b"X-Api-Key: "
+        token, _, key = given.strip().partition(JOINED_BY)
+        if not token:
+            return None
+        return Credential(token, b"%b%b\r\n" % (begins, key) if key else b"")
+
     def encoding(self) -> str:
         """Return the content encoding of the body; "" if it has none."""
         found = self._first.get(CONTENT_ENCODING)
@@ -101,12 +163,28 @@ class Headers:
             for name, value in self.raw
             if name in TO_UPSTREAM and name not in instead
         ]
-        if given := self._first.get(UPSTREAM_AUTHORIZATION):
-            lines.append(b"Authorization: %b\r\n" % given)
+        lines += self._upstream_credentials()
         for name, value in instead.items():
             if value is not None:
                 lines.append(b"%b: %b\r\n" % (name, value))
         return lines
+
+    def _upstream_credentials(self) -> list[bytes]:
+        """Return the header lines with the caller's credentials for the model server."""
+        lines = [
+            b"%b: %b\r\n" % (name, given)
+            for header, name in UPSTREAM_CREDENTIALS.items()
+            if (given := self._first.get(header))
+        ]
+        if not lines and (own := self.credential()) and own.upstream:
+            lines.append(own.upstream)
+        return lines
+
+
+def ask_uncompressed(lines: Iterable[bytes]) -> list[bytes]:
+    """Return the header lines with a request for an answer without compression."""
+    kept = [line for line in lines if not line.startswith(b"accept-encoding:")]
+    return [*kept, b"accept-encoding: identity\r\n"]
 
 
 def read_encoding(value: bytes) -> str:

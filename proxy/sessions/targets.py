@@ -180,6 +180,7 @@ def _find_stored_model(
         task_type=model.task_type,
         is_stored=True,
         strips_metadata=model.strip_metadata and is_v2,
+        keeps_failures=model.keep_failures,
     )
     return target, rows
 

@@ -40,13 +40,15 @@ class Facts:
     answer_content_type: str
     answer_encoding: str = ""
     form: str = FORM_V2
-    metadata: list[dict[str, str]] = field(default_factory=list)
+    metadata: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     stream: dict[str, Any] | None = None
     request_encoding: str = ""
     reservations: list[str | None] = field(default_factory=list)
     part_warnings: list[list[str]] = field(default_factory=list)
     model_version: str | None = None  # the version in the path of the request
+    request_id: str = ""  # the server's own id of the request
+    failure: str = ""  # why the call failed, as ``store.notes.Failure`` names it
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 
 import orjson
@@ -176,6 +177,22 @@ def session_form(session, secret, key="text", to_body=None, **options) -> Callab
     return make
 
 
+def text_form(model_id: str, is_stream: bool, model="m", **options) -> Callable:
+    path = f"/models/{model_id}/v1/chat/completions"
+
+    def make(wish: str | None, text: str) -> Sent:
+        messages = [{"role": "user", "content": text}]
+        body = {"model": model, "stream": is_stream, "messages": messages}
+        headers = {"Inference-Id": wish} if wish else {}
+        data = orjson.dumps(body)
+        call = lambda p: p.infer(  # noqa: E731
+            model_id, data, path=path, headers=headers, **options
+        )
+        return Sent(call, [data])
+
+    return make
+
+
 @pytest.fixture(scope="module")
 def forms(store, upstream, completions, whole) -> dict[str, Form]:
     url = upstream.url
@@ -247,6 +264,14 @@ def forms(store, upstream, completions, whole) -> dict[str, Form]:
                 stream=True,
             )
             more["can_break"] = lambda wish, make=breaking: make(wish, "broken")
+        found.append(Form(name, name, make, is_stream=is_stream, **more))
+    for name, is_stream in (("text-chat", False), ("text-stream", True)):
+        store.model(completions.url, name, task_type="Text Generation")
+        more = {"can_fail": partial(text_form(name, False, "failing"), "fails", "x")}
+        if is_stream:
+            breaking = text_form(name, True, "breaking", stream=True)
+            more = {"can_break": lambda wish, make=breaking: make(wish, "broken")}
+        make = text_form(name, is_stream)
         found.append(Form(name, name, make, is_stream=is_stream, **more))
     return {form.name: form for form in found}
 
@@ -339,8 +364,10 @@ FORMS = (
     "session-v2",
     "session-openai",
     "session-stream",
+    "text-chat",
+    "text-stream",
 )
-STREAMS = ("v2-events", "v2-ndjson", "session-stream")
+STREAMS = ("v2-events", "v2-ndjson", "session-stream", "text-stream")
 PICTURES = ("v2-parts", "v2-several")
 WITH_WISHES = tuple(each for each in FORMS if each != "v2-unread")
 

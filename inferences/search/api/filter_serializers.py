@@ -47,6 +47,7 @@ from inferences.search.filters.metadata import (
     STATED_TYPES,
     STRING_KEYS,
 )
+from inferences.search.filters.status import filter_of as filter_of_status
 from inferences.search.filters.tree import DEPTH_MAX
 from inferences.search.pagination import CURSOR_MAX_CHARS, SORTS, Pagination
 from inferences.search.query import InferenceQuery
@@ -182,6 +183,19 @@ class HasKeySerializer(ValueSerializer):
     type = serializers.ChoiceField(TYPES, **optional)
 
 
+@extend_schema_field(str)
+class StatusField(serializers.Field[Any, Any, Any, Any]):
+    """How a call ended, as ``status:`` of text queries: ``failed``, ``ok``, ``429``, ``5xx``, …"""
+
+    def to_internal_value(self, data: Any) -> Filter:
+        if not isinstance(data, str):
+            raise invalid("A text is expected.")
+        try:
+            return filter_of_status(data)
+        except ValueError as error:
+            raise invalid(str(error)) from None
+
+
 class LeafSerializer(InferenceFilterSerializer):
     """The fields of the contract and further ones; together they are an intersection."""
 
@@ -204,6 +218,7 @@ class LeafSerializer(InferenceFilterSerializer):
     ground_truth_label = TextField(allow_blank=False, **optional)
     in_dataset = TextField(max_length=255, allow_blank=False, **optional)
     in_any_dataset = FlagField(**optional)
+    status = StatusField(**optional)
     model_version = TextField(**optional)
     environment = TextField(**optional)
     conversation_id = TextField(**optional)
@@ -231,6 +246,8 @@ class LeafSerializer(InferenceFilterSerializer):
             further.append(TruthLabelFilter(label))
         if name := fields.pop("in_dataset", None):
             further.append(InDataset(name))
+        if status := fields.pop("status", None):
+            further.append(status)
         for key in STRING_KEYS:
             if (value := fields.pop(key, None)) is not None:
                 further.append(MetadataFilter(key, "string", "=", value))

@@ -30,6 +30,7 @@ from inferences.search.filters.location import (
 )
 from inferences.search.filters.map_area import MapArea
 from inferences.search.filters.metadata import MetadataFilter
+from inferences.search.filters.status import StatusFilter
 from inferences.search.filters.time_window import TimeWindow
 from inferences.search.filters.tree import And, Not, Or
 
@@ -54,6 +55,7 @@ __all__ = [
     "NoDetections",
     "Not",
     "Or",
+    "StatusFilter",
     "TimeWindow",
     "TruthFilter",
     "TruthLabelFilter",

@@ -12,6 +12,7 @@ from inferences.search.filters import (
     location,
     map_area,
     metadata,
+    status,
     time_window,
 )
 from inferences.search.filters.kind import Kind, Parameter, Term
@@ -27,6 +28,7 @@ KINDS: tuple[Kind, ...] = (
     ground_truth.KIND,
     in_dataset.KIND,
     existence.KIND,
+    status.KIND,
     metadata.KIND,
 )
 TERMS: dict[str, Term] = {term.begins: term for kind in KINDS for term in kind.terms}

@@ -181,7 +181,8 @@ class Model(_ServedModel[ModelAnswer]):
         Parameters:
             settings: any of ``upstream_url``, ``upstream_model``, ``class_labels``,
                 ``first_class_number`` (1 if number 0 is the background), ``box_format``,
-                ``enable_inference_storage``, ``strip_metadata``.
+                ``enable_inference_storage``, ``strip_metadata``, ``keep_failures`` (store calls
+                that failed, too).
 
         Raises:
             ValidationError: a setting is unknown or not valid.

@@ -46,6 +46,13 @@ Stripping = Annotated[
         help="Whether to remove custom metadata from what the server gets.",
     ),
 ]
+Failures = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-failures/--no-keep-failures",
+        help="Whether to store calls that failed, too.",
+    ),
+]
 
 
 @app.command()
@@ -65,6 +72,7 @@ def register(
     first_class_number: FirstClass = None,
     box_format: BoxFormat = None,
     strip_metadata: Stripping = None,
+    keep_failures: Failures = None,
     as_json: AsJson = False,
 ) -> None:
     """Register a model. Registering it again with the same values changes nothing."""
@@ -80,6 +88,7 @@ def register(
         upstream_model=upstream_model,
         enable_inference_storage=storing,
         strip_metadata=strip_metadata,
+        keep_failures=keep_failures,
     )
     with client() as store:
         store.register.register_model_for_inference_storage(body)
@@ -99,6 +108,7 @@ def settings(
     first_class_number: FirstClass = None,
     box_format: BoxFormat = None,
     strip_metadata: Stripping = None,
+    keep_failures: Failures = None,
     as_json: AsJson = False,
 ) -> None:
     """Show or change how a model is served and stored. A change applies from the next call."""
@@ -110,6 +120,7 @@ def settings(
         "first_class_number": first_class_number,
         "box_format": box_format,
         "strip_metadata": strip_metadata,
+        "keep_failures": keep_failures,
     }
     changes = {name: value for name, value in settings.items() if value is not None}
     with client() as store:
@@ -149,6 +160,7 @@ def _show(model: Model, as_json: bool) -> None:
         ("first class number", model.first_class_number or None),
         ("box format", more.get("box_format")),
         ("strips metadata", "yes" if more.get("strip_metadata") else None),
+        ("stores failed calls", "yes" if more.get("keep_failures") else None),
         ("proxy", model.proxy_url),
     ]
     output.show_rows(("", ""), [(name, str(value)) for name, value in rows if value])

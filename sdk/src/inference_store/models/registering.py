@@ -29,6 +29,7 @@ class NewRegisterModelRequest(RequestModel):
     upstream_model: str | None = None
     enable_inference_storage: bool | None = None
     strip_metadata: bool | None = None
+    keep_failures: bool | None = None
     text_embedding_service: str | None = None
 
 
