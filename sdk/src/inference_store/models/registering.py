@@ -30,6 +30,8 @@ class NewRegisterModelRequest(RequestModel):
     enable_inference_storage: bool | None = None
     strip_metadata: bool | None = None
     text_embedding_service: str | None = None
+    text_search: bool | None = None
+    text_search_language: str | None = None
 
 
 class Model(AnswerModel, ModelCalls[Answer]):
@@ -50,6 +52,8 @@ class Model(AnswerModel, ModelCalls[Answer]):
     first_class_number: int | None = None
     upstream_url: str | None = None
     enable_inference_storage: bool | None = None
+    text_search: bool | None = None
+    text_search_language: str | None = None
     proxy_url: str | None = None
 
     def __init__(self, *, id: str | None = None, **fields: Any) -> None:
