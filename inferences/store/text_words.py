@@ -78,6 +78,16 @@ def words_of(text: str) -> list[str]:
     return [piece for word in found for piece in pieces_of(word)]
 
 
+def spans_of(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield the words of a text as ``words_of`` has them, with where each begins and ends.
+
+    The pieces of a long word have the place of the whole.
+    """
+    for found in WORD.finditer(text):
+        for piece in pieces_of(found[0]):
+            yield piece, found.start(), found.end()
+
+
 def pieces_of(word: str) -> Iterator[str]:
     """Yield a word of ``WORD`` as it is compared, or the pieces of a long one."""
     if word.isascii():

@@ -127,9 +127,9 @@ def test_words_of_other_models_are_not_found(chat, project):
 
 def test_all_of_a_prompt_of_ten_megabytes_is_found(chat):
     words = " ".join(f"w{number}" for number in range(600_000))
-    noise = "the cat " * 600_000
+    noise = "the cat " * 700_000
     prompt = f"{noise}first middle-part {words} the very last"
-    assert len(prompt) > 9_500_000
+    assert len(prompt) > 10_000_000
     record(chat, [new("a", prompt), new("bb", "short")])
 
     parts = InferenceText.objects.beside(chat).filter(side=TextSide.PROMPT)

@@ -205,6 +205,7 @@ KIND = Kind(
             side,
             read=_read_parameter,
             placeholder='error "wet paint" warn* -timeout',
+            section="texts",
         )
         for side, name in PARAMETERS.items()
     ),

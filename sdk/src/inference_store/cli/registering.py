@@ -46,6 +46,17 @@ Stripping = Annotated[
         help="Whether to remove custom metadata from what the server gets.",
     ),
 ]
+TextSearch = Annotated[
+    bool | None,
+    typer.Option(
+        "--text-search/--no-text-search",
+        help="Whether to index the words of prompts and answers.",
+    ),
+]
+Language = Annotated[
+    str | None,
+    typer.Option(help="The language of its texts: simple, english, german, …"),
+]
 
 
 @app.command()
@@ -65,6 +76,8 @@ def register(
     first_class_number: FirstClass = None,
     box_format: BoxFormat = None,
     strip_metadata: Stripping = None,
+    text_search: TextSearch = None,
+    language: Language = None,
     as_json: AsJson = False,
 ) -> None:
     """Register a model. Registering it again with the same values changes nothing."""
@@ -80,6 +93,8 @@ def register(
         upstream_model=upstream_model,
         enable_inference_storage=storing,
         strip_metadata=strip_metadata,
+        text_search=text_search,
+        text_search_language=language,
     )
     with client() as store:
         store.register.register_model_for_inference_storage(body)
@@ -99,6 +114,8 @@ def settings(
     first_class_number: FirstClass = None,
     box_format: BoxFormat = None,
     strip_metadata: Stripping = None,
+    text_search: TextSearch = None,
+    language: Language = None,
     as_json: AsJson = False,
 ) -> None:
     """Show or change how a model is served and stored. A change applies from the next call."""
@@ -110,6 +127,8 @@ def settings(
         "first_class_number": first_class_number,
         "box_format": box_format,
         "strip_metadata": strip_metadata,
+        "text_search": text_search,
+        "text_search_language": language,
     }
     changes = {name: value for name, value in settings.items() if value is not None}
     with client() as store:
@@ -149,6 +168,13 @@ def _show(model: Model, as_json: bool) -> None:
         ("first class number", model.first_class_number or None),
         ("box format", more.get("box_format")),
         ("strips metadata", "yes" if more.get("strip_metadata") else None),
+        ("language of texts", _language(model)),
         ("proxy", model.proxy_url),
     ]
     output.show_rows(("", ""), [(name, str(value)) for name, value in rows if value])
+
+
+def _language(model: Model) -> str | None:
+    """Return the language of the model's texts, unless it compares words as they are."""
+    language = model.text_search_language
+    return language if language != "simple" else None

@@ -238,6 +238,8 @@ __all__ = [
     "SimilarTo",
     "Splitting",
     "TaskType",
+    "TextIndex",
+    "TextIndexTask",
     "TimeWindowFilter",
     "get_model",
     "get_model_by_id",

@@ -34,6 +34,26 @@ class NewRegisterModelRequest(RequestModel):
     text_search_language: str | None = None
 
 
+class TextIndexTask(AnswerModel):
+    """A task that indexes the texts of all records of a model anew."""
+
+    state: str
+    reason: str
+    expected_count: int
+    indexed_count: int
+    created_at: datetime
+    finished_at: datetime | None = None
+
+
+class TextIndex(AnswerModel):
+    """Whether the texts of a model are searched, in which language, and the last task."""
+
+    is_searched: bool
+    language: str
+    languages: list[str]
+    task: TextIndexTask | None = None
+
+
 class Model(AnswerModel, ModelCalls[Answer]):
     """A registered model, as the store returns it.
 
