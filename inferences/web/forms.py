@@ -100,10 +100,12 @@ class ModelSettingsForm(forms.Form):
         required=False,
         help_text="Whether the words of prompts and answers are indexed, to search them.",
     )
-    text_search_language = forms.ChoiceField(
+    text_search_language = forms.TypedChoiceField(
         label="Language of the texts",
         choices=_languages,
+        empty_value="simple",
         initial="simple",
+        required=False,
         help_text="With a language its forms of a word are found together, and its stop words "
         "are left out; simple compares words as they are. After a change what is stored is "
         "indexed anew.",
