@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from inferences.erasure.running import erase
+from inferences.maintenance import consistency_checks
 from inferences.models import (
     InferenceAction,
     InferenceText,
@@ -21,12 +26,20 @@ from inferences.models import (
 from inferences.search import text
 from inferences.search.counting import count_matching
 from inferences.search.filters import FullTextFilter, InferenceFilter, matching
+from inferences.search.filters.text_expressions import Phrase, read_expression
+from inferences.search.filters.tree import normal
 from inferences.search.pagination import Pagination
 from inferences.search.query import InferenceQuery
-from inferences.store import removal, text_reindexing
+from inferences.store import removal, text_indexing, text_reindexing
 from inferences.store.recording import NewInference, record
 from inferences.store.registration import change_settings
-from istore import blobs
+from inferences.store.text_words import parts_of, spans_of, to_document, words_of
+from inferences.tests.builders import typed
+from inferences.tests.erasure_builders import open_task, tables_with
+from istore import blobs, failpoints
+from istore.checks.verification import Scope
+from istore.db.clock import now
+from istore.models import Role
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -291,3 +304,254 @@ def test_queries_are_written_in_one_way(query, written):
     assert text.write(parsed) == written
     assert text.parse(written) == parsed
     assert parsed != InferenceFilter()
+
+
+# What the database makes of words
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(
+    st.text(
+        st.characters(exclude_categories=["Cs"])
+        | st.sampled_from("aé 1e.-_́東ไ😀\u200d"),
+        max_size=40,
+    )
+)
+def check_words(given_text: str) -> None:
+    words = [word for part in parts_of(given_text) for word in part.split()]
+    assert len(words) == len(words_of(given_text))
+    assert [word for word, _, _ in spans_of(given_text)] == words_of(given_text)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT lexeme, positions FROM unnest(to_tsvector('simple', %s))",
+            [to_document(words_of(given_text))],
+        )
+        placed = {at: lexeme for lexeme, places in cursor for at in places}
+    assert [placed[at] for at in sorted(placed)] == words
+    for word in words_of(given_text):  # as it is searched for
+        assert read_expression(word).phrases == [Phrase((word,))]
+
+
+def test_each_word_of_any_text_is_one_lexeme(db):
+    check_words()
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(
+    st.text(
+        st.characters(exclude_categories=["Cs"]) | st.sampled_from('ab "*-OR'),
+        max_size=30,
+    )
+)
+def test_an_expression_is_written_as_it_is_read(given_text):
+    try:
+        expression = read_expression(given_text)
+    except ValueError:
+        return
+    assert read_expression(str(expression)) == expression
+    if "\0" not in given_text:
+        filters = FullTextFilter("text", given_text)
+        assert text.parse(text.write(filters)) == normal(filters)
+
+
+def test_parts_keep_below_the_limits_and_overlap():
+    words = [f"w{n % 7}" for n in range(5_000)] + [f"x{n}" for n in range(40_000)]
+    for language in ("simple", "english", "arabic"):
+        parts = [part.split() for part in parts_of(" ".join(words), language)]
+        assert max(map(len, parts)) <= 12_000
+        assert all(max(Counter(part).values()) <= 250 for part in parts)
+        joined = parts[0]
+        for part in parts[1:]:
+            assert part[:29] == joined[-29:]
+            joined = joined + part[29:]
+        assert joined == words
+
+
+# The API, the pages, the command
+
+
+def test_the_api_takes_words_in_every_form(chat, api):
+    record(chat, [new("a", "The wet paint"), new("bb", "dry", "wet")])
+    address = "/api/v1/models/chat/inferences"
+
+    def ids(answer):
+        assert answer.status_code == 200, answer.content
+        return [each["inference_id"] for each in answer.json()["results"]]
+
+    assert ids(api.get(address, {"said": "wet -dry"})) == ["a"]
+    assert ids(api.get(address, {"answer": "we*"})) == ["bb"]
+    tree = {"not": {"text": '"wet paint"'}}
+    assert ids(api.post(f"{address}/filter", {"filter": tree})) == ["bb"]
+    both = {"filter": {"text": "wet", "prompt": "dry OR moist"}}
+    assert ids(api.post(f"{address}/filter", both)) == ["bb"]
+    assert api.post(f"{address}/count", {"query": "text:wet"}).json()["count"] == 2
+    refused = api.post(f"{address}/filter", {"filter": {"text": "—"}})
+    assert refused.status_code == 400
+    assert "At least one word" in refused.content.decode()
+
+
+def test_the_api_tells_and_changes_the_index(chat, api):
+    record(chat, [new("a", "running")])
+    index, settings_of = (
+        "/api/v1/models/chat/text-index",
+        "/api/v1/models/chat/inference-server-settings",
+    )
+    assert api.get(index).json()["task"] is None
+    assert "german" in api.get(index).json()["languages"]
+
+    wrong = api.patch(settings_of, {"text_search_language": "klingon"})
+    assert wrong.status_code in (400, 422) and "english" in wrong.content.decode()
+    api.patch(settings_of, {"text_search_language": "english"})
+    told = api.get(index).json()
+    assert (told["language"], told["task"]["state"]) == ("english", "pending")
+    assert api.post(index).status_code == 202
+    states = list(
+        chat.text_index_tasks.order_by("created_at").values_list("state", flat=True)
+    )
+    assert states == ["stopped", "pending"]
+
+
+def test_cards_and_page_mark_what_was_found(chat, person):
+    chat.text_search_language = "english"
+    chat.save()
+    record(
+        chat,
+        [
+            new(
+                "a",
+                "<b>Who</b> was running in the rain? " + "x " * 300,
+                "They ran & run.",
+            ),
+            new("bb", "no"),
+        ],
+    )
+    client = person()
+    page = client.get("/models/chat/inferences", {"said": "run"}).content.decode()
+    assert "<mark>running</mark>" in page and "<mark>run</mark>" in page
+    assert "&lt;b&gt;Who" in page and "<b>Who" not in page
+    assert 'name="said"' in page and 'value="run"' in page
+
+    detail = client.get(
+        "/models/chat/inferences/a", {"q": 'prompt:"running in the rain"'}
+    ).content.decode()
+    assert "<mark>running</mark>" in detail and "<mark>rain</mark>" in detail
+    assert "<mark>run</mark>" not in detail
+    assert "<mark>" not in client.get("/models/chat/inferences/a").content.decode()
+
+
+def test_the_settings_page_chooses_a_language_and_shows_the_task(chat, person, queue):
+    record(chat, [new("a", "hello")])
+    client = person(Role.EDITOR)
+    assert "klingon" not in client.get("/models/chat/settings").content.decode()
+    message = {
+        "box_format": "yxyx",
+        "first_class_number": "0",
+        "text_search_language": "german",
+    }
+    client.post("/models/chat/settings", message)
+    chat.refresh_from_db()
+    assert chat.text_search_language == "german"
+    part = client.get("/models/chat/settings", {"part": "texts"}).content.decode()
+    assert "0 of 1 records" in part
+    client.post("/models/chat/text-index", {"act": "stop"})
+    assert chat.text_index_tasks.get().state == "stopped"
+
+
+# Removal, erasure, verification
+
+
+def test_verify_finds_what_is_missing_and_what_is_left(chat, model):
+    record(chat, [new("a", "hello", "world"), new("bb", "bye"), new("ccc", "so")])
+    record(model, [new("picture")])
+    rows = {each.inference_id: each.id for each in chat.inferences.all()}
+
+    def look(repair=False):
+        return sorted(
+            (each.kind, each.repaired)
+            for each in consistency_checks.rows(Scope(now(), repair=repair))
+        )
+
+    assert look() == []
+    InferenceText.objects.beside(chat).filter(id=rows["a"]).delete()
+    InferenceText.objects.bulk_create(
+        InferenceText(id=row_id, registered_model=owner, side=2, part=0, words="lost")
+        for row_id, owner in ((77, chat), (model.inferences.get().id, model))
+    )
+    removal.INPUTS.intend(chat, chat.inferences.filter(inference_id="bb"))
+    removal.INPUTS.finish(chat)
+    InferenceText.objects.bulk_create(
+        [
+            InferenceText(
+                id=rows["bb"], registered_model=chat, side=1, part=0, words="bye"
+            )
+        ]
+    )
+    wrong = ["prompt-left", "searched text-alone", "texts-left", "texts-missing"]
+    assert look() == [(kind, False) for kind in wrong]
+    assert look(repair=True) == [(kind, True) for kind in wrong]
+    assert look() == []
+    assert found(chat, "text:hello") == {"a"}
+    assert found(chat, "text:bye") == set()
+
+
+def test_an_erasure_leaves_no_words(chat, project, queue):
+    person = typed("person", "Anna Karenina")
+    record(
+        chat,
+        [new("a", "Dear Anna", "Hello Anna", metadata=[person]), new("bb", "hello")],
+    )
+
+    task = open_task(project, value="Anna Karenina")
+    erase(task)
+
+    task.refresh_from_db()
+    assert (task.state, task.report["proof"]["left"]) == ("complete", 0)
+    assert "inferences_inferencetext" not in tables_with("anna")
+    assert found(chat, "text:hello") == {"bb"}
+
+
+def test_a_task_that_broke_off_goes_on_where_it_stopped(chat, queue, monkeypatch):
+    record(chat, [new("a" * n, f"word{n}") for n in range(1, 6)])
+    monkeypatch.setattr(
+        text_reindexing, "NEXT", text_reindexing.NEXT.replace("LIMIT 500", "LIMIT 2")
+    )
+    InferenceText.objects.all().delete()
+    TextIndexTask.objects.all().delete()
+    task = text_reindexing.start("test", chat)
+    TextIndexTask.objects.update(created_at=START)
+    failpoints.arm("text_reindexing.batch=raise")
+    task.refresh_from_db()
+    text_reindexing.carry_out(task)
+    failpoints.arm("")
+    assert found(chat, "text:word5") == {"aaaaa"}
+    assert found(chat, "text:word1") == set()
+
+    TextIndexTask.objects.update(lease_until=START)
+    task.refresh_from_db()
+    assert task.done == 2
+    text_reindexing.carry_out(task)
+    task.refresh_from_db()
+    assert (task.state, task.done) == ("complete", 5)
+    assert found(chat, "text:word1") == {"a"}
+
+
+def test_an_older_answer_that_lies_in_a_blob_is_found_whole(chat):
+    long = "start " + "filler " * 30_000 + "finish"
+    blobs.put("texts/answer", completion(long).encode())
+    facts = {"answer": {"size": len(long) + 90}}
+    record(chat, [new("a", data="", answer_storage_key="texts/answer", notes=facts)])
+
+    assert found(chat, "answer:finish") == {"a"}
+    assert found(chat, 'answer:"filler finish"') == {"a"}
+
+
+def test_a_batch_of_long_texts_is_split(chat, monkeypatch):
+    monkeypatch.setattr(text_indexing, "PORTION_BYTES", 300)
+    batches = []
+    record(
+        chat,
+        [new("a" * n, "", f"word{n} " * 20) for n in range(1, 6)],
+        lambda stored: batches.append(len(stored)),
+    )
+    assert batches == [1] * 5
+    assert found(chat, "text:word3") == {"aaa"}
