@@ -7,6 +7,7 @@ form, such as that of a classifier, has the texts in its JSON.
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
@@ -18,11 +19,16 @@ from inferences.store.answer_text import named_text
 from inferences.store.text_words import parts_of
 from istore import blobs
 from istore.blobs.batch_reading import BatchReader
+from istore.blobs.storage_failures import STORAGE_FAILURES
 from protocols.conversations import Part, PartKind, Turn, read_conversation
 from protocols.json_text import parse
 
 PORTION_BYTES = 32 * 2**20  # of the texts that are in memory together, or one text
+# No blob ever has this key: asking for it only shows whether the storage answers.
+ABSENT = "texts/absent"
 INPUTS = "inputs"  # of a collection: what was asked stands beside the answer
+
+logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 R = TypeVar("R")
@@ -122,11 +128,19 @@ def _input(source: TextSource, reader: BatchReader) -> str:
 
 
 def _text_of_blob(key: str, reader: BatchReader) -> str:
-    """Return the text of a blob; empty if the blob is gone or no text."""
+    """Return the text of a blob; empty if the blob is gone, damaged or no text.
+
+    A record is stored without the words of one blob that cannot be read. Raises what the storage
+    raises when it is away as a whole: it is back before long, and then all of the text is there.
+    """
     try:
         with _open(key, reader) as file:
             return file.read().decode()
     except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+    except STORAGE_FAILURES as failure:
+        blobs.exists(ABSENT)
+        logger.warning("The text of %s is not indexed: %s", key, failure)
         return ""
 
 

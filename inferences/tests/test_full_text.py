@@ -31,11 +31,13 @@ from inferences.search.filters.tree import normal
 from inferences.search.pagination import Pagination
 from inferences.search.query import InferenceQuery
 from inferences.store import removal, text_indexing, text_reindexing
-from inferences.store.recording import NewInference, record
+from inferences.store.recording import NewInference, Outcome, record
 from inferences.store.registration import change_settings
 from inferences.store.text_words import parts_of, spans_of, to_document, words_of
 from inferences.tests.builders import typed
 from inferences.tests.erasure_builders import open_task, tables_with
+from ingest import batch_writer
+from ingest.retries import StoreAway
 from istore import blobs, failpoints
 from istore.checks.verification import Scope
 from istore.db.clock import now
@@ -555,3 +557,22 @@ def test_a_batch_of_long_texts_is_split(chat, monkeypatch):
     )
     assert batches == [1] * 5
     assert found(chat, "text:word3") == {"aaa"}
+
+
+def test_a_blob_that_cannot_be_read_leaves_the_record_without_its_words(
+    chat, monkeypatch
+):
+    def fail(key, *_):
+        raise OSError("the disk says no")
+
+    monkeypatch.setattr(blobs, "open_blob", fail)
+    assert record(chat, [new("a", "hello", "world")]) == {"a": Outcome.NEW}
+    assert found(chat, "answer:world") == {"a"}
+    assert found(chat, "text:hello") == set()
+
+    monkeypatch.setattr(blobs, "exists", fail)  # the storage is away as a whole
+    with pytest.raises(OSError):
+        record(chat, [new("bb", "hello")])
+    with pytest.raises(StoreAway):
+        batch_writer._record(chat, [new("bb", "hello")])
+    assert not chat.inferences.filter(inference_id="bb").exists()
