@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import repeat
 from threading import Lock
+from typing import Any
 
 import orjson
 from django.conf import settings
@@ -191,7 +192,7 @@ def rows(scope: Scope) -> Iterator[Finding]:
     """Check that records, payloads, keys and side rows name each other."""
     for model in models_of(scope):
         for low, high in _windows(model, scope):
-            values = {
+            values: dict[str, Any] = {
                 "model": model.pk,
                 "low": low,
                 "high": high,

@@ -161,7 +161,7 @@ def _index_counted(
             check()
             with transaction.atomic():
                 _write(model, values)
-                progress: dict[str, int] = {
+                progress: dict[str, Any] = {
                     "indexed_count": task.indexed_count + len(values)
                 }
                 if moves:
@@ -270,7 +270,7 @@ def _forget_some(model: RegisteredModel) -> Iterator[int]:
             yield max(1, cursor.rowcount // 2)
 
 
-def _ids(sql: str, *values: object) -> list[int]:
+def _ids(sql: str, *values: int) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return [row_id for (row_id,) in cursor]

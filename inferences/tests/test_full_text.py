@@ -23,7 +23,7 @@ from inferences.models import (
     TextIndexTask,
     TextSide,
 )
-from inferences.search import text
+from inferences.search import planner, rare_label_scan, text
 from inferences.search.counting import count_matching
 from inferences.search.filters import FullTextFilter, InferenceFilter, matching
 from inferences.search.filters.text_expressions import Phrase, read_expression
@@ -268,6 +268,57 @@ def test_a_page_reads_the_index_by_words(chat):
         )
         plan = "\n".join(line for (line,) in cursor)
     assert "model_key" in plan and "Bitmap Index Scan" in plan
+
+
+SPOKEN = {"often": 1, "half": 2, "tenth": 10, "rare": 60}
+ASKED = [
+    *("text:often", "text:half", "text:tenth", "text:rare", "text:never"),
+    *('text:"often half"', "text:(tenth half)", "text:(often -half)", "text:old"),
+    *("text:(rare OR tenth)", "text:half label:ship", "text:tenth action:detect"),
+    *("-text:half text:tenth", "text:(rare OR -often)", "text:old since:2026-06-01"),
+]
+
+
+@pytest.mark.parametrize("walk", [3, 5_000])
+def test_pages_are_the_same_by_whichever_strategy(chat, monkeypatch, walk):
+    for name in ("SHORT_WALK", "WALK", "LONG_WALK", "VERY_FEW", "FEW"):
+        monkeypatch.setattr(planner, name, min(walk, getattr(planner, name)))
+    monkeypatch.setattr(rare_label_scan, "RARE", walk)
+    record(
+        chat,
+        [
+            new(
+                f"{number:03}",
+                "",
+                " ".join(word for word, each in SPOKEN.items() if number % each == 0)
+                + (" old" if number < 80 else ""),
+                created_at=START + timedelta(seconds=number),
+                detections=[("ship", 0.5)] if number % 3 else None,
+            )
+            for number in range(240)
+        ],
+    )
+    removal.hide_records(chat, chat.inferences.filter(inference_id__endswith="20"))
+    for query in ASKED:
+        filters = text.parse(query)
+        rows = matching(chat, filters)
+        wanted = list(rows.oldest_first().values_list("inference_id", flat=True))
+        for direction in ("asc", "desc"):
+            seen, cursor = [], None
+            while len(seen) <= 240:
+                asked = Pagination(direction, 13, cursor=cursor)
+                page = InferenceQuery(filters, asked).page(chat)
+                seen += [each.inference_id for each in page.inferences]
+                if (cursor := page.next) is None:
+                    break
+            assert seen == wanted[:: 1 if direction == "asc" else -1], query
+        assert count_matching(chat, filters).number == len(wanted), query
+        assert count_matching(chat, filters, 5).number == min(len(wanted), 5), query
+        assert sorted(
+            rare_label_scan.all_matching(chat, filters).values_list(
+                "inference_id", flat=True
+            )
+        ) == sorted(wanted)
 
 
 @pytest.mark.parametrize(
