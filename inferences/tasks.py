@@ -19,12 +19,23 @@ from inferences.maintenance import (
     orphan_blobs,
     storage_by_model,
 )
-from inferences.models import InferencePayload, MapTask, RegisteredModel
+from inferences.models import (
+    InferencePayload,
+    MapTask,
+    RegisteredModel,
+    TextIndexTask,
+)
 from inferences.models.erasure import ErasureTask
 from inferences.models.ground_truth import TruthFile
 from inferences.search.vectors import moving
 from inferences.search.zone_maps import build
-from inferences.store import class_migration, pack_rewriting, removal, soft_deletion
+from inferences.store import (
+    class_migration,
+    pack_rewriting,
+    removal,
+    soft_deletion,
+    text_reindexing,
+)
 from inferences.store.partitions import make_ahead
 from istore.blobs import moves
 from istore.blobs.storage_failures import logging_failures
@@ -105,6 +116,18 @@ def lay_out_embeddings(task_id: str) -> None:
 @shared_task
 def extend_embedding_maps() -> None:
     neighbours.extend_all()
+
+
+@shared_task
+def index_texts(task_id: str) -> None:
+    tasks = TextIndexTask.objects.select_related("registered_model__project")
+    if task := tasks.filter(pk=task_id).first():  # else its model is gone
+        text_reindexing.carry_out(task)
+
+
+@shared_task
+def start_text_indexes() -> None:
+    text_reindexing.start_waiting()
 
 
 @shared_task

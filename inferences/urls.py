@@ -40,6 +40,7 @@ urlpatterns = also_in_projects(
         path("register", models.register, name="register"),
         re_path(rf"^{MODEL}/settings$", models.model_settings, name="settings"),
         re_path(rf"^{MODEL}/storage$", models.switch_storage, name="storage"),
+        re_path(rf"^{MODEL}/text-index$", models.index_texts, name="index-texts"),
         re_path(rf"^{MODEL}/pin$", models.pin_model, name="pin"),
         re_path(rf"^{MODEL}/activity$", models.model_activity, name="activity"),
         re_path(rf"^{MODEL}/inferences$", browsing.browse, name="browse"),

@@ -10,15 +10,16 @@ import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from inferences.models import RegisteredModel
-from inferences.store.recording import Outcome, record
+from inferences.store.recording import NewInference, Outcome, record
 from ingest.blob_fetcher import raise_if_away
 from ingest.errors import Reason, Rejected, Retryable
 from ingest.metrics import Counts
 from ingest.reconciliation_state import copies_beside, copies_of, id_of_other
 from ingest.record_builder import Composed
-from ingest.retries import RetryWhileUnavailable, Stopping
+from ingest.retries import RetryWhileUnavailable, Stopping, StoreAway
 from ingest.stream import Entry
 from istore import blobs
+from istore.blobs.storage_failures import STORAGE_FAILURES
 from istore.log_values import describe
 
 log = structlog.get_logger(__name__)
@@ -70,7 +71,7 @@ class Storing:
         """Record a batch; if that fails, halve it until the bad event is alone, and reject that."""
         new = [each.new for each in batch]
         try:
-            outcomes = self._outages.call(lambda: record(model, new))
+            outcomes = self._outages.call(lambda: _record(model, new))
         except Stopping:
             raise
         except Exception as error:
@@ -118,6 +119,14 @@ class Storing:
         ):
             if keys:
                 self._outages.call(partial(_delete, keys))
+
+
+def _record(model: RegisteredModel, new: list[NewInference]) -> dict[str, Outcome]:
+    """Record a batch. Raises ``StoreAway`` if the texts of its inputs cannot be read for now."""
+    try:
+        return record(model, new)
+    except STORAGE_FAILURES as error:
+        raise StoreAway(str(error)) from error
 
 
 def _by_model(portion: list[Composed]) -> dict[RegisteredModel, list[Composed]]:

@@ -272,6 +272,7 @@ CELERY_TASK_ROUTES = {
         "exports.tasks.run_scheduled_export",
         "datasets.tasks.run_adding_task",
         "datasets.tasks.run_archive_task",
+        "inferences.tasks.index_texts",
         "inferences.tasks.lay_out_embeddings",
     )
 }
@@ -350,6 +351,12 @@ CELERY_BEAT_SCHEDULE = {
     # Converts older records, whose labels are not only the best class, until none is left.
     "tell classes apart": {
         "task": "inferences.tasks.tell_classes_apart",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
+    # Of models that an upgrade has marked: the words of what was stored before it.
+    "start text indexes": {
+        "task": "inferences.tasks.start_text_indexes",
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },

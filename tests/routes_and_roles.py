@@ -60,6 +60,7 @@ ROUTES = {
     "models": {"get": V, "post": E},
     "models/{}": {"get": V},
     "models/{}/inference-server-settings": {"patch": E},
+    "models/{}/text-index": {"get": V, "post": E},
     "models/{}/inferences": {"get": V, "post": E},
     "models/{}/inferences/filter": {"get": V, "post": V, "delete": E},
     "models/{}/inferences/count": {"get": V, "post": V, "delete": E},

@@ -64,6 +64,18 @@ class ServerSettingsSerializer(StrictSerializer):
     strip_metadata = FlagField(required=False)
     keep_failures = FlagField(required=False)
     text_embedding_service = TextField(required=False, max_length=255)
+    text_search = FlagField(
+        required=False,
+        allow_null=True,
+        help_text="Whether the words of prompts and answers are searched; null: if the "
+        "task is about texts.",
+    )
+    text_search_language = TextField(
+        required=False,
+        max_length=63,
+        allow_blank=False,
+        help_text="A text search configuration of the database: simple, english, …",
+    )
 
 
 class NewModelSerializer(ServerSettingsSerializer):
@@ -97,6 +109,8 @@ class ModelSerializer(serializers.ModelSerializer[RegisteredModel]):
             "strip_metadata",
             "keep_failures",
             "text_embedding_service",
+            "text_search",
+            "text_search_language",
             "proxy_url",
             "created_at",
             "updated_at",

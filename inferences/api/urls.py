@@ -11,6 +11,7 @@ from inferences.api import (
     protecting,
     removing,
     restoring,
+    text_index,
     views,
 )
 from istore.addresses import API_PROJECT, INFERENCE, MODEL, also_in_projects
@@ -36,6 +37,7 @@ urlpatterns = also_in_projects(
         re_path(
             rf"^{MODEL}/inference-server-settings$", views.ServerSettingsView.as_view()
         ),
+        re_path(rf"^{MODEL}/text-index$", text_index.TextIndexView.as_view()),
         re_path(rf"^{MODEL}/inferences/filter$", views.FilterInferencesView.as_view()),
         re_path(rf"^{MODEL}/inferences/count$", views.CountInferencesView.as_view()),
         re_path(rf"^{MODEL}/inferences/delete$", removing.BulkDeleteView.as_view()),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import repeat
 from threading import Lock
+from typing import Any
 
 import orjson
 from django.conf import settings
@@ -32,6 +33,7 @@ from inferences.models import (
     Inference,
     InferenceKey,
     InferencePayload,
+    InferenceText,
     MapPoint,
     MetadataChange,
     MetadataKeyCount,
@@ -39,9 +41,16 @@ from inferences.models import (
     OverflowText,
     RecentEmbedding,
     RegisteredModel,
+    TextSide,
 )
 from inferences.models.row_ids import LOWEST, first_id_at
-from inferences.store import class_migration, removal, segment_touches
+from inferences.store import (
+    class_migration,
+    removal,
+    segment_touches,
+    text_indexing,
+    text_reindexing,
+)
 from inferences.store.recording import lower_bounds
 from istore import blobs
 from istore.blobs import packs
@@ -57,6 +66,7 @@ ROW, COLD = Inference._meta.db_table, InferencePayload._meta.db_table
 KEYS = InferenceKey._meta.db_table
 DETECTED = Detection._meta.db_table
 CLASSES = ClassProbability._meta.db_table
+WORDS = InferenceText._meta.db_table
 # Side tables of the records, and their column with the row id.
 SIDES = {
     "detection": (DETECTED, "id"),
@@ -64,6 +74,7 @@ SIDES = {
     "embedding": (Embedding._meta.db_table, "id"),
     "recent embedding": (RecentEmbedding._meta.db_table, "id"),
     "map point": (MapPoint._meta.db_table, "id"),
+    "searched text": (WORDS, "id"),
     "text": (OverflowText._meta.db_table, "id"),
     "number": (OverflowNumber._meta.db_table, "id"),
     "history": (MetadataChange._meta.db_table, "row_id"),
@@ -88,7 +99,7 @@ WITH hot AS MATERIALIZED (
     FROM {ROW}
     WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s
 ), cold AS MATERIALIZED (
-    SELECT id, deleted_at, removal_at, input_removal_at FROM {COLD}
+    SELECT id, deleted_at, removal_at, input_removal_at, input_expired_at FROM {COLD}
     WHERE model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s
 ), detected AS MATERIALIZED (
     SELECT id, count(*) AS number FROM {DETECTED}
@@ -139,6 +150,17 @@ UNION ALL
 SELECT 'protected-but-expiring', hot.id FROM hot JOIN cold USING (id)
 WHERE is_protected AND input_removal_at IS NOT NULL AND removal_at IS NULL
 UNION ALL
+SELECT 'texts-missing', cold.id FROM cold JOIN hot USING (id)
+WHERE %(texts)s = 'searched' AND removal_at IS NULL AND NOT EXISTS (
+    SELECT FROM {WORDS} AS said WHERE said.model_key = %(model)s AND said.id = cold.id
+    AND said.side = {TextSide.ANSWER.value} AND said.part = 0)
+UNION ALL
+SELECT DISTINCT 'texts-left', id FROM {WORDS} AS said
+WHERE %(texts)s = 'not searched' AND model_key = %(model)s AND id BETWEEN %(low)s AND %(high)s
+UNION ALL
+SELECT DISTINCT 'prompt-left', id FROM {WORDS} AS said JOIN cold USING (id)
+WHERE model_key = %(model)s AND side = {TextSide.PROMPT.value} AND input_expired_at IS NOT NULL
+UNION ALL
 {" UNION ALL ".join(_alone(what, *place) for what, place in SIDES.items())}
 """
 SAID = {
@@ -154,6 +176,9 @@ SAID = {
     "deleted-but-shown": "Deleted, and still found by queries.",
     "protected-but-hidden": "Protected, and soft-deleted by retention.",
     "protected-but-expiring": "Protected, and its input is being removed.",
+    "texts-missing": "Its prompt and answer are not found by their words.",
+    "texts-left": "Its words are kept, and the texts of the model are not searched.",
+    "prompt-left": "The words of its prompt are kept, and the input was removed.",
     "counts-differ": "The count of a metadata key is wrong.",
 }
 END_OF_WINDOW = f"""
@@ -167,12 +192,13 @@ def rows(scope: Scope) -> Iterator[Finding]:
     """Check that records, payloads, keys and side rows name each other."""
     for model in models_of(scope):
         for low, high in _windows(model, scope):
-            values = {
+            values: dict[str, Any] = {
                 "model": model.pk,
                 "low": low,
                 "high": high,
                 "of_one_class": model.answers_one_class,
                 "awaits_classes": model.awaits_classes,
+                "texts": _state_of_texts(model),
             }
             with connection.cursor() as cursor:
                 cursor.execute(ROWS, values)
@@ -185,6 +211,13 @@ def rows(scope: Scope) -> Iterator[Finding]:
                 for row_id in ids:
                     said = SAID.get(kind, "A side row of no record.")
                     yield Finding(kind, _where(model, row_id), said, mended)
+
+
+def _state_of_texts(model: RegisteredModel) -> str:
+    """Return whether the model's texts are searched; "changing" while a task is at them."""
+    if model.awaits_text_index or model.text_index_tasks.active().exists():
+        return "changing"
+    return "searched" if text_indexing.is_searched(model) else "not searched"
 
 
 def _windows(model: RegisteredModel, scope: Scope) -> Iterator[tuple[int, int]]:
@@ -285,6 +318,15 @@ def _distribute_again(model: RegisteredModel, ids: list[int]) -> None:
         )
 
 
+def _forget_texts(model: RegisteredModel, ids: list[int]) -> None:
+    InferenceText.objects.beside(model).filter(id__in=ids).delete()
+
+
+def _forget_prompts(model: RegisteredModel, ids: list[int]) -> None:
+    prompts = InferenceText.objects.beside(model).filter(side=TextSide.PROMPT)
+    prompts.filter(id__in=ids).delete()
+
+
 def _make_restorable(model: RegisteredModel, ids: list[int]) -> None:
     payloads = InferencePayload.objects.beside(model).filter(id__in=ids)
     payloads.filter(deleted_at=None, removal_at=None).update(deleted_at=Now())
@@ -323,6 +365,9 @@ MENDING: dict[str, Callable[[RegisteredModel, list[int]], object]] = {
     "classes-differ": _distribute_again,
     "classes-as-labels": class_migration.tell_apart_rows,
     "not-the-best-class": class_migration.choose_again,
+    "texts-missing": text_reindexing.index_rows,
+    "texts-left": _forget_texts,
+    "prompt-left": _forget_prompts,
     "hidden-for-no-reason": _make_restorable,
     "deleted-but-shown": _hide,
     "protected-but-hidden": _show,

@@ -7,7 +7,8 @@ from inferences.store.partitions import TABLES, make_ahead, partitioned
 from istore.db.clock import now
 
 # Later tables are partitioned by the migrations that make them.
-FIRST = [table for table in TABLES if table.name != "inferences_classprobability"]
+LATER = ("inferences_classprobability", "inferences_inferencetext")
+FIRST = [table for table in TABLES if table.name not in LATER]
 
 
 def make_first_partitions(apps, schema_editor):

@@ -18,7 +18,7 @@ COLUMNS += [
 
 
 class Migration(migrations.Migration):
-    dependencies = [("inferences", "0030_pin_models")]
+    dependencies = [("inferences", "0031_keep_failures")]
 
     operations = [
         *(

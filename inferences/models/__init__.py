@@ -44,6 +44,7 @@ from inferences.models.registered_model import (
     RegisteredModelQuerySet,
 )
 from inferences.models.saved_view import PinnedModel, SavedView
+from inferences.models.searched_texts import InferenceText, TextIndexTask, TextSide
 from inferences.models.side_rows import (
     ClassProbability,
     Detection,
@@ -79,6 +80,7 @@ __all__ = [
     "InferenceKey",
     "InferencePayload",
     "InferenceQuerySet",
+    "InferenceText",
     "LabelName",
     "MapBasis",
     "MapPoint",
@@ -103,6 +105,8 @@ __all__ = [
     "SideRowQuerySet",
     "SourceName",
     "TaskType",
+    "TextIndexTask",
+    "TextSide",
     "TokenPrice",
     "TruthFile",
     "UploadGrant",

@@ -104,6 +104,24 @@ class RegisteredModel(models.Model):
         help_text="The id of the service that embeds texts to search by.",
     )
 
+    text_search = models.BooleanField(
+        "search texts",
+        null=True,
+        help_text="Index the words of prompts and answers. Null: if the task is about texts.",
+    )
+    text_search_language = models.CharField(
+        max_length=63,
+        default="simple",
+        db_default="simple",  # as first_class_number
+        help_text="A text search configuration of PostgreSQL; simple: words as they are.",
+    )
+    awaits_text_index = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="Beat is to start the indexing of stored texts.",
+    )
+
     # Raised with every new key, so that what a process caches under a version is never
     # stale: see ``store.metadata_slots``.
     keys_version = models.PositiveIntegerField(default=0, editable=False)

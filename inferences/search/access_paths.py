@@ -23,6 +23,7 @@ from inferences.models import (
     Detection,
     Inference,
     InferencePayload,
+    InferenceText,
     RegisteredModel,
 )
 from inferences.search.zone_maps.pruning import Range
@@ -31,6 +32,7 @@ TABLE = Inference._meta.db_table
 DETECTIONS = Detection._meta.db_table
 CLASSES = ClassProbability._meta.db_table
 PAYLOADS = InferencePayload._meta.db_table
+WORDS = InferenceText._meta.db_table
 NUMBER_COLUMNS = {*SLOTS["integer"], *SLOTS["float"]}
 SIGNS = {"": "=", "exact": "=", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 KIND_OF_SLOT = {
@@ -106,12 +108,14 @@ def live_rows(model: RegisteredModel) -> Sql:
 class IndexScan:
     """The rows of one table that satisfy one condition, read by an index.
 
-    ``in_order`` says that the index gives them in id order.
+    ``in_order`` says that the index gives them in id order. ``is_bitmap`` says that it gives
+    none before it has read all entries that match, so that a limit bounds no probe of it.
     """
 
     table: str
     where: Sql
     in_order: bool = False
+    is_bitmap: bool = False
     beside: str = ""  # SQL of a VALUES list before the table, which the condition uses
 
     @property
@@ -135,6 +139,11 @@ class AccessPath:
         """Return whether every branch gives ids in order, and they are few enough to be merged."""
         few = len(self.branches) <= STREAMS_MOST
         return few and all(branch.in_order for branch in self.branches)
+
+    @property
+    def is_bitmap(self) -> bool:
+        """Return whether a branch reads all of its entries before it gives the first."""
+        return any(branch.is_bitmap for branch in self.branches)
 
     @property
     def of_rows(self) -> bool:
@@ -237,6 +246,17 @@ def path_by_labels(
     tests = [ours & Sql(f"{DETECTIONS}.label_id = %s", (each,)) for each in labels]
     branches = [IndexScan(DETECTIONS, test, in_order=True) for test in tests]
     return AccessPath(tuple(branches), is_exact)
+
+
+def path_by_words(model: RegisteredModel, test: Sql) -> AccessPath:
+    """Return the path to the rows that have a text which passes the test of its words.
+
+    The index text_by_word is by (ARRAY[model_key], words). The model is named in this form
+    alone: the primary key begins with the plain column, and would be read through instead.
+    """
+    ours = Sql(f"ARRAY[{WORDS}.model_key] @> ARRAY[%s::integer]", (model.pk,))
+    scan = IndexScan(WORDS, ours & test, is_bitmap=True)
+    return AccessPath((scan,), is_exact=True)
 
 
 def merge(paths: Iterable[AccessPath]) -> list[AccessPath]:

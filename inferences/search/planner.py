@@ -11,6 +11,9 @@ plan walks the table. So this module tries one strategy after another, each with
 - 5,000 rows are walked in the page's order, and more of them if matches are met.
 - The same two steps are tried again with 20,001 entries and 50,000 rows.
 
+The index of words gives no entry before it has read all that match. So what is said often is met
+by two walks first, and of what is left there are few entries, if matches are spread evenly.
+
 Where the zone maps say that no row of an id range can match a range of numbers, a walk skips
 that range. Such a walk is tried first, with 20,000 rows.
 
@@ -44,6 +47,7 @@ from inferences.search.filters import Filter
 from inferences.search.orders import BY_TIME, LABELS_MOST, ByLabel, Order
 from inferences.search.zone_maps import pruning
 
+SHORT_WALK = 1_000  # rows of a walk before an index is asked that is read as a whole
 WALK = 5_000  # rows of the first walk in the page's order
 SKIPPING_WALK = 20_000  # rows of the first walk that skips ranges by the zone maps
 LONG_WALK = 50_000  # rows of the last walk before everything is read and sorted
@@ -191,6 +195,9 @@ def _strategies(asked: Conditions, order: Order, part: PageSlice) -> Iterator[St
     """Yield the strategies to try, cheapest bound first."""
     yield _direct
     yield _merge
+    if order.is_by_time and any(path.is_bitmap for path in asked.paths):
+        yield partial(_index_scan, most=SHORT_WALK)
+        yield _newest_by_words
     skips = _skips(asked, part) if order.is_by_time else []
     # If only ranges of numbers are asked for, the walk past zone maps is tried first.
     if not skips or len(asked.paths) > len(asked.ranges):
@@ -312,6 +319,22 @@ def _ids_from_streams(
     )
     ((ids, is_all),) = _ask(Sql(sql, union.values + asked.everything.values))
     return ids, is_all
+
+
+def _newest_by_words(
+    asked: Conditions, order: Order, part: PageSlice
+) -> list[PagePosition] | None:
+    """Read the page from the one path by words; declines if anything else must be tested.
+
+    All entries are read and the newest sorted out, but only the rows of the page are.
+    """
+    if len(asked.paths) != 1 or asked.others:
+        return None
+    (path,) = asked.paths
+    if not path.is_bitmap or not path.is_exact:
+        return None
+    walked = _index_scan(asked, order, part, WALK)
+    return _refill(asked, path, part) if walked is None else walked
 
 
 def _index_scan(
@@ -454,14 +477,20 @@ def _from_selective_index(
         return None
     if order.is_by_time and len(paths) == 1 and paths[0].is_one_of_rows:
         return _from_one_index(asked, paths[0], part, most)
-    rows, best = min(
-        (rows, number) for number, rows in enumerate(_count_entries(asked, paths, most))
-    )
-    if rows > most:
-        return None
-    return _read(
-        asked, order, part, _source(asked, paths[best]), fenced=True, alone=True
-    )
+    # What an index of words has is counted only if no other path has few entries.
+    for some in _by_cost(paths):
+        counts = _count_entries(asked, some, most)
+        rows, best = min((rows, number) for number, rows in enumerate(counts))
+        if rows <= most:
+            source = _source(asked, some[best])
+            return _read(asked, order, part, source, fenced=True, alone=True)
+    return None
+
+
+def _by_cost(paths: list[AccessPath]) -> list[list[AccessPath]]:
+    """Return the paths whose probes a limit bounds, and then the others."""
+    bounded = [path for path in paths if not path.is_bitmap]
+    return [some for some in (bounded, [p for p in paths if p.is_bitmap]) if some]
 
 
 def _from_one_index(

@@ -131,6 +131,20 @@ TABLES = [
             ("class_by_row", "(model_key, id)"),
         ),
     ),
+    Table(
+        "inferences_inferencetext",
+        "model_key, id, side, part",
+        (
+            # Read by the filters of texts. The model stands before the words, so that what is
+            # common in other models costs nothing. Few entries wait in the pending list, which
+            # every search reads through.
+            (
+                "text_by_word",
+                "USING gin ((ARRAY[model_key]), words) "
+                "WITH (gin_pending_list_limit = 1024)",
+            ),
+        ),
+    ),
 ]
 
 

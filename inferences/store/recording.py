@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -31,6 +31,7 @@ from inferences.models import (
     InferenceAction,
     InferenceKey,
     InferencePayload,
+    InferenceText,
     MetadataKeyCount,
     OverflowNumber,
     OverflowText,
@@ -45,7 +46,7 @@ from inferences.models.metadata_values import (
 )
 from inferences.models.row_ids import LOW_BITS, ROOM, microseconds
 from inferences.real_numbers import REAL_MOST, fits
-from inferences.store import metadata_slots
+from inferences.store import metadata_slots, text_indexing
 from inferences.store.geo_cells import cell_of
 from inferences.store.notes import without_empty_warnings
 from inferences.store.segment_touches import touches_of
@@ -139,7 +140,8 @@ def record(
 
     Returns the outcome of each inference id. When a batch names an id twice, the first is
     stored. ``also`` is called with the new ids in the transaction that stores them; when it
-    raises, nothing is stored. ``record`` must not be called inside a transaction: new
+    raises, none of these is stored. A batch has one transaction, unless its texts are too long
+    to be indexed together, or ids change hands. ``record`` must not be called inside a transaction: new
     metadata keys and labels are committed before the rows. Raises ``RuntimeError`` when
     other writers keep taking and freeing the same ids.
     """
@@ -155,7 +157,9 @@ def record(
         rest = [new for new in rest if new.inference_id not in found]
         if not rest:
             return found
-        stored = _write_until_it_fits(model, _rows(model, rest), also)
+        stored: set[str] = set()
+        for portion in _portions(model, rest):
+            stored |= _write_until_it_fits(model, _rows(model, portion), also)
         found |= dict.fromkeys(stored, Outcome.NEW)
         # The rest conflicted with keys of other writers. Such a key may be gone by now (a
         # released reservation, a purged tombstone): then the next round writes the id.
@@ -205,6 +209,28 @@ def _knows_words(model: RegisteredModel, new: NewInference) -> bool:
     )
 
 
+def _portions(
+    model: RegisteredModel, batch: list[NewInference]
+) -> Iterator[list[NewInference]]:
+    """Split a batch whose texts do not fit into memory together."""
+    if not text_indexing.is_searched(model):
+        yield batch
+        return
+    for portion in text_indexing.portions([(new, _source_of(new)) for new in batch]):
+        yield [new for new, _ in portion]
+
+
+def _source_of(new: NewInference) -> text_indexing.TextSource:
+    return text_indexing.TextSource(
+        data=new.data,
+        answer_key=new.answer_storage_key,
+        input_key=new.data_storage_key,
+        content_type=new.data_content_type,
+        notes=new.notes,
+        input_size=new.data_size,
+    )
+
+
 def _rows(model: RegisteredModel, batch: list[NewInference]) -> list[dict[str, Any]]:
     """Return the rows of a batch in the form that ``_statement`` reads."""
     kept = (value for new in batch for value in new.kept_metadata)
@@ -215,7 +241,12 @@ def _rows(model: RegisteredModel, batch: list[NewInference]) -> list[dict[str, A
     named = {in_slot(new.data_source) for new in batch if new.data_source}
     sources = metadata_slots.sources.numbers_for(model, named)
     of_one = model.answers_one_class
-    return [_row(new, places, labels, sources, of_one) for new in batch]
+    rows = [_row(new, places, labels, sources, of_one) for new in batch]
+    if text_indexing.is_searched(model):
+        texts = text_indexing.rows_of(model, map(_source_of, batch))
+        for row, searched in zip(rows, texts, strict=True):
+            row["texts"] = searched
+    return rows
 
 
 def _row(
@@ -452,11 +483,14 @@ EXTRA = {
     "given_id": "bigint",
     "vector": "vector",
     "overflow": "json",
+    "texts": "json",
     "reservation": "bytea",
 }
 # What many batches have nothing of: such columns and tables are left out of the statement,
 # which takes a sixth of its time.
-OPTIONAL = frozenset((*chain(*SLOTS.values()), "classes", "vector", "overflow"))
+OPTIONAL = frozenset(
+    (*chain(*SLOTS.values()), "classes", "vector", "overflow", "texts")
+)
 
 
 def _table(table: type[models.Model]) -> str:
@@ -491,7 +525,8 @@ def _statement(given: frozenset[str], end: str) -> str:
     beside = "".join(BESIDE[name] for name in BESIDE if name in given)
     return f"""
 WITH held AS MATERIALIZED (  -- what is read from the model holds until the commit
-    SELECT id AS model_key, awaits_truth FROM {_table(RegisteredModel)}
+    SELECT id AS model_key, awaits_truth, text_search_language
+    FROM {_table(RegisteredModel)}
     WHERE id = %(model)s AND first_id <= %(lowest)s AND blob_gone_before <= %(lowest)s
     AND (%(joins)s OR NOT awaits_truth)
     FOR SHARE
@@ -570,6 +605,15 @@ BESIDE = {
 ), numbers AS (
     INSERT INTO {_table(OverflowNumber)} (id, model_key, key_id, value)
     SELECT id, model_key, key_id, number FROM beside WHERE number IS NOT NULL
+), """,
+    # The language is that of the model's row, which is held: a task that indexes anew in
+    # another language sees each row that was indexed in this one.
+    "texts": f"""searched AS (
+    INSERT INTO {_table(InferenceText)} (id, model_key, side, part, words)
+    SELECT id, model_key, each.side, each.part,
+           to_tsvector(text_search_language::regconfig, each.words)
+    FROM given JOIN new USING (model_key, id) JOIN held USING (model_key),
+         json_to_recordset(texts) AS each (side smallint, part integer, words text)
 ), """,
 }
 # One probe of the unique key for each name, fenced by OFFSET 0. With a list of names the

@@ -7,6 +7,8 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from inferences.models import RegisteredModel
+from inferences.store import text_reindexing
+from inferences.store.text_indexing import is_searched
 from istore.errors import Conflict
 from istore.models import AuditEntry, Project
 
@@ -26,6 +28,8 @@ def register_model(
     An id is unique within its project. Registering the same model again with the same
     values returns it; other values raise ``Conflict`` ``model-exists``.
     """
+    if language := values.get("text_search_language"):
+        text_reindexing.check_language(language)
     try:
         with transaction.atomic():
             model = RegisteredModel.objects.create(
@@ -44,9 +48,17 @@ def register_model(
 def change_settings(
     actor: object, model: RegisteredModel, **values: Any
 ) -> RegisteredModel:
-    """Change how the model is served and stored; the change takes effect within a second."""
+    """Change how the model is served and stored; the change takes effect within a second.
+
+    Where it concerns the search of texts, a task indexes those that are stored anew.
+    """
+    before = is_searched(model), model.text_search_language
+    if language := values.get("text_search_language"):
+        text_reindexing.check_language(language)
     for name, value in values.items():
         setattr(model, name, value)
     model.save(update_fields=[*values, "updated_at"])
     AuditEntry.write(actor, "model.change", model.model_id, model.project, **values)
+    if before != (is_searched(model), model.text_search_language):
+        text_reindexing.start(actor, model)
     return model

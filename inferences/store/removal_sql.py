@@ -21,6 +21,7 @@ from inferences.models import (
     Inference,
     InferenceKey,
     InferencePayload,
+    InferenceText,
     MapPoint,
     MetadataChange,
     MetadataKeyCount,
@@ -28,6 +29,7 @@ from inferences.models import (
     OverflowText,
     RecentEmbedding,
     RegisteredModel,
+    TextSide,
 )
 from inferences.store.segment_touches import touches_of
 
@@ -109,11 +111,17 @@ UPDATE {PAYLOADS} SET input_removal_at = statement_timestamp()
 WHERE {_those()} AND input_removal_at IS NULL AND data_storage_key <> ''
 RETURNING id, data_storage_key
 """
+# The words of a prompt go with it.
 CLEAR_INPUTS = f"""
-WITH {GIVEN}
-UPDATE {PAYLOADS} SET data_storage_key = '', input_removal_at = NULL,
-    input_expired_at = statement_timestamp()
-WHERE {_those()} AND input_removal_at IS NOT NULL
+WITH {GIVEN}, cleared AS (
+    UPDATE {PAYLOADS} SET data_storage_key = '', input_removal_at = NULL,
+        input_expired_at = statement_timestamp()
+    WHERE {_those()} AND input_removal_at IS NOT NULL RETURNING id
+), going AS (
+    SELECT array_agg(id) AS ids FROM cleared
+)
+DELETE FROM {InferenceText._meta.db_table}
+WHERE {_those("going")} AND side = {TextSide.PROMPT.value}
 """
 
 
@@ -156,6 +164,8 @@ WITH {GIVEN}, payload AS (
     {_delete(RecentEmbedding)}
 ), mapped AS (
     {_delete(MapPoint)}
+), searched AS (
+    {_delete(InferenceText)}
 ), texts AS (
     {_delete(OverflowText)}
 ), numbers AS (

@@ -10,6 +10,7 @@ import json
 import math
 import re
 import struct
+import unicodedata
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -60,6 +61,8 @@ class Record:
     failure: str = ""
     status: int | None = None
     dataset: str | None = None  # the one that it was added to
+    prompt: str = ""
+    answer: str = ""
     truth: str | None = None  # the label that came true, of the best of detections
 
 
@@ -322,6 +325,56 @@ def _word(key: str) -> Callable[[Record, str], bool]:
     return lambda record, value: record.metadata.get(key) == ("string", value)
 
 
+# Words
+
+
+def _says(*sides: str) -> Callable[[Record, str], bool]:
+    def passes(record: Record, asked: str) -> bool:
+        texts = [_words(getattr(record, side)) for side in sides]
+        return any(
+            all(_has_item(texts, *item) for item in re.findall(ITEM, group))
+            for group in asked.split(" OR ")
+        )
+
+    return passes
+
+
+ITEM = r'(-?)(?:"([^"]*)"|(\S+))'
+
+
+def _has_item(texts: list[list[str]], sign: str, quoted: str, bare: str) -> bool:
+    given = quoted or bare
+    words, is_prefix = _words(given), given.endswith("*")
+    has = not words or any(
+        _starts(text[place:], words, is_prefix)
+        for text in texts
+        for place in range(len(text))
+    )
+    return has != bool(sign)
+
+
+def _starts(text: list[str], words: list[str], is_prefix: bool) -> bool:
+    if is_prefix and len(text) >= len(words):
+        *before, last = words
+        here = text[: len(words)]
+        return here[:-1] == before and here[-1].startswith(last)
+    return text[: len(words)] == words
+
+
+def _words(text: str) -> list[str]:
+    """Letters, digits and marks in a row; each Chinese character alone."""
+    words, word = [], ""
+    for character in [*unicodedata.normalize("NFC", text.lower()), " "]:
+        is_chinese = "\u4e00" <= character <= "\u9fff"
+        if unicodedata.category(character)[0] in "LNM" and not is_chinese:
+            word += character
+            continue
+        words += [word] if word else []
+        words += [character] if is_chinese else []
+        word = ""
+    return words
+
+
 TESTS: dict[str, Callable[[Record, Any], bool]] = {
     "inference_action_filter": lambda record, action: record.action == action,
     "data_hash_filter": lambda record, digest: record.data_hash == digest.lower(),
@@ -349,6 +402,9 @@ TESTS: dict[str, Callable[[Record, Any], bool]] = {
     "status": _status,
     "model_version": _word("model_version"),
     "environment": _word("environment"),
+    "text": _says("prompt", "answer"),
+    "prompt": _says("prompt"),
+    "answer": _says("answer"),
     "conversation_id": _word("conversation_id"),
 }
 

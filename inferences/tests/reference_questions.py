@@ -26,6 +26,7 @@ from inferences.tests.reference_store import (
     REAL,
     SCORES,
     SOURCES,
+    SPOKEN,
     TEXTS,
     WHOLE,
 )
@@ -165,7 +166,28 @@ has_keys = st.sampled_from(
     [*KEYS, "pose", "pose.angle", "absent"]
 ).map(lambda key: {"key": key})
 
+spoken = st.sampled_from([each for each in SPOKEN if each not in ("<b>", "—")])
+
+phrases = st.lists(spoken, min_size=1, max_size=3).map(" ".join)
+
+
+@st.composite
+def items(draw: Any) -> str:
+    words = draw(phrases)
+    words = words[: draw(st.integers(1, 6))].strip() or "wet"
+    words += draw(st.sampled_from(["", "", "*"]))
+    is_bare = " " not in words and draw(st.booleans())
+    return draw(st.sampled_from(["", "", "-"])) + (words if is_bare else f'"{words}"')
+
+
+expressions = st.lists(
+    st.lists(items(), min_size=1, max_size=3).map(" ".join), min_size=1, max_size=2
+).map(" OR ".join)
+
 FURTHER = {
+    "text": expressions,
+    "prompt": expressions,
+    "answer": expressions,
     "class_filter": among_classes(),
     "has_key": has_keys,
     "has_input": st.booleans(),

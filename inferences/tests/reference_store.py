@@ -177,6 +177,10 @@ PLACES += [
 
 PLACES += [(5e-324, -5e-324), (89.99, 0.0), (89.99, 180.0), (51.9500001, 4.14)]
 
+SPOKEN = ["wet", "Paint", "paints", "4e5", "4e5f", "2x", "naïve", "NAI\u0308VE"]
+
+SPOKEN += ["a_b", "foo-bar.baz", "東京", "京", "<b>", "—", "10.5", "x" * 150, "É"]
+
 HASHES = [hashlib.sha256(bytes([number])).hexdigest() for number in range(3)]
 
 
@@ -251,6 +255,8 @@ def records(seed: int) -> list[Record]:
                 is_not_understood=number % 8 == 0,
                 failure=FAILURES[number % 16][0],
                 status=FAILURES[number % 16][1],
+                prompt=" ".join(random.choices(SPOKEN, k=random.randrange(7))),
+                answer=", ".join(random.choices(SPOKEN, k=random.randrange(7))),
                 truth=random.choice([None, "ship", *(d[0] for d in detections)]),
                 dataset=random.choice([None, None, *DATASETS]),
             )
@@ -286,6 +292,7 @@ def store(model: RegisteredModel, made: list[Record]) -> None:
                 longitude=each.longitude,
                 detections=each.distribution or each.detections,
                 is_protected=each.is_protected,
+                data=json.dumps({"inputs": {"text": each.prompt}, "said": each.answer}),
                 data_storage_key="key" if each.has_input else "",
                 notes={
                     "warnings": ["cut"] if each.has_warnings else [],

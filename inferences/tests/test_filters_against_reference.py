@@ -56,12 +56,16 @@ FILTER, COUNT = f"{LIST}/filter", f"{LIST}/count"
 @pytest.fixture(params=STORES)
 def filled(request, project: Project, monkeypatch) -> Iterator[Store]:
     made = records(request.param)
-    model = RegisteredModel.objects.create(model_id="reference", project=project)
+    model = RegisteredModel.objects.create(
+        model_id="reference", project=project, text_search=True
+    )
     if request.param != DETECTING:
         model.task_type = TaskType.TEXT_CLASSIFICATION
         model.save()
         made = [one_class(each) for each in made]
-    neighbour = RegisteredModel.objects.create(model_id="neighbour", project=project)
+    neighbour = RegisteredModel.objects.create(
+        model_id="neighbour", project=project, text_search=True
+    )
     store(model, made)
     if request.param == HALFWAY:
         as_before(model, "[0-4]")

@@ -27,6 +27,7 @@ from inferences.search.filters.metadata import READERS
 from inferences.search.pagination import BadCursor, BadQuestion, Page
 from inferences.search.query import InferenceQuery
 from inferences.store.reading import join_payloads
+from inferences.store.text_indexing import is_searched
 from inferences.web.access import visible_model
 from inferences.web.errors import sentence
 from inferences.web.list_markup import ListMarkup
@@ -42,6 +43,7 @@ from inferences.web.view_models.facets import (
 )
 from inferences.web.view_models.legend import legend
 from inferences.web.view_models.matches import detection_test
+from inferences.web.view_models.passages import passages_of, wanted_of
 from inferences.web.view_models.questions import COLUMNS, Question, Row
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import StoreError
@@ -132,6 +134,7 @@ def _whole(
         "keys": [plain_key(question, *place) for place in known],
         "presets": counted.presets if counted else preset_choices(question),
         "choosers": counted.choosers if counted else choosers(question),
+        "searches_texts": is_searched(model),
     }
     return render(request, "inferences/browse.html", context)
 
@@ -166,7 +169,8 @@ def _list(
     model: RegisteredModel, question: Question, offered: Offer, page: Page[Inference]
 ) -> dict[str, Any]:
     shown = offered.card_keys(question.shown_keys)
-    made = cards(model, page.inferences, shown, detection_test(question))
+    passages = passages_of(model, page.inferences, wanted_of(question))
+    made = cards(model, page.inferences, shown, detection_test(question), passages)
     markup = ListMarkup(model, question.context)
     is_table = question.view == "table"
     return {

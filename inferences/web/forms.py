@@ -8,6 +8,7 @@ from django import forms
 from django.conf import settings
 
 from inferences.models import BoxFormat, TaskType, TokenPrice
+from inferences.store import text_reindexing
 from istore.models import Project
 from istore.outside_ids import OUTSIDE_ID
 from istore.upstreams import check_upstream_url
@@ -32,6 +33,10 @@ class LabelsField(forms.CharField):
         if len(labels) > LABELS_MAX:
             raise forms.ValidationError(f"At most {LABELS_MAX:,} labels.")
         return labels
+
+
+def _languages() -> list[tuple[str, str]]:
+    return [(name, name) for name in text_reindexing.languages()]
 
 
 class ModelSettingsForm(forms.Form):
@@ -93,6 +98,31 @@ class ModelSettingsForm(forms.Form):
         max_length=255,
         help_text="The id of the service that embeds texts, to search by them.",
     )
+    text_search = forms.TypedChoiceField(
+        label="Search of texts",
+        choices=[("", "If the task is about texts"), ("true", "Yes"), ("false", "No")],
+        coerce=lambda value: value == "true",
+        empty_value=None,
+        required=False,
+        help_text="Whether the words of prompts and answers are indexed, to search them.",
+    )
+    text_search_language = forms.TypedChoiceField(
+        label="Language of the texts",
+        choices=_languages,
+        empty_value="simple",
+        initial="simple",
+        required=False,
+        help_text="With a language its forms of a word are found together, and its stop words "
+        "are left out; simple compares words as they are. After a change what is stored is "
+        "indexed anew.",
+    )
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        initial = options.get("initial") or {}
+        if "text_search" in initial:  # a choice is a text
+            chosen = {None: "", True: "true", False: "false"}[initial["text_search"]]
+            options["initial"] = {**initial, "text_search": chosen}
+        super().__init__(*arguments, **options)
 
     def clean_upstream_url(self) -> str:
         url: str = self.cleaned_data["upstream_url"]
@@ -141,6 +171,8 @@ class NewModelForm(ModelSettingsForm):
         "strip_metadata",
         "keep_failures",
         "text_embedding_service",
+        "text_search",
+        "text_search_language",
         "enable_inference_storage",
     ]
 

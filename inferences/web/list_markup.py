@@ -20,6 +20,7 @@ from inferences.web.input_markup import write_input
 from inferences.web.picture_markup import write_picture
 from inferences.web.view_models.answers import Answer
 from inferences.web.view_models.browsing import Card
+from inferences.web.view_models.passages import Passage
 from istore.templatetags.pages import icon, moment, size
 
 IN_PATHS = "!$&'()*+,;=/~:@"  # characters that Django's routes leave as they are
@@ -74,7 +75,7 @@ class ListMarkup:
             f'<div class="stage">{shown}</div>'
             f"{_class_tag(answer) if look.picture else ''}{_marks(card)}"
             f'<div class="caption"><p class="id mono">{self._link(card)}</p>'
-            f'<div class="said">{write_answer(answer)}</div>'
+            f'<div class="said">{write_answer(answer)}</div>{_passages(card)}'
             f'<div class="foot">{_metadata(card)}{_facts(card)}</div></div>'
             f'<label class="pick">{_pick(name)}</label></li>'
         )
@@ -93,7 +94,8 @@ class ListMarkup:
         return (
             f'<tr data-id="{name}"><td class="pick">{_pick(name)}</td>'
             f'<td class="thumb"><div class="stage">{shown}</div></td>'
-            f'<th scope="row" class="id mono">{self._link(card)} {_warnings(card)}</th>'
+            f'<th scope="row" class="id mono">{self._link(card)} {_warnings(card)}'
+            f"{_passages(card)}</th>"
             f"{cells}{values}</tr>"
         )
 
@@ -117,6 +119,22 @@ def _pick(name: str) -> str:
     return (
         f'<input type="checkbox" data-select value="{name}" name="inference_id" '
         f'form="selection" aria-label="Select {name}">'
+    )
+
+
+def _passages(card: Card) -> str:
+    return "".join(map(write_passage, card.passages))
+
+
+def write_passage(passage: Passage) -> SafeString:
+    """Return a passage with its side, what was found in it being marked."""
+    pieces = (
+        f"<mark>{escape(text)}</mark>" if is_found else escape(text)
+        for text, is_found in passage.pieces
+    )
+    return SafeString(
+        f'<p class="passage"><b>{passage.side}</b> '
+        f'<span dir="auto">{"".join(pieces)}</span></p>'
     )
 
 

@@ -12,6 +12,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
@@ -25,6 +26,7 @@ from django.views.decorators.http import (
 
 from inferences.models import Inference, PinnedModel, RegisteredModel
 from inferences.models.registered_model import RegisteredModelQuerySet
+from inferences.store import text_reindexing
 from inferences.store.registration import TAKEN, change_settings, register_model
 from inferences.web.access import visible_model
 from inferences.web.forms import ModelSettingsForm, NewModelForm
@@ -32,6 +34,7 @@ from inferences.web.view_models.activity import activity, storage_used
 from istore.accounts.access import Caller, caller_of, person_of
 from istore.errors import Conflict
 from istore.models import Project, Role
+from istore.tasks.pages import stop_task
 from istore.web.pages import redirect_back
 
 SORTS = {"": "name", "last": "last inference", "task_type": "task"}
@@ -203,6 +206,10 @@ def register(request: HttpRequest) -> HttpResponse:
 def model_settings(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the settings of a model; POST changes them."""
     model = visible_model(request, model_id, Role.EDITOR)
+    task = model.text_index_tasks.order_by("-created_at").first()
+    if request.GET.get("part") == "texts":
+        part = {"model": model, "task": task}
+        return render(request, "inferences/_text_index_task.html", part)
     names = list(ModelSettingsForm.base_fields)
     before = {name: getattr(model, name) for name in names}
     form = ModelSettingsForm(request.POST or None, initial=before)
@@ -217,9 +224,24 @@ def model_settings(request: HttpRequest, model_id: str) -> HttpResponse:
         "form": form,
         "proxy_url": settings.ISTORE_PROXY_URL,
         "quoted": quote(model.model_id, safe=""),
+        "task": task,
     }
     status = 400 if form.errors else 200
     return render(request, "inferences/settings.html", context, status=status)
+
+
+@login_required
+@require_POST
+def index_texts(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Start to index the texts of a model anew, or stop it, and show the settings again."""
+    model = visible_model(request, model_id, Role.EDITOR)
+    if request.POST.get("act") == "stop":
+        for task in model.text_index_tasks.active():
+            stop_task(request, task)
+    else:
+        with transaction.atomic():
+            text_reindexing.start(caller_of(request), model)
+    return redirect("inferences:settings", model.project, model.model_id)
 
 
 @login_required

@@ -10,6 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from inferences.models import (
@@ -34,7 +35,7 @@ from inferences.store.notes import warnings_of
 from inferences.store.reading import find_inference
 from inferences.web.access import visible_inference, visible_model
 from inferences.web.conversation_panel import conversation_context
-from inferences.web.list_markup import ListMarkup
+from inferences.web.list_markup import ListMarkup, write_passage
 from inferences.web.view_models.answers import answer_of, text_of
 from inferences.web.view_models.browsing import cards
 from inferences.web.view_models.conversations import AUDIO_TYPES
@@ -42,6 +43,12 @@ from inferences.web.view_models.inputs import looks
 from inferences.web.view_models.json_text import highlight
 from inferences.web.view_models.matches import detection_test
 from inferences.web.view_models.neighbours import neighbours
+from inferences.web.view_models.passages import (
+    IN_PAGE,
+    PAGE_BYTES,
+    passages_of,
+    wanted_of,
+)
 from inferences.web.view_models.questions import Question
 from inferences.web.view_models.timeline import timeline
 from inferences.web.view_models.truths import truth_view
@@ -91,6 +98,7 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
         "neighbours": neighbours(model, inference, question),
         "question": question,
         "truth": truth,
+        "passages": _passages(model, inference, question),
         "changes": _changes(model, inference),
         "types": list(MetadataType.values),
         "api_url": f"{settings.ISTORE_URL}/api/v1/{address}/inferences/"
@@ -104,6 +112,16 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
     return render_page(
         request, "inferences/detail.html", "inferences/_inference.html", context
     )
+
+
+def _passages(
+    model: RegisteredModel, inference: Inference, question: Question
+) -> list[SafeString]:
+    """Return the passages in which the query of the list found its words."""
+    found = passages_of(
+        model, [inference], wanted_of(question), limit=IN_PAGE, bytes_limit=PAGE_BYTES
+    )
+    return list(map(write_passage, found.get(inference.id, ())))
 
 
 def _changes(model: RegisteredModel, inference: Inference) -> list[MetadataChange]:

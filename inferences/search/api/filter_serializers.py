@@ -18,6 +18,7 @@ from inferences.search.filters import (
     ClassFilter,
     DetectionFilter,
     Filter,
+    FullTextFilter,
     GeoCircle,
     GeoPoint,
     GeoRectangle,
@@ -37,6 +38,7 @@ from inferences.search.filters import (
     TruthLabelFilter,
 )
 from inferences.search.filters.existence import TYPES
+from inferences.search.filters.full_text import SIDES
 from inferences.search.filters.ground_truth import STATES
 from inferences.search.filters.in_dataset import InDataset
 from inferences.search.filters.intersection import all_of
@@ -48,6 +50,7 @@ from inferences.search.filters.metadata import (
     STRING_KEYS,
 )
 from inferences.search.filters.status import filter_of as filter_of_status
+from inferences.search.filters.text_expressions import CHARS_MAX
 from inferences.search.filters.tree import DEPTH_MAX
 from inferences.search.pagination import CURSOR_MAX_CHARS, SORTS, Pagination
 from inferences.search.query import InferenceQuery
@@ -219,6 +222,9 @@ class LeafSerializer(InferenceFilterSerializer):
     in_dataset = TextField(max_length=255, allow_blank=False, **optional)
     in_any_dataset = FlagField(**optional)
     status = StatusField(**optional)
+    text = TextField(max_length=CHARS_MAX, allow_blank=False, **optional)
+    prompt = TextField(max_length=CHARS_MAX, allow_blank=False, **optional)
+    answer = TextField(max_length=CHARS_MAX, allow_blank=False, **optional)
     model_version = TextField(**optional)
     environment = TextField(**optional)
     conversation_id = TextField(**optional)
@@ -248,6 +254,12 @@ class LeafSerializer(InferenceFilterSerializer):
             further.append(InDataset(name))
         if status := fields.pop("status", None):
             further.append(status)
+        for side in SIDES:
+            if (words := fields.pop(side, None)) is not None:
+                try:
+                    further.append(FullTextFilter(side, words))
+                except ValueError as error:
+                    raise invalid(str(error), side) from None
         for key in STRING_KEYS:
             if (value := fields.pop(key, None)) is not None:
                 further.append(MetadataFilter(key, "string", "=", value))

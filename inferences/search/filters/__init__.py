@@ -18,6 +18,7 @@ from inferences.search.filters.existence import (
     IsNotUnderstood,
     IsProtected,
 )
+from inferences.search.filters.full_text import FullTextFilter
 from inferences.search.filters.ground_truth import TruthFilter, TruthLabelFilter
 from inferences.search.filters.in_dataset import InDataset
 from inferences.search.filters.intersection import InferenceFilter
@@ -39,6 +40,7 @@ __all__ = [
     "ClassFilter",
     "DetectionFilter",
     "Filter",
+    "FullTextFilter",
     "GeoCircle",
     "GeoPoint",
     "GeoRectangle",

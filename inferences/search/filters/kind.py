@@ -93,6 +93,7 @@ class Parameter:
     is_repeatable: bool = False
     max_length: int | None = None
     placeholder: str = ""
+    section: str = ""  # of the panel, where a parameter that is typed stands
     joined: str = ""  # parameters with the same word here make one filter together
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from inferences.web.view_models.answers import Answer, answer_of
 from inferences.web.view_models.colours import colours_of
 from inferences.web.view_models.inputs import Look, looks
 from inferences.web.view_models.matches import DetectionTest
+from inferences.web.view_models.passages import Passage
 
 DRAWN_IN_CARD = 80
 KEYS_SHOWN = 3
@@ -41,6 +42,7 @@ class Card:
     answer: Answer
     metadata: list[tuple[str, str]]
     values: list[str | None]  # metadata, in the order of the keys shown
+    passages: Sequence[Passage] = ()  # in which the query found its words
 
     @property
     def warnings(self) -> list[str]:
@@ -57,8 +59,12 @@ def cards(
     page: Sequence[Inference],
     shown_keys: Iterable[str],
     test: DetectionTest | None = None,
+    passages: Mapping[int, Sequence[Passage]] | None = None,
 ) -> list[Card]:
-    """Return the cards of a page; detections that pass ``test`` are marked."""
+    """Return the cards of a page; detections that pass ``test`` are marked.
+
+    ``passages`` are those of the row ids of which there are some.
+    """
     seen = looks(page)
     keys = list(shown_keys)
     made = []
@@ -68,7 +74,8 @@ def cards(
         given = inference.payload.metadata
         metadata = [(key, given[key][1]) for key in keys if key in given]
         values = [given[key][1] if key in given else None for key in keys]
-        made.append(Card(inference, look, answer, metadata, values))
+        found = (passages or {}).get(inference.id, ())
+        made.append(Card(inference, look, answer, metadata, values, found))
     return made
 
 

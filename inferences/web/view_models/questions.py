@@ -403,11 +403,19 @@ class Question:
 
     @property
     def typed(self) -> list[tuple[Parameter, str]]:
-        """The parameters that are typed as text, such as places, with their values."""
+        """The parameters of places, which are typed as text, with their values."""
+        return self._typed_in("")
+
+    @property
+    def texts(self) -> list[tuple[Parameter, str]]:
+        """The parameters of what is searched in texts, with their values."""
+        return self._typed_in("texts")
+
+    def _typed_in(self, section: str) -> list[tuple[Parameter, str]]:
         return [
             (each, self.query.get(each.name, ""))
             for each in PARAMETERS.values()
-            if each.placeholder
+            if each.placeholder and each.section == section
         ]
 
     @cached_property

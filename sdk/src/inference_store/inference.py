@@ -83,6 +83,9 @@ def list_inferences(
     min_score: float | None = None,
     max_score: float | None = None,
     metadata: Sequence[str] = (),
+    said: str | None = None,
+    prompt: str | None = None,
+    answer: str | None = None,
     direction: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
@@ -102,6 +105,9 @@ def list_inferences(
         min_score: the lowest score of that detection.
         max_score: the highest score of that detection.
         metadata: comparisons such as ``camera=north`` or ``frame:int>10``.
+        said: words of the prompt or the answer, such as ``error "wet paint" warn* -timeout``.
+        prompt: words of the prompt.
+        answer: words of the answer.
         direction: ``asc`` (oldest first, the default) or ``desc``.
         limit: inferences on the page, 50 when not given, up to 1000.
         cursor: the ``next`` of the page before.

@@ -151,6 +151,8 @@ class RegisterCalls(Namespace[Sender]):
     )
     get_registered_model = bound(register.get_registered_model)
     list_registered_models = bound(register.list_registered_models)
+    get_text_index = bound(register.get_text_index)
+    index_texts_anew = bound(register.index_texts_anew)
 
 
 class RetentionPolicyCalls(Namespace[Sender]):

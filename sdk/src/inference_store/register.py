@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference_store.binding import blocking
-from inference_store.models import Model, NewRegisterModelRequest
+from inference_store.models import Model, NewRegisterModelRequest, TextIndex
 from inference_store.pages import Page, page_of
 from inference_store.requests import Call, get, member, one, post
 
@@ -58,3 +58,41 @@ def list_registered_models() -> Call[Page[Model]]:
         InferenceStoreError: any failure.
     """
     return get("models", read=page_of(Model))
+
+
+@blocking
+def get_text_index(model_id: str) -> Call[TextIndex]:
+    """Return whether the texts of a model are searched, and how far its index is.
+
+        register.get_text_index("support-chat").task
+
+    Parameters:
+        model_id: the id of the model.
+
+    Returns:
+        The setting, the languages to choose from, and the last task that indexed anew.
+
+    Raises:
+        NotFound: there is no such model.
+        InferenceStoreError: any other failure.
+    """
+    return get("models", model_id, "text-index", read=one(TextIndex))
+
+
+@blocking
+def index_texts_anew(model_id: str) -> Call[TextIndex]:
+    """Start a task that indexes the texts of all records of a model anew.
+
+    A change of ``text_search`` or ``text_search_language`` starts it by itself.
+
+    Parameters:
+        model_id: the id of the model.
+
+    Returns:
+        The index with the task.
+
+    Raises:
+        NotFound: there is no such model.
+        InferenceStoreError: any other failure.
+    """
+    return post("models", model_id, "text-index", body={}, read=one(TextIndex))

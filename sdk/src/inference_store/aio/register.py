@@ -11,3 +11,5 @@ register_model_for_inference_storage = awaitable(
 )
 get_registered_model = awaitable(blocking.get_registered_model)
 list_registered_models = awaitable(blocking.list_registered_models)
+get_text_index = awaitable(blocking.get_text_index)
+index_texts_anew = awaitable(blocking.index_texts_anew)

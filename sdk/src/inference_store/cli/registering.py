@@ -53,6 +53,17 @@ Failures = Annotated[
         help="Whether to store calls that failed, too.",
     ),
 ]
+TextSearch = Annotated[
+    bool | None,
+    typer.Option(
+        "--text-search/--no-text-search",
+        help="Whether to index the words of prompts and answers.",
+    ),
+]
+Language = Annotated[
+    str | None,
+    typer.Option(help="The language of its texts: simple, english, german, …"),
+]
 
 
 @app.command()
@@ -73,6 +84,8 @@ def register(
     box_format: BoxFormat = None,
     strip_metadata: Stripping = None,
     keep_failures: Failures = None,
+    text_search: TextSearch = None,
+    language: Language = None,
     as_json: AsJson = False,
 ) -> None:
     """Register a model. Registering it again with the same values changes nothing."""
@@ -89,6 +102,8 @@ def register(
         enable_inference_storage=storing,
         strip_metadata=strip_metadata,
         keep_failures=keep_failures,
+        text_search=text_search,
+        text_search_language=language,
     )
     with client() as store:
         store.register.register_model_for_inference_storage(body)
@@ -109,6 +124,8 @@ def settings(
     box_format: BoxFormat = None,
     strip_metadata: Stripping = None,
     keep_failures: Failures = None,
+    text_search: TextSearch = None,
+    language: Language = None,
     as_json: AsJson = False,
 ) -> None:
     """Show or change how a model is served and stored. A change applies from the next call."""
@@ -121,6 +138,8 @@ def settings(
         "box_format": box_format,
         "strip_metadata": strip_metadata,
         "keep_failures": keep_failures,
+        "text_search": text_search,
+        "text_search_language": language,
     }
     changes = {name: value for name, value in settings.items() if value is not None}
     with client() as store:
@@ -161,6 +180,13 @@ def _show(model: Model, as_json: bool) -> None:
         ("box format", more.get("box_format")),
         ("strips metadata", "yes" if more.get("strip_metadata") else None),
         ("stores failed calls", "yes" if more.get("keep_failures") else None),
+        ("language of texts", _language(model)),
         ("proxy", model.proxy_url),
     ]
     output.show_rows(("", ""), [(name, str(value)) for name, value in rows if value])
+
+
+def _language(model: Model) -> str | None:
+    """Return the language of the model's texts, unless it compares words as they are."""
+    language = model.text_search_language
+    return language if language != "simple" else None

@@ -58,6 +58,14 @@ OPTIONS: dict[str, Any] = {
             "may be repeated.",
         ),
     ],
+    "text": Annotated[
+        str | None,
+        typer.Option(
+            help='Words of the prompt or the answer: error "wet paint" warn* -timeout.'
+        ),
+    ],
+    "prompt": Annotated[str | None, typer.Option(help="Words of the prompt.")],
+    "answer": Annotated[str | None, typer.Option(help="Words of the answer.")],
     "query": Annotated[
         str | None,
         typer.Option("--query", "-q", help='A text query: label:car meta.camera="12".'),
@@ -75,6 +83,9 @@ class Selection:
     min_score: float | None = None
     metadata: tuple[str, ...] = ()
     query: str | None = None
+    text: str | None = None
+    prompt: str | None = None
+    answer: str | None = None
 
     def __bool__(self) -> bool:
         return self != Selection()
@@ -82,18 +93,21 @@ class Selection:
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of ``list_inferences``."""
         parameters = dict(vars(self))
-        return parameters | {"q": parameters.pop("query")}
+        renamed = {"q": parameters.pop("query"), "said": parameters.pop("text")}
+        return parameters | renamed
 
     def request(self) -> NewGetInferencesRequest:
         """Return the request body: filters, and a text query for what filters cannot say.
 
-        Only a text query can give times relative to the store's clock, and compare a number
-        without a type with both ints and floats. Raises ``ValueError``.
+        Only a text query can give times relative to the store's clock, search for words, and
+        compare a number without a type with both ints and floats. Raises ``ValueError``.
         """
         terms = [
             term for text in self.metadata if (term := number_term(text)) is not None
         ]
         terms += [f"{name}:{time}" for name, time in self._relative().items()]
+        said = {"text": self.text, "prompt": self.prompt, "answer": self.answer}
+        terms += [f"{name}:({words})" for name, words in said.items() if words]
         query = self.query
         if terms:
             query = " ".join([*([f"({query})"] if query else []), *terms])
@@ -172,6 +186,9 @@ def read_selection(
     min_score: float | None = None,
     metadata: list[str] | None = None,
     query: str | None = None,
+    text: str | None = None,
+    prompt: str | None = None,
+    answer: str | None = None,
 ) -> Selection:
     """Return the selection of a command's options. Raises ``ValueError``."""
     for name, values in {
@@ -179,6 +196,9 @@ def read_selection(
         "--until": [until],
         "--label": label or (),
         "--metadata": metadata or (),
+        "--text": [text],
+        "--prompt": [prompt],
+        "--answer": [answer],
         "the query": [query],
     }.items():
         for value in values:
@@ -190,7 +210,8 @@ def read_selection(
                 "or a time before now such as 90m, 24h, 7d or 2w."
             )
     labels, comparisons = tuple(label or ()), tuple(metadata or ())
-    return Selection(since, until, labels, min_score, comparisons, query)
+    said = (text, prompt, answer)
+    return Selection(since, until, labels, min_score, comparisons, query, *said)
 
 
 def check_not_blank(name: str, value: str | None) -> None:

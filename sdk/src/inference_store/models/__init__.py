@@ -85,6 +85,8 @@ from inference_store.models.queries import (
 from inference_store.models.registering import (
     Model,
     NewRegisterModelRequest,
+    TextIndex,
+    TextIndexTask,
     get_model,
     get_model_by_id,
 )
@@ -238,6 +240,8 @@ __all__ = [
     "SimilarTo",
     "Splitting",
     "TaskType",
+    "TextIndex",
+    "TextIndexTask",
     "TimeWindowFilter",
     "get_model",
     "get_model_by_id",

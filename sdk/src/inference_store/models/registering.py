@@ -31,6 +31,28 @@ class NewRegisterModelRequest(RequestModel):
     strip_metadata: bool | None = None
     keep_failures: bool | None = None
     text_embedding_service: str | None = None
+    text_search: bool | None = None
+    text_search_language: str | None = None
+
+
+class TextIndexTask(AnswerModel):
+    """A task that indexes the texts of all records of a model anew."""
+
+    state: str
+    reason: str
+    expected_count: int
+    indexed_count: int
+    created_at: datetime
+    finished_at: datetime | None = None
+
+
+class TextIndex(AnswerModel):
+    """Whether the texts of a model are searched, in which language, and the last task."""
+
+    is_searched: bool
+    language: str
+    languages: list[str]
+    task: TextIndexTask | None = None
 
 
 class Model(AnswerModel, ModelCalls[Answer]):
@@ -51,6 +73,8 @@ class Model(AnswerModel, ModelCalls[Answer]):
     first_class_number: int | None = None
     upstream_url: str | None = None
     enable_inference_storage: bool | None = None
+    text_search: bool | None = None
+    text_search_language: str | None = None
     proxy_url: str | None = None
 
     def __init__(self, *, id: str | None = None, **fields: Any) -> None:

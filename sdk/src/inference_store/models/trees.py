@@ -77,7 +77,11 @@ class HasKey(RequestModel):
 
 
 class Leaf(Condition, BaseInferenceFilter):
-    """Conditions that must all hold: those of ``BaseInferenceFilter``, and further ones."""
+    """Conditions that must all hold: those of ``BaseInferenceFilter``, and further ones.
+
+    ``text``, ``prompt`` and ``answer`` search for what was said: words that must all be there,
+    phrases in quotation marks, beginnings of words (``warn*``), ``-word`` and ``OR``.
+    """
 
     metadata_filter: list[Comparison | MetadataFilter] | None = None  # type: ignore[assignment]  # wider than its base
     deconstructed_inference_filter: (
@@ -95,6 +99,9 @@ class Leaf(Condition, BaseInferenceFilter):
     in_dataset: str | None = None
     in_any_dataset: bool | None = None
     status: str | None = None
+    text: str | None = None
+    prompt: str | None = None
+    answer: str | None = None
     model_version: str | None = None
     environment: str | None = None
     conversation_id: str | None = None
