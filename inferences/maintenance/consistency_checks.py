@@ -43,6 +43,7 @@ from inferences.models import (
 from inferences.models.row_ids import LOWEST, first_id_at
 from inferences.store import class_migration, removal, segment_touches
 from inferences.store.recording import lower_bounds
+from inferences.store.side_tables import side_tables
 from istore import blobs
 from istore.blobs import packs
 from istore.checks.verification import Finding, Scope
@@ -70,6 +71,11 @@ SIDES = {
     "actual": (GroundTruth._meta.db_table, "id"),
     "former actual": (GroundTruthVersion._meta.db_table, "row_id"),
 }
+
+
+def sides() -> dict[str, tuple[str, str]]:
+    """Return the side tables of the records, those of other apps as well."""
+    return SIDES | side_tables
 
 
 def _alone(what: str, table: str, column: str) -> str:
@@ -138,9 +144,14 @@ WHERE is_protected AND deleted AND deleted_at IS NOT NULL AND removal_at IS NULL
 UNION ALL
 SELECT 'protected-but-expiring', hot.id FROM hot JOIN cold USING (id)
 WHERE is_protected AND input_removal_at IS NOT NULL AND removal_at IS NULL
-UNION ALL
-{" UNION ALL ".join(_alone(what, *place) for what, place in SIDES.items())}
 """
+
+
+def _rows_statement() -> str:
+    alone = (_alone(what, *place) for what, place in sides().items())
+    return " UNION ALL ".join([ROWS, *alone])
+
+
 SAID = {
     "without-payload": "The record has lost its other half.",
     "payload-alone": "Half a record without the other.",
@@ -175,7 +186,7 @@ def rows(scope: Scope) -> Iterator[Finding]:
                 "awaits_classes": model.awaits_classes,
             }
             with connection.cursor() as cursor:
-                cursor.execute(ROWS, values)
+                cursor.execute(_rows_statement(), values)
                 found = cursor.fetchall()
             by_kind: dict[str, list[int]] = {}
             for kind, row_id in found:
@@ -234,7 +245,7 @@ def _mend(model: RegisteredModel, kind: str, ids: list[int]) -> bool:
 def _drop_alone(model: RegisteredModel, kind: str, ids: list[int]) -> bool:
     table, column = COLD, "id"
     if kind != "payload-alone":
-        table, column = SIDES[kind.removesuffix("-alone")]
+        table, column = sides()[kind.removesuffix("-alone")]
     with connection.cursor() as cursor:
         cursor.execute(
             f"DELETE FROM {table} WHERE model_key = %s AND {column} = ANY(%s)",

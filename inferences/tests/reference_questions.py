@@ -27,6 +27,7 @@ from inferences.tests.reference_store import (
     SCORES,
     SOURCES,
     TEXTS,
+    TRACES,
     WHOLE,
 )
 
@@ -177,6 +178,7 @@ FURTHER = {
     "ground_truth_label": st.sampled_from(["ship", "tug", "nobody's"]),
     "in_dataset": st.sampled_from([*DATASETS, "none"]),
     "in_any_dataset": st.booleans(),
+    "in_trace": st.sampled_from([*TRACES, "f" * 32]),
     "model_version": st.sampled_from(TEXTS),
     "environment": st.just("test"),
 }

@@ -39,6 +39,7 @@ from inferences.search.filters import (
 from inferences.search.filters.existence import TYPES
 from inferences.search.filters.ground_truth import STATES
 from inferences.search.filters.in_dataset import InDataset
+from inferences.search.filters.in_trace import InTrace
 from inferences.search.filters.intersection import all_of
 from inferences.search.filters.metadata import (
     LOOKUPS,
@@ -182,6 +183,16 @@ class HasKeySerializer(ValueSerializer):
     type = serializers.ChoiceField(TYPES, **optional)
 
 
+class TraceField(TextField):
+    """The id of a trace, as the filter on it."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return InTrace(super().to_internal_value(data))
+        except ValueError as error:
+            raise invalid(str(error)) from None
+
+
 class LeafSerializer(InferenceFilterSerializer):
     """The fields of the contract and further ones; together they are an intersection."""
 
@@ -204,6 +215,7 @@ class LeafSerializer(InferenceFilterSerializer):
     ground_truth_label = TextField(allow_blank=False, **optional)
     in_dataset = TextField(max_length=255, allow_blank=False, **optional)
     in_any_dataset = FlagField(**optional)
+    in_trace: Any = TraceField(**optional)
     model_version = TextField(**optional)
     environment = TextField(**optional)
     conversation_id = TextField(**optional)
@@ -231,6 +243,8 @@ class LeafSerializer(InferenceFilterSerializer):
             further.append(TruthLabelFilter(label))
         if name := fields.pop("in_dataset", None):
             further.append(InDataset(name))
+        if trace := fields.pop("in_trace", None):
+            further.append(trace)
         for key in STRING_KEYS:
             if (value := fields.pop(key, None)) is not None:
                 further.append(MetadataFilter(key, "string", "=", value))

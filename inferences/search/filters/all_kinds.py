@@ -8,6 +8,7 @@ from inferences.search.filters import (
     existence,
     ground_truth,
     in_dataset,
+    in_trace,
     intersection,
     location,
     map_area,
@@ -26,6 +27,7 @@ KINDS: tuple[Kind, ...] = (
     map_area.KIND,
     ground_truth.KIND,
     in_dataset.KIND,
+    in_trace.KIND,
     existence.KIND,
     metadata.KIND,
 )

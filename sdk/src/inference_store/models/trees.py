@@ -94,6 +94,7 @@ class Leaf(Condition, BaseInferenceFilter):
     ground_truth_label: str | None = None
     in_dataset: str | None = None
     in_any_dataset: bool | None = None
+    in_trace: str | None = None
     model_version: str | None = None
     environment: str | None = None
     conversation_id: str | None = None

@@ -1,0 +1,19 @@
+"""The tag with which the page of an inference finds its trace."""
+
+from __future__ import annotations
+
+from django import template
+
+from inferences.models import Inference
+from traces.models import Span
+
+register = template.Library()
+
+
+@register.simple_tag
+def span_of(inference: Inference) -> Span | None:
+    """Return the span that an inference is; None if it is none. Served by span_of_inference."""
+    rows = Span.objects.filter(
+        registered_model=inference.registered_model_id, row_id=inference.id
+    )
+    return rows.first()
