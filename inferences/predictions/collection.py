@@ -8,8 +8,9 @@ from typing import Any
 
 from inferences.predictions.model_types import BY_KIND, PARTS, type_of_kind
 from inferences.predictions.parsers import embeddings, items, labels
-from inferences.predictions.parsers.context import Context, parse
+from inferences.predictions.parsers.context import Context
 from inferences.predictions.parsers.values import Deconstructed, Kind, cut
+from protocols.json_text import parse
 
 # Kinds whose name alone tells a collection from a model's own answer.
 TELLING = (

@@ -353,7 +353,11 @@ class Candidates(Form):
         last = parts[-1] if parts else {}
         about = {name: each for name, each in part.items() if name != "text"}
         is_text = isinstance(part.get("text"), str)
-        if is_text and "text" in last and about.get("thought") == last.get("thought"):
+        if (
+            is_text
+            and isinstance(last.get("text"), Pieces)
+            and about.get("thought") == last.get("thought")
+        ):
             last["text"].append(part["text"])
             # The signature of a thought may come with any piece of it.
             last.update(about)

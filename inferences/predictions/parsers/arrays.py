@@ -14,9 +14,9 @@ from itertools import chain, repeat
 from typing import Any
 
 from inferences.predictions.parsers.boxes import box
-from inferences.predictions.parsers.context import NUMBERS, Context, number, parse
-from inferences.predictions.parsers.outputs import without_batch
+from inferences.predictions.parsers.context import NUMBERS, Context, number
 from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
+from protocols.json_text import parse, without_batch
 
 OF_TENSORRT = ("det_boxes", "nmsed_boxes")
 BOXES = ("detection_boxes", "boxes", "bboxes", *OF_TENSORRT)

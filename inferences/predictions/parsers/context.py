@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard, TypeVar
-
-import orjson
 
 from inferences.predictions.parsers.values import Kind
 
@@ -16,7 +13,6 @@ BOX_ORDERS = ("yxyx", "xyxy", "xywh")
 # The columns hold 32-bit floats: PostgreSQL refuses numbers that overflow or underflow them.
 LARGEST, SMALLEST = 3.4028234663852886e38, 1.2e-38
 NUMBERS = frozenset({float, int})  # compared by type, to exclude the subclass bool
-TOO_DEEP = "[nested too deep to be shown]"
 LABEL_CHARS = 10_000  # a longer text is not a label
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -146,38 +142,3 @@ def _many(value: list[Any]) -> list[float | None]:
     smallest = min(map(abs, filter(None, value)), default=0.0)
     ordinary = largest <= LARGEST and smallest >= SMALLEST and total == total
     return value if ordinary else [number(each) for each in value]
-
-
-def as_json(value: Any) -> str:
-    """Return the value as compact JSON text, or a placeholder where it is nested too deep.
-
-    orjson reads 1,024 levels and writes 254, so not everything that was read can be
-    written.
-    """
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        pass
-    try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    except RecursionError:
-        return TOO_DEEP
-
-
-def parse(value: Any) -> Any:
-    """Return the object or list that a JSON text holds; any other value is returned unchanged."""
-    if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
-        return value
-    try:
-        return orjson.loads(value)
-    except (orjson.JSONDecodeError, UnicodeEncodeError):
-        pass
-    # Python's json writes NaN and Infinity, which orjson refuses. They are read here as in
-    # ``protocols.open_inference.bounded_json``: an answer must give the same result when its
-    # stored text is parsed again.
-    if "NaN" not in value and "Infinity" not in value:
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value

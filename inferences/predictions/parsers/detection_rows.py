@@ -12,8 +12,8 @@ from typing import Any
 
 from inferences.predictions.parsers.boxes import box
 from inferences.predictions.parsers.context import NUMBERS, Context, number
-from inferences.predictions.parsers.outputs import without_batch
 from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
+from protocols.json_text import without_batch
 
 Row = list[float]
 

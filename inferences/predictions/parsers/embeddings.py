@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from inferences.predictions.parsers.context import Context, numbers
-from inferences.predictions.parsers.outputs import without_batch
 from inferences.predictions.parsers.values import Deconstructed, Kind
+from protocols.json_text import without_batch
 
 BEYOND = (
     "The embedding has a number that is not finite, or that four bytes do not hold."

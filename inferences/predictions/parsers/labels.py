@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from inferences.predictions.parsers.context import LABEL_CHARS, Context
-from inferences.predictions.parsers.outputs import without_batch
 from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
+from protocols.json_text import without_batch
 
 
 def read(value: Any, context: Context) -> Deconstructed | None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from inferences.predictions.parsers.context import parse
+from protocols.json_text import parse, without_batch
 
 MAX_RANK = 8
 # Members that wrap the whole answer.
@@ -33,13 +33,6 @@ def candidates(outputs: Any) -> Iterator[Any]:
     yield named
     for each in named.values():
         yield from _with_inner(each)
-
-
-def without_batch(value: Any) -> Any:
-    """Return the value without enclosing lists of one list: a batch of one is its element."""
-    while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
-        value = value[0]
-    return value
 
 
 def _with_inner(value: Any, levels: int = 3) -> Iterator[Any]:

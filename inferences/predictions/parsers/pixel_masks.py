@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from inferences.predictions.parsers.context import Context
-from inferences.predictions.parsers.outputs import without_batch
 from inferences.predictions.parsers.values import Deconstructed, Detection, Kind, Mask
+from protocols.json_text import without_batch
 
 PIXELS_MAX = 50_000_000
 CLASSES_MAX = 1000

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from inferences.predictions.parsers.context import NUMBERS, Context, number
-from inferences.predictions.parsers.outputs import without_batch
 from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
+from protocols.json_text import without_batch
 
 NAMES = ("predict_proba", "probabilities", "probability", "probs")
 

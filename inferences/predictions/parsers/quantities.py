@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from inferences.predictions.parsers.context import UNSTORABLE, Context, number, numbers
-from inferences.predictions.parsers.outputs import without_batch
 from inferences.predictions.parsers.values import (
     Deconstructed,
     Kind,
@@ -16,6 +15,7 @@ from inferences.predictions.parsers.values import (
     Quantity,
     Series,
 )
+from protocols.json_text import without_batch
 
 VALUE = ("value", "prediction", "predict", "predictions", "output", "y")
 LOWER = ("lower", "low", "yhat_lower")

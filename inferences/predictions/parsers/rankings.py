@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from inferences.predictions.parsers.context import Context, number
-from inferences.predictions.parsers.outputs import without_batch
 from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
+from protocols.json_text import without_batch
 
 ITEM = ("item", "id", "label", "document_id", "index", "document")
 RESULTS = ("results", "data")

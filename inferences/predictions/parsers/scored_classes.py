@@ -9,8 +9,8 @@ import re
 from typing import Any
 
 from inferences.predictions.parsers.context import Context, number
-from inferences.predictions.parsers.outputs import without_batch
 from inferences.predictions.parsers.values import Deconstructed, Detection, Kind
+from protocols.json_text import without_batch
 
 FORM = re.compile(r"(?P<score>[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?):(?P<index>[0-9]{1,9})")
 
