@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 from django.db import connection
 
 from inferences.models import Inference, InferencePayload, RegisteredModel
@@ -128,7 +129,7 @@ def read_trace(project: Project, trace_id: bytes) -> Trace | None:
             ended_at=ended,
             is_error=failed,
         )
-        nodes.append(Node(span, model, said))
+        nodes.append(Node(span, model, orjson.loads(said)))
     return Trace(
         trace_id.hex(), list(_in_order(nodes[:SPANS_MAX])), len(rows) > SPANS_MAX
     )
@@ -164,7 +165,7 @@ def _in_order(nodes: list[Node]) -> Iterator[Node]:
 # Served by the primary key of spans, once for each model, and by those of rows and payloads.
 READ = f"""
 SELECT span.model_key, span_id, parent_id, span.id, kind, name, started_at, ended_at, is_error,
-       payload.metadata
+       payload.metadata::text
 FROM {Span._meta.db_table} AS span
 JOIN {Inference._meta.db_table} AS row
      ON row.model_key = span.model_key AND row.id = span.id AND NOT row.deleted

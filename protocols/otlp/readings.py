@@ -233,7 +233,7 @@ def _rest(span: Span) -> JsonObject:
     own = {
         n: v
         for n, v in span.attributes.items()
-        if n not in OWN and not n.startswith(OWN_PREFIXES)
+        if v not in ("", [], None) and n not in OWN and not n.startswith(OWN_PREFIXES)
     }
     events = [
         {"name": each.name, "at": each.at, "attributes": _short(each.attributes)}

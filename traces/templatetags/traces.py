@@ -17,3 +17,11 @@ def span_of(inference: Inference) -> Span | None:
         registered_model=inference.registered_model_id, row_id=inference.id
     )
     return rows.first()
+
+
+@register.filter
+def money(amount: float) -> str:
+    """Return an amount such as ``0.0042``: calls of models cost fractions of a cent."""
+    if amount and abs(amount) < 0.01:
+        return f"{amount:.2g}" if abs(amount) >= 1e-4 else f"{amount:.1e}"
+    return f"{amount:.2f}"

@@ -75,7 +75,9 @@ def read(span: Span, draft: Draft) -> bool:
         tool_name=text_in(given.get("gen_ai.tool.name")),
         tool_call_id=text_in(given.get("gen_ai.tool.call.id")),
         cost=number_in(given.get("gen_ai.usage.cost")),
-        user=text_in(given.get("user.id") or given.get("enduser.id")),
+        user=text_in(
+            given.get("user.id") or given.get("enduser.id") or given.get("llm.user")
+        ),
     )
     if draft.cost is None:
         draft.offer(cost=number_in(given.get("gen_ai.cost.total_cost")))

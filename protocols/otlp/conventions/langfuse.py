@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from protocols.otlp.chat import is_answer, is_request, messages_of
 from protocols.otlp.draft import EMBEDDING, LLM, Draft, kind_of
 from protocols.otlp.spans import Span
@@ -90,12 +92,22 @@ def _metadata(span: Span) -> dict[str, Any]:
             if name == beginning:
                 found |= {n: v for n, v in object_in(value).items() if n not in found}
             elif name.startswith(f"{beginning}."):
-                found.setdefault(name.removeprefix(f"{beginning}."), value)
+                found.setdefault(name.removeprefix(f"{beginning}."), _unquoted(value))
     return {
         n: v
         for n, v in found.items()
         if n not in ("attributes", "resourceAttributes", "scope")
     }
+
+
+def _unquoted(value: Any) -> Any:
+    """Return a metadata value without the quotes that JSON gives a text."""
+    if isinstance(value, str) and value[:1] == value[-1:] == '"' and len(value) > 1:
+        try:
+            return orjson.loads(value)
+        except ValueError:
+            return value
+    return from_json(value)
 
 
 def _moment(value: Any) -> int | None:

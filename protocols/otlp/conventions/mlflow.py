@@ -35,7 +35,8 @@ def read(span: Span, draft: Draft) -> bool:
     cost = given.get("mlflow.llm.cost")
     draft.offer(
         kind=kind,
-        model=text_in(given.get("mlflow.llm.model")),
+        model=text_in(_asked_model(kind, asked) or given.get("mlflow.llm.model")),
+        version=text_in(given.get("mlflow.llm.model")),
         provider=text_in(given.get("mlflow.llm.provider")),
         tools=list_in(given.get("mlflow.chat.tools")),
         session=text_in(given.get("mlflow.trace.session")),
@@ -49,7 +50,6 @@ def read(span: Span, draft: Draft) -> bool:
             messages=messages_of(asked),
         )
         if isinstance(asked, dict):
-            draft.offer(model=text_in(asked.get("model")))
             draft.add_parameters(asked)
     if kind == RETRIEVER and isinstance(said, list):
         draft.offer(results=[_document(e) for e in said if isinstance(e, dict)])
@@ -62,6 +62,12 @@ def read(span: Span, draft: Draft) -> bool:
         cache_read_tokens=usage.get("cache_read_input_tokens"),
     )
     return True
+
+
+def _asked_model(kind: str, asked: Any) -> Any:
+    """Return the model that the request names; beside it MLflow notes the answer's."""
+    is_call = kind in (LLM, EMBEDDING) and isinstance(asked, dict)
+    return asked.get("model") if is_call else None
 
 
 def _json(value: Any) -> Any:

@@ -5,6 +5,7 @@ https://github.com/Arize-ai/openinference/blob/main/spec/semantic_conventions.md
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from protocols.otlp.chat import is_answer, is_request
@@ -32,11 +33,16 @@ LISTS = (
 )
 OWN = (
     *LISTS,
-    *("openinference.span.kind", "llm.", "input.", "output.", "embedding.model_name"),
-    *("embedding.invocation_parameters", "embedding.text", "reranker.", "tool.name"),
-    *("tool.parameters", "tool_call.", "session.id", "user.id", "metadata", "tag.tags"),
+    *("openinference.span.kind", "input.value", "input.mime_type", "output.value"),
+    *("output.mime_type", "llm.model_name", "llm.request.model_name"),
+    *("llm.response.model_name", "llm.provider", "llm.system", "llm.finish_reason"),
+    *("llm.invocation_parameters", "llm.token_count.", "llm.cost.total"),
+    *("embedding.model_name", "embedding.invocation_parameters", "reranker.query"),
+    *("reranker.model_name", "reranker.top_k", "tool.name", "tool.id"),
+    *("tool.parameters", "tool_call.id", "session.id", "user.id", "metadata"),
+    *("tag.tags",),
 )
-MARKS = ("openinference.", "llm.", "embedding.", "retrieval.", "reranker.")
+MARKS = (*LISTS, "openinference.", "llm.model_name", "llm.token_count.", "reranker.")
 PROMPT = "llm.token_count.prompt"
 DETAILS = {
     "cache_read_tokens": f"{PROMPT}_details.cache_read",
@@ -51,13 +57,22 @@ def read(span: Span, draft: Draft) -> bool:
     if not any(name.startswith(MARKS) for name in given) and "input.value" not in given:
         return False
     lists = nested(given, LISTS)
+    parameters = object_in(given.get("llm.invocation_parameters"))
+    named = given.get("llm.model_name")
     draft.offer(
         kind=kind_of(given.get("openinference.span.kind")),
         model=text_in(
-            given.get("llm.model_name")
+            given.get("llm.request.model_name")
+            or parameters.get("model")
+            or _asked_model(given)
+            or named
             or given.get("embedding.model_name")
             or given.get("reranker.model_name")
         ),
+        version=text_in(given.get("llm.response.model_name") or named),
+        reasons=[text_in(given["llm.finish_reason"])]
+        if given.get("llm.finish_reason")
+        else [],
         provider=text_in(given.get("llm.provider") or given.get("llm.system")),
         session=text_in(given.get("session.id")),
         user=text_in(given.get("user.id")),
@@ -79,8 +94,8 @@ def read(span: Span, draft: Draft) -> bool:
     _read_prompts(lists, draft)
     _read_embeddings(lists, draft)
     _read_values(span, draft)
-    for name in ("llm.invocation_parameters", "embedding.invocation_parameters"):
-        draft.add_parameters(object_in(given.get(name)))
+    draft.add_parameters(parameters)
+    draft.add_parameters(object_in(given.get("embedding.invocation_parameters")))
     if given.get("reranker.top_k") is not None:
         draft.add_parameters({"top_n": given["reranker.top_k"]})
     draft.add_usage(
@@ -90,6 +105,12 @@ def read(span: Span, draft: Draft) -> bool:
         **{name: given.get(where) for name, where in DETAILS.items()},
     )
     return True
+
+
+def _asked_model(given: Mapping[str, Any]) -> Any:
+    """Return the model that the request names; instrumentations note the answer's beside it."""
+    is_call = given.get("openinference.span.kind") == "LLM"
+    return object_in(given.get("input.value")).get("model") if is_call else None
 
 
 def _list(lists: dict[str, Any], name: str) -> list[dict[str, Any]]:
