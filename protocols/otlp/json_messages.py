@@ -129,9 +129,8 @@ def _nanoseconds(value: Any) -> int:
 
 def _attributes(given: Any, budget: Budget) -> dict[str, Any]:
     return {
-        _clean(each["key"]): _value(each.get("value"), budget, 1)
+        _text(each.get("key")): _value(each.get("value"), budget, 1)
         for each in _objects(given)
-        if isinstance(each.get("key"), str)
     }
 
 
@@ -156,9 +155,8 @@ def _value(given: Any, budget: Budget, depth: int) -> Any:
         return [_value(each, budget, depth + 1) for each in values]
     if kind == "kvlistValue":
         return {
-            _clean(each["key"]): _value(each.get("value"), budget, depth + 1)
+            _text(each.get("key")): _value(each.get("value"), budget, depth + 1)
             for each in _objects(inner)
-            if isinstance(each.get("key"), str)
         }
     return None
 
