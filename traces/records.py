@@ -34,6 +34,7 @@ from traces.models import inference_id_of
 JSON = "application/json"
 ORIGIN = datetime(1970, 1, 1, tzinfo=UTC)
 SHORT = 200  # characters of values that are remembered: many spans share them
+FAILURE = "failure"  # the note of a call that failed
 TEXT_CHARS = 4000  # of a fact that is kept as metadata
 
 Fact = tuple[str, MetadataType, str]
@@ -110,7 +111,6 @@ def _facts(span: Span, reading: Reading) -> Iterator[Fact]:
         "span_name": span.name,
         "conversation_id": reading.session,
         "user_id": reading.user,
-        "status": "error" if reading.is_error else "ok",
         "service": reading.service,
         "environment": reading.environment,
         "model_version": reading.version,
@@ -211,6 +211,8 @@ def _notes(
         "span": {"conventions": reading.conventions, **reading.rest},
         WARNINGS: list(dict.fromkeys(warnings)),
     }
+    if reading.is_error:
+        notes[FAILURE] = "error"
     if reading.answer is not None and not found.understood:
         notes[NOT_UNDERSTOOD] = True
         notes[WARNINGS].append("The answer has none of the forms that are known.")

@@ -12,6 +12,7 @@ from google.protobuf import json_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.conversations import answer_text, prompt_text, read_conversation
 from protocols.otlp import json_messages, messages
 from protocols.otlp.conventions import CONVENTIONS
 from protocols.otlp.draft import KINDS
@@ -125,6 +126,15 @@ def test_each_convention_says_the_same_of_the_same_call(name):
     assert reading.usage["prompt_tokens"] == 12
     assert reading.usage["completion_tokens"] == 4
     assert reading.usage["total_tokens"] == 16
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_is_kept_of_a_call_reads_as_a_conversation(name):
+    reading = read_span(span(*CALLS[name]))
+    conversation = read_conversation(reading.request, reading.answer)
+    assert "Which ships are in?" in prompt_text(conversation)
+    assert answer_text(conversation) == "The Aurora."
+    assert conversation.model == "gpt-4o"
 
 
 def test_tool_calls_results_reasoning_and_pictures_become_parts_of_openais_chat():

@@ -174,7 +174,7 @@ def _read_usage(given: Any, draft: Draft) -> None:
         prompt_tokens=usage.get("input_tokens", usage.get("prompt_tokens")),
         completion_tokens=usage.get("output_tokens", usage.get("completion_tokens")),
         total_tokens=usage.get("total_tokens"),
-        cache_read_tokens=usage.get(
+        cached_tokens=usage.get(
             "cache_read.input_tokens", usage.get("cache_read_input_tokens")
         ),
         cache_write_tokens=usage.get(

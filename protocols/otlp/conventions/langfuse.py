@@ -32,7 +32,7 @@ OWN = (
     *("langfuse.environment", f"{OBSERVATION}completion_start_time"),
 )
 DETAILS = {
-    "cache_read_tokens": ("cache_read_input_tokens", "input_cached_tokens"),
+    "cached_tokens": ("cache_read_input_tokens", "input_cached_tokens"),
     "reasoning_tokens": ("output_reasoning_tokens",),
 }
 

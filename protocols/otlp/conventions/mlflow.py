@@ -59,7 +59,7 @@ def read(span: Span, draft: Draft) -> bool:
         prompt_tokens=usage.get("input_tokens"),
         completion_tokens=usage.get("output_tokens"),
         total_tokens=usage.get("total_tokens"),
-        cache_read_tokens=usage.get("cache_read_input_tokens"),
+        cached_tokens=usage.get("cache_read_input_tokens"),
     )
     return True
 

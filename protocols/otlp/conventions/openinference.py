@@ -45,7 +45,7 @@ OWN = (
 MARKS = (*LISTS, "openinference.", "llm.model_name", "llm.token_count.", "reranker.")
 PROMPT = "llm.token_count.prompt"
 DETAILS = {
-    "cache_read_tokens": f"{PROMPT}_details.cache_read",
+    "cached_tokens": f"{PROMPT}_details.cache_read",
     "cache_write_tokens": f"{PROMPT}_details.cache_write",
     "reasoning_tokens": "llm.token_count.completion_details.reasoning",
 }
