@@ -38,6 +38,7 @@ SCRIPTS = {
     "capture": ("", "--count 500 --seconds 3"),
     "ingest": ("", "--rows 2000 --events 500"),
     "batches": ("", "--rows 2000 --batches 1 --rounds 1"),
+    "text": ("", "--spans 1024"),
     "query": ("--rows 2000000 --first 200000", "--rows 5000 --vectors 500"),
     "pages": ("--rows 2000000 --first 200000", "--rows 5000"),
     "export": ("--rows 1000000", "--rows 5000 --rounds 1"),

@@ -23,6 +23,8 @@ from istore.errors import Conflict
 # writes an escaped one as this control character, which no id may contain; ``NamedProject``
 # turns it back into a slash. In a link made from such a path it means the same.
 ESCAPED_SLASH = "\x1f"
+# Where programs send spans, with a token as Bearer or as the password of Basic authentication.
+TELEMETRY = ("/v1/traces", "/api/public/otel/v1/traces")
 NAMED_PROJECT = "istore.named_project"  # in the META of a request
 MODEL = r"models/(?P<model_id>.+?)"
 INFERENCE = rf"{MODEL}/inferences/(?P<inference_id>.+?)"

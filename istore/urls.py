@@ -12,6 +12,7 @@ from istore import views
 from istore.accounts.login_throttle import answering_delays
 from istore.checks import health, operations
 from istore.web import finding
+from traces.api.otlp import TracesView
 
 urlpatterns = [
     path("health/live", health.live),
@@ -33,6 +34,9 @@ urlpatterns = [
     path("operations/verify", operations.verify_now, name="verify-now"),
     path("find", finding.find, name="find"),
     path("favicon.ico", views.favicon),
+    path("v1/traces", TracesView.as_view(), name="otlp"),
+    # Where clients of Langfuse send the same.
+    path("api/public/otel/v1/traces", TracesView.as_view()),
     path("", include("exports.urls")),
     path("", include("inferences.urls")),
     path("", include("services.urls")),
@@ -40,6 +44,7 @@ urlpatterns = [
     path("", include("retention.urls")),
     # Routes that begin with a project come last: see istore.addresses.
     path("", include("datasets.urls")),
+    path("", include("traces.urls")),
     path("", include("istore.accounts.urls")),
 ]
 handler400 = "istore.views.bad_request"

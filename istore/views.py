@@ -15,10 +15,13 @@ from django.views.decorators.http import require_safe
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from istore.accounts.access import COUNTED
+from istore.addresses import TELEMETRY
 from istore.api import rate_limits
 from istore.api.failures import as_store_error
 from istore.api.problems import Problem, problem_response
 from istore.web.request_checks import error_response
+
+OF_PROGRAMS = ("/api/", *TELEMETRY)
 
 
 class SchemaView(SpectacularAPIView):
@@ -37,7 +40,7 @@ def favicon(request: HttpRequest) -> HttpResponse:
 
 
 def _error(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponse:
-    if request.path.startswith("/api/"):
+    if request.path.startswith(OF_PROGRAMS):
         return problem_response(Problem(status, code, detail))
     context = {"status": status, "detail": detail}
     return render(request, "error.html", context, status=status)
@@ -89,7 +92,7 @@ def limiting_calls(
     def answer(request: HttpRequest) -> HttpResponse:
         if request.path.startswith(UNLIMITED):
             return get_response(request)
-        if request.path.startswith("/api/") and shows_token(request):
+        if request.path.startswith(OF_PROGRAMS) and shows_token(request):
             response = get_response(request)
             if COUNTED in request.META:
                 return response
@@ -102,7 +105,8 @@ def limiting_calls(
 def shows_token(request: HttpRequest) -> bool:
     """Return whether the request carries a token, valid or not."""
     header: str = request.META.get("HTTP_AUTHORIZATION", "")
-    return header.partition(" ")[0].lower() == "bearer"
+    scheme = header.partition(" ")[0].lower()
+    return scheme == "bearer" or (scheme == "basic" and request.path in TELEMETRY)
 
 
 def _address(request: HttpRequest) -> str:

@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 from inferences.erasure import trace_holders
 from inferences.erasure.matching_records import Carried
 from inferences.maintenance import orphan_members
-from inferences.maintenance.consistency_checks import COLD, ROW, SIDES
+from inferences.maintenance.consistency_checks import COLD, ROW, sides
 from inferences.models import InferencePayload, RegisteredModel
 from inferences.models.erasure import ErasedInference, ErasureTask, forget_values
 from inferences.store import pack_rewriting, removal
@@ -248,7 +248,7 @@ def _rows_left(model: RegisteredModel, ids: list[int]) -> int:
     """Return how many rows of the batch are left, in all tables."""
     left = 0
     with connection.cursor() as cursor:
-        for table, column in ((ROW, "id"), (COLD, "id"), *SIDES.values()):
+        for table, column in ((ROW, "id"), (COLD, "id"), *sides().values()):
             cursor.execute(
                 f"SELECT count(*) FROM {table} "
                 f"WHERE model_key = %s AND {column} = ANY(%s)",

@@ -52,6 +52,7 @@ from inferences.store import (
     text_reindexing,
 )
 from inferences.store.recording import lower_bounds
+from inferences.store.side_tables import side_tables
 from istore import blobs
 from istore.blobs import packs
 from istore.checks.verification import Finding, Scope
@@ -81,6 +82,11 @@ SIDES = {
     "actual": (GroundTruth._meta.db_table, "id"),
     "former actual": (GroundTruthVersion._meta.db_table, "row_id"),
 }
+
+
+def sides() -> dict[str, tuple[str, str]]:
+    """Return the side tables of the records, those of other apps as well."""
+    return SIDES | side_tables
 
 
 def _alone(what: str, table: str, column: str) -> str:
@@ -160,9 +166,14 @@ WHERE %(texts)s = 'not searched' AND model_key = %(model)s AND id BETWEEN %(low)
 UNION ALL
 SELECT DISTINCT 'prompt-left', id FROM {WORDS} AS said JOIN cold USING (id)
 WHERE model_key = %(model)s AND side = {TextSide.PROMPT.value} AND input_expired_at IS NOT NULL
-UNION ALL
-{" UNION ALL ".join(_alone(what, *place) for what, place in SIDES.items())}
 """
+
+
+def _rows_statement() -> str:
+    alone = (_alone(what, *place) for what, place in sides().items())
+    return " UNION ALL ".join([ROWS, *alone])
+
+
 SAID = {
     "without-payload": "The record has lost its other half.",
     "payload-alone": "Half a record without the other.",
@@ -201,7 +212,7 @@ def rows(scope: Scope) -> Iterator[Finding]:
                 "texts": _state_of_texts(model),
             }
             with connection.cursor() as cursor:
-                cursor.execute(ROWS, values)
+                cursor.execute(_rows_statement(), values)
                 found = cursor.fetchall()
             by_kind: dict[str, list[int]] = {}
             for kind, row_id in found:
@@ -267,7 +278,7 @@ def _mend(model: RegisteredModel, kind: str, ids: list[int]) -> bool:
 def _drop_alone(model: RegisteredModel, kind: str, ids: list[int]) -> bool:
     table, column = COLD, "id"
     if kind != "payload-alone":
-        table, column = SIDES[kind.removesuffix("-alone")]
+        table, column = sides()[kind.removesuffix("-alone")]
     with connection.cursor() as cursor:
         cursor.execute(
             f"DELETE FROM {table} WHERE model_key = %s AND {column} = ANY(%s)",

@@ -153,7 +153,7 @@ def record(
     for _ in range(ROUNDS):
         # This read decides nothing, the insert into the key table does. It makes a
         # redelivery cheap.
-        found |= _met_before(model, rest)
+        found |= met_before(model, rest)
         rest = [new for new in rest if new.inference_id not in found]
         if not rest:
             return found
@@ -439,8 +439,8 @@ def _make_room(model: RegisteredModel, rows: list[dict[str, Any]]) -> None:
             waiting.setdefault(moment + 1, [])[:0] = left
 
 
-def _met_before(
-    model: RegisteredModel, batch: list[NewInference]
+def met_before(
+    model: RegisteredModel, batch: Sequence[NewInference]
 ) -> dict[str, Outcome]:
     """Return the outcomes of the ids that the key table already has.
 

@@ -134,7 +134,7 @@ class RecordRemoval(Removal):
         failpoint("removal.record_blobs_deleted")
 
     def clear(self, model: RegisteredModel, batch: Batch) -> int:
-        counted = removal_sql.run(removal_sql.REMOVE, model, batch.ids)
+        counted = removal_sql.run(removal_sql.remove_statement(), model, batch.ids)
         failpoint("removal.records_removed")
         return sum(number for (number,) in counted)
 

@@ -8,6 +8,7 @@ let the planner skip partitions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from django.db import connection, models
@@ -32,6 +33,7 @@ from inferences.models import (
     TextSide,
 )
 from inferences.store.segment_touches import touches_of
+from inferences.store.side_tables import side_tables
 
 ROWS, PAYLOADS = Inference._meta.db_table, InferencePayload._meta.db_table
 GIVEN = "given AS (SELECT %(ids)s::bigint[] AS ids)"
@@ -126,12 +128,26 @@ WHERE {_those("going")} AND side = {TextSide.PROMPT.value}
 
 
 def _delete(table: type[models.Model], column: str = "id", also: str = "") -> str:
-    return f"DELETE FROM {table._meta.db_table} WHERE {_those('going', column)} {also}"
+    return _delete_from(table._meta.db_table, column, also)
+
+
+def _delete_from(table: str, column: str, also: str = "") -> str:
+    return f"DELETE FROM {table} WHERE {_those('going', column)} {also}"
+
+
+@cache
+def remove_statement() -> str:
+    """Return the statement that deletes rows with an intent, and all that belongs to them."""
+    others = "".join(
+        f", of_app_{number} AS ({_delete_from(*place)})"
+        for number, place in enumerate(side_tables.values())
+    )
+    return f"{_REMOVE}{others}\nSELECT count(*) FROM payload\n"
 
 
 # Rows without an intent are not touched, whatever ids are given. Returns how many were
 # deleted.
-REMOVE = f"""
+_REMOVE = f"""
 WITH {GIVEN}, payload AS (
     DELETE FROM {PAYLOADS} WHERE {_those()} AND removal_at IS NOT NULL RETURNING id
 ), going AS (
@@ -176,6 +192,4 @@ WITH {GIVEN}, payload AS (
     {_delete(GroundTruth)}
 ), former_truths AS (
     {_delete(GroundTruthVersion, "row_id")}
-)
-SELECT count(*) FROM payload
-"""
+)"""

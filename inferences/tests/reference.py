@@ -63,6 +63,7 @@ class Record:
     dataset: str | None = None  # the one that it was added to
     prompt: str = ""
     answer: str = ""
+    trace: str | None = None  # whose span it is
     truth: str | None = None  # the label that came true, of the best of detections
 
 
@@ -398,6 +399,7 @@ TESTS: dict[str, Callable[[Record, Any], bool]] = {
     "ground_truth": _truth,
     "ground_truth_label": lambda record, label: record.truth == label,
     "in_dataset": lambda record, name: record.dataset == name,
+    "in_trace": lambda record, trace: record.trace == trace,
     "in_any_dataset": lambda record, yes: (record.dataset is not None) == yes,
     "status": _status,
     "model_version": _word("model_version"),

@@ -28,6 +28,7 @@ from inferences.tests.reference_store import (
     SOURCES,
     SPOKEN,
     TEXTS,
+    TRACES,
     WHOLE,
 )
 
@@ -202,6 +203,7 @@ FURTHER = {
     "status": st.sampled_from(
         ["ok", "failed", "timeout", "broken-off", "error", "200", "429", "2xx", "4xx"]
     ),
+    "in_trace": st.sampled_from([*TRACES, "f" * 32]),
     "model_version": st.sampled_from(TEXTS),
     "environment": st.just("test"),
 }

@@ -26,6 +26,7 @@ from inferences.search.filters import matching
 from inferences.store.recording import NewInference, record
 from inferences.tests import reference
 from inferences.tests.reference import Record
+from traces.models import Span
 
 RECORDS = 60
 
@@ -35,6 +36,7 @@ FAILURES = [("", None), ("", 200)] * 5 + [
     *[("status", 429), ("status", 503), ("timeout", 504)],
     *[("unavailable", 502), ("broken-off", 200), ("error", 200)],
 ]
+TRACES = ("a1" * 16, "b2" * 16)
 
 # Each a seed, for other records, in other slots. Of the last two one class is the answer;
 # half of the last are as they were stored before it was told apart.
@@ -259,6 +261,7 @@ def records(seed: int) -> list[Record]:
                 answer=", ".join(random.choices(SPOKEN, k=random.randrange(7))),
                 truth=random.choice([None, "ship", *(d[0] for d in detections)]),
                 dataset=random.choice([None, None, *DATASETS]),
+                trace=[None, *TRACES][number % 3],
             )
         )
     return made
@@ -317,6 +320,24 @@ def tell_truths(model: RegisteredModel, made: list[Record]) -> None:
             for each in made
             if each.truth is not None
         ],
+    )
+
+
+def add_to_traces(model: RegisteredModel, made: list[Record]) -> None:
+    rows = {row.inference_id: row for row in model.inferences.all()}
+    Span.objects.bulk_create(
+        Span(
+            registered_model=model,
+            trace_id=bytes.fromhex(each.trace),
+            span_id=number.to_bytes(8),
+            row_id=rows[each.inference_id].pk,
+            kind="llm",
+            name="chat",
+            started_at=each.created_at,
+            ended_at=each.created_at,
+        )
+        for number, each in enumerate(made, 1)
+        if each.trace
     )
 
 

@@ -37,6 +37,7 @@ from inferences.tests.reference_store import (
     STORES,
     Store,
     add_to_datasets,
+    add_to_traces,
     expected,
     ids,
     one_class,
@@ -72,9 +73,11 @@ def filled(request, project: Project, monkeypatch) -> Iterator[Store]:
         assert model.awaits_classes
     tell_truths(model, made)
     add_to_datasets(model, made)
+    add_to_traces(model, made)
     store(neighbour, records(99))  # ids and keys of another model must not matter
     tell_truths(neighbour, records(99))
     add_to_datasets(neighbour, records(99))
+    add_to_traces(neighbour, records(99))
     # Segments of four rows, so that ranges of numbers have something to pass over.
     for name, rows in (("ROWS", 4), ("OPEN", 2), ("LEAST", 10)):
         monkeypatch.setattr(build, name, rows)

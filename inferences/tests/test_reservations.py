@@ -251,12 +251,12 @@ def test_an_id_that_is_given_back_while_it_is_stored_is_stored_all_the_same(mode
 
     from inferences.store import recording
 
-    real = recording._met_before
-    recording._met_before = met
+    real = recording.met_before
+    recording.met_before = met
     try:
         assert record(model, [new("a")])["a"] is Outcome.NEW
     finally:
-        recording._met_before = real
+        recording.met_before = real
 
 
 def test_reserving_reads_keys_by_their_index_whatever_is_known_of_the_tables(model):

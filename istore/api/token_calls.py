@@ -24,13 +24,13 @@ from django.middleware.security import SecurityMiddleware
 from django.template.response import SimpleTemplateResponse
 from django.urls import Resolver404, ResolverMatch, resolve
 
-from istore.addresses import NamedProject
+from istore.addresses import TELEMETRY, NamedProject
 from istore.api.failures import as_store_error
 from istore.views import limiting_calls, shows_token
 from istore.web.request_checks import error_response, read_whole_body
 from istore.web.request_logs import RequestLogMiddleware
 
-API = "/api/v1/"
+API = ("/api/v1/", *TELEMETRY)
 ROUTES_REMEMBERED = 1024  # of paths; the paths of lists and creates are few
 VARY = "origin"  # of CORS
 

@@ -19,6 +19,7 @@ from django.http.request import UnreadablePostError
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
 
+from istore.addresses import TELEMETRY
 from istore.api.failures import as_store_error
 from istore.api.problems import NOTHING_HERE, Problem, headers_of, problem_response
 from istore.api.request_body import INCOMPLETE, checked_stream, has_unknown_end
@@ -28,7 +29,7 @@ NUL = "\0"
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 UTF_8 = {"utf-8", "ascii"}
 NAME_CHARS = 100
-API = ("/api/", "/uploads", "/blobs")
+API = ("/api/", "/uploads", "/blobs", *TELEMETRY)
 
 
 class RequestChecks:

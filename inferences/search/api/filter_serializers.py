@@ -41,6 +41,7 @@ from inferences.search.filters.existence import TYPES
 from inferences.search.filters.full_text import SIDES
 from inferences.search.filters.ground_truth import STATES
 from inferences.search.filters.in_dataset import InDataset
+from inferences.search.filters.in_trace import InTrace
 from inferences.search.filters.intersection import all_of
 from inferences.search.filters.metadata import (
     LOOKUPS,
@@ -199,6 +200,16 @@ class StatusField(serializers.Field[Any, Any, Any, Any]):
             raise invalid(str(error)) from None
 
 
+class TraceField(TextField):
+    """The id of a trace, as the filter on it."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return InTrace(super().to_internal_value(data))
+        except ValueError as error:
+            raise invalid(str(error)) from None
+
+
 class LeafSerializer(InferenceFilterSerializer):
     """The fields of the contract and further ones; together they are an intersection."""
 
@@ -225,6 +236,7 @@ class LeafSerializer(InferenceFilterSerializer):
     text = TextField(max_length=CHARS_MAX, allow_blank=False, **optional)
     prompt = TextField(max_length=CHARS_MAX, allow_blank=False, **optional)
     answer = TextField(max_length=CHARS_MAX, allow_blank=False, **optional)
+    in_trace: Any = TraceField(**optional)
     model_version = TextField(**optional)
     environment = TextField(**optional)
     conversation_id = TextField(**optional)
@@ -260,6 +272,8 @@ class LeafSerializer(InferenceFilterSerializer):
                     further.append(FullTextFilter(side, words))
                 except ValueError as error:
                     raise invalid(str(error), side) from None
+        if trace := fields.pop("in_trace", None):
+            further.append(trace)
         for key in STRING_KEYS:
             if (value := fields.pop(key, None)) is not None:
                 further.append(MetadataFilter(key, "string", "=", value))

@@ -102,6 +102,7 @@ class Leaf(Condition, BaseInferenceFilter):
     text: str | None = None
     prompt: str | None = None
     answer: str | None = None
+    in_trace: str | None = None
     model_version: str | None = None
     environment: str | None = None
     conversation_id: str | None = None

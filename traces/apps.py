@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class TracesConfig(AppConfig):
+    name = "traces"
+
+    def ready(self) -> None:
+        from inferences.search.filters import in_trace
+        from inferences.store.side_tables import SideTable, side_tables
+        from istore.web import finding
+        from traces import found, membership
+        from traces.models import Span
+
+        side_tables.register("span", SideTable(Span._meta.db_table, "id"))
+        in_trace.lookups.register("traces", membership.rows_in)
+        finding.sources.register("Traces", found.find_traces)

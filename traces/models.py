@@ -1,0 +1,77 @@
+"""Spans: where an inference stands in the trace of its application."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from django.db import models
+
+from inferences.models import RegisteredModel
+from istore.models import Project
+from protocols.otlp.draft import KINDS
+
+NAME_CHARS = 255
+
+
+class SpanQuerySet(models.QuerySet["Span"]):
+    def of_trace(self, project: Project, trace_id: bytes) -> Self:
+        """Return the spans of a trace, in whichever models of the project they are."""
+        # Served by the primary key, once for each model of the project.
+        keys = list(project.models.values_list("pk", flat=True))
+        return self.filter(registered_model__in=keys, trace_id=trace_id)
+
+
+class Span(models.Model):
+    """One span of a trace, which is the inference with the same model and row id.
+
+    It is written in the transaction of the inference and goes with it. Its parent may come
+    later, be in another model, or never come.
+    """
+
+    pk = models.CompositePrimaryKey("registered_model", "trace_id", "span_id")
+    registered_model = models.ForeignKey(
+        RegisteredModel,
+        models.DO_NOTHING,
+        related_name="+",
+        db_column="model_key",
+        db_constraint=False,
+        db_index=False,
+    )
+    trace_id = models.BinaryField(max_length=16)
+    span_id = models.BinaryField(max_length=8)
+    parent_id = models.BinaryField(max_length=8, null=True, help_text="Null: a root.")
+    # The column is called as in the other side tables of inferences.
+    row_id = models.BigIntegerField(db_column="id", help_text="Of its inference.")
+    kind = models.CharField(max_length=16, choices=[(kind, kind) for kind in KINDS])
+    name = models.CharField(max_length=NAME_CHARS)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField()
+    is_error = models.BooleanField(default=False)
+
+    objects = SpanQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            # Read by the page of an inference, by removals and by verify.
+            models.UniqueConstraint(
+                "registered_model", "row_id", name="span_of_inference"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.trace_hex}-{self.span_hex}"
+
+    @property
+    def trace_hex(self) -> str:
+        """The id of the trace in hexadecimal digits, as URLs and queries have it."""
+        return bytes(self.trace_id).hex()
+
+    @property
+    def span_hex(self) -> str:
+        """The id of the span in hexadecimal digits."""
+        return bytes(self.span_id).hex()
+
+
+def inference_id_of(span: Any) -> str:
+    """Return the inference id of a span, which a repeat of the span gets again."""
+    return f"{span.trace_id.hex()}-{span.span_id.hex()}"

@@ -1,0 +1,27 @@
+"""The tag with which the page of an inference finds its trace."""
+
+from __future__ import annotations
+
+from django import template
+
+from inferences.models import Inference
+from traces.models import Span
+
+register = template.Library()
+
+
+@register.simple_tag
+def span_of(inference: Inference) -> Span | None:
+    """Return the span that an inference is; None if it is none. Served by span_of_inference."""
+    rows = Span.objects.filter(
+        registered_model=inference.registered_model_id, row_id=inference.id
+    )
+    return rows.first()
+
+
+@register.filter
+def money(amount: float) -> str:
+    """Return an amount such as ``0.0042``: calls of models cost fractions of a cent."""
+    if amount and abs(amount) < 0.01:
+        return f"{amount:.2g}" if abs(amount) >= 1e-4 else f"{amount:.1e}"
+    return f"{amount:.2f}"

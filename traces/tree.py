@@ -1,0 +1,176 @@
+"""Read a trace as a tree: its spans in the order in which a person reads them, with their depth.
+
+Spans come in any order and some never come. One whose parent is not there, or was removed, stands
+at the top and says so. Spans that name each other as parents stand at the top as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from django.db import connection
+
+from inferences.models import Inference, InferencePayload, RegisteredModel
+from istore.models import Project
+from traces.models import Span, inference_id_of
+
+SPANS_MAX = 2000  # of one trace on a page
+
+
+@dataclass(slots=True)
+class Node:
+    """A span in its trace."""
+
+    span: Span
+    model: RegisteredModel
+    metadata: Mapping[str, Any]  # {key: [type, text]} of its inference
+    depth: int = 0
+    is_orphan: bool = False  # its parent is not in the trace
+    children: list[Node] = field(default_factory=list)
+
+    @property
+    def inference_id(self) -> str:
+        return inference_id_of(self.span)
+
+    @property
+    def took(self) -> timedelta:
+        return self.span.ended_at - self.span.started_at
+
+    def fact(self, name: str) -> str:
+        """Return the text of a metadata value; "" without one."""
+        _, text = self.metadata.get(name, ("", ""))
+        return str(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The spans of a trace that a project has, in reading order."""
+
+    trace_id: str
+    nodes: list[Node]
+    is_cut: bool  # there are more spans than are shown
+
+    @property
+    def started_at(self) -> datetime:
+        return min(node.span.started_at for node in self.nodes)
+
+    @property
+    def ended_at(self) -> datetime:
+        return max(node.span.ended_at for node in self.nodes)
+
+    @property
+    def took(self) -> timedelta:
+        return self.ended_at - self.started_at
+
+    @property
+    def error_count(self) -> int:
+        return sum(node.span.is_error for node in self.nodes)
+
+    def total(self, name: str) -> float | None:
+        """Return the sum of a number over the calls of models; None where no span has it.
+
+        Frameworks repeat the sum of a call on the spans around it, so only the innermost spans
+        that have the number count.
+        """
+        found = [
+            value
+            for node in self.nodes
+            if (value := _number(node.fact(name))) is not None
+            and not _is_repeated(node, name)
+        ]
+        return sum(found) if found else None
+
+
+def _is_repeated(node: Node, name: str) -> bool:
+    """Return whether a span below has the number, too."""
+    waiting = list(node.children)
+    while waiting:
+        each = waiting.pop()
+        if each.fact(name):
+            return True
+        waiting += each.children
+    return False
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def read_trace(project: Project, trace_id: bytes) -> Trace | None:
+    """Return the trace, without spans that are hidden or removed; None without any."""
+    models = {model.pk: model for model in project.models.all()}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            READ, {"models": list(models), "trace": trace_id, "most": SPANS_MAX + 1}
+        )
+        rows = cursor.fetchall()
+    if not rows:
+        return None
+    nodes = []
+    for key, span_id, parent_id, row_id, kind, name, began, ended, failed, said in rows:
+        model = models[key]
+        model.project = project
+        span = Span(
+            registered_model=model,
+            trace_id=trace_id,
+            span_id=bytes(span_id),
+            parent_id=bytes(parent_id) if parent_id else None,
+            row_id=row_id,
+            kind=kind,
+            name=name,
+            started_at=began,
+            ended_at=ended,
+            is_error=failed,
+        )
+        nodes.append(Node(span, model, orjson.loads(said)))
+    return Trace(
+        trace_id.hex(), list(_in_order(nodes[:SPANS_MAX])), len(rows) > SPANS_MAX
+    )
+
+
+def _in_order(nodes: list[Node]) -> Iterator[Node]:
+    """Yield the spans depth first, those of one parent by their beginning."""
+    by_id: dict[bytes, Node] = {}
+    for node in nodes:
+        by_id.setdefault(node.span.span_id, node)
+    tops = []
+    for node in nodes:
+        parent = by_id.get(node.span.parent_id or b"")
+        if parent is None or parent is node or by_id[node.span.span_id] is not node:
+            node.is_orphan = node.span.parent_id is not None
+            tops.append(node)
+        else:
+            parent.children.append(node)
+    seen: set[int] = set()
+    # Spans of a circle are below no top: the first of those that are left opens it.
+    for top in (*tops, *nodes):
+        waiting = [(top, 0)]
+        while waiting:
+            node, depth = waiting.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            node.depth = depth
+            yield node
+            waiting += [(child, depth + 1) for child in reversed(node.children)]
+
+
+# Served by the primary key of spans, once for each model, and by those of rows and payloads.
+READ = f"""
+SELECT span.model_key, span_id, parent_id, span.id, kind, name, started_at, ended_at, is_error,
+       payload.metadata::text
+FROM {Span._meta.db_table} AS span
+JOIN {Inference._meta.db_table} AS row
+     ON row.model_key = span.model_key AND row.id = span.id AND NOT row.deleted
+JOIN {InferencePayload._meta.db_table} AS payload
+     ON payload.model_key = span.model_key AND payload.id = span.id
+WHERE span.model_key = ANY(%(models)s) AND span.trace_id = %(trace)s
+ORDER BY started_at, ended_at DESC, span_id LIMIT %(most)s
+"""

@@ -1,0 +1,14 @@
+"""URLs of the pages of traces; the receiver of spans stands in ``istore/urls.py``."""
+
+from django.urls import re_path
+
+from istore.addresses import PROJECT
+from traces.web import views
+
+app_name = "traces"
+
+urlpatterns = [
+    re_path(
+        rf"^{PROJECT}/traces/(?P<trace_id>[0-9a-f]{{32}})$", views.trace, name="trace"
+    )
+]
