@@ -53,6 +53,7 @@ def change(actor: object, dataset: Dataset, **values: Any) -> Dataset:
     dataset = _lock(dataset)
     said = dict(values)
     if (splitting := values.pop("splitting", None)) is not None:
+        splitting = splitting.keeping_moved(Splitting.from_json(dataset.splitting))
         dataset.splitting = said["splitting"] = splitting.to_json()
     for name, value in values.items():
         setattr(dataset, name, value)
@@ -118,6 +119,41 @@ def remove_entries(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
     if entries:
         _audit(actor, "dataset.remove", dataset, count=len(entries))
     return len(entries)
+
+
+@transaction.atomic
+def move_entries(
+    actor: object, dataset: Dataset, ids: Sequence[int], split: str
+) -> int:
+    """Move entries of the working version to a split; return how many of them are in it now.
+
+    The unit moves: with an entry go all that have the same input, or the same group. An
+    entry that is moved to the split that its hash draws is no longer kept as moved. Raises
+    ``Conflict`` ``not-movable`` for a dataset without splits or one split by a value, and
+    ``Invalid`` for an unknown split or too many moves.
+    """
+    dataset = _lock(dataset)
+    splitting = Splitting.from_json(dataset.splitting)
+    if not splitting.may_move:
+        message = "Only entries that are split by shares can be moved."
+        raise Conflict("not-movable", message)
+    if split not in splitting.shares:
+        raise Invalid("The dataset has no such split.", "split")
+    rows = dataset.entries.current().filter(pk__in=ids)
+    units = {
+        splitting.digest_of(data_hash, metadata)
+        for data_hash, metadata in rows.values_list("data_hash", "metadata")
+    }
+    try:
+        moved = splitting.moving(units, split)
+    except ValueError as error:
+        raise Invalid(str(error), "entry_ids") from None
+    if moved != splitting:
+        dataset.splitting = moved.to_json()
+        dataset.save(update_fields=["splitting"])
+        Dataset.objects.filter(pk=dataset.pk).update(updated_at=Now())
+        _audit(actor, "dataset.move", dataset, count=len(units), split=split)
+    return rows.count()
 
 
 @transaction.atomic

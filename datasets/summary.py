@@ -56,13 +56,10 @@ def splits(dataset: Dataset, version: int) -> dict[str, int]:
     splitting = dataset.splitting_of(version)
     if not splitting.names:
         return {}
-    counted: Counter[str] = Counter(dict.fromkeys(splitting.names, 0))
-    rows = (
-        dataset.entries_of(version).order_by("pk").values_list("data_hash", "metadata")
-    )
-    for data_hash, metadata in rows.iterator(AT_ONCE):
-        counted[splitting.split_of(data_hash, metadata) or WITHOUT_SPLIT] += 1
-    return dict(counted)
+    rows = dataset.entries_of(version).with_split(splitting).order_by()
+    counted = dict(rows.values_list("split").annotate(n=Count("pk")))
+    found = {name: counted.get(name, 0) for name in splitting.names}
+    return found | ({WITHOUT_SPLIT: counted[None]} if None in counted else {})
 
 
 def has_changed(dataset: Dataset) -> bool:
