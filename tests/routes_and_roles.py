@@ -25,6 +25,7 @@ ROUTES = {
     "projects/harbour/datasets/a/versions/1/entries": {"get": V},
     "projects/harbour/datasets/a/versions/1/archives": {"post": E},
     "projects/harbour/datasets/a/entries/remove": {"post": E},
+    "projects/harbour/datasets/a/entries/move": {"post": E},
     "projects/harbour/datasets/a/compare/1..working": {"get": V},
     "projects/harbour/datasets/a/additions": {"get": V, "post": E},
     f"projects/harbour/datasets/a/additions/{UUID(int=0)}": {"get": V},

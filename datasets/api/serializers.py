@@ -32,7 +32,10 @@ from istore.tasks.tracking import TaskState
 
 
 class SplittingSerializer(ValueSerializer):
-    """How entries are shared out; ``seed`` and ``shares`` decide, never the order."""
+    """How entries are shared out; ``seed`` and ``shares`` decide, never the order.
+
+    ``moved`` has units that were moved by hand, by a hash; they stay while kind, key and seed do.
+    """
 
     value_class = Splitting
 
@@ -40,6 +43,11 @@ class SplittingSerializer(ValueSerializer):
     shares = serializers.DictField(child=NumberField(), required=False)
     seed = WholeField(required=False, min_value=0, max_value=2**63 - 1)
     key = TextField(required=False, max_length=1024)
+    moved = serializers.DictField(
+        child=TextField(max_length=40),
+        required=False,
+        help_text="By the units' hashes.",
+    )
 
 
 def _name(**options: Any) -> TextField:
@@ -120,7 +128,6 @@ class EntrySerializer(serializers.Serializer[Any]):
     presigned_url = serializers.CharField(allow_null=True)
 
     def to_representation(self, entry: DatasetEntry) -> dict[str, Any]:
-        splitting: Splitting = self.context["splitting"]
         moment = MomentField().to_representation
         return {
             "entry_id": entry.pk,
@@ -131,7 +138,7 @@ class EntrySerializer(serializers.Serializer[Any]):
             "added_by": entry.added_by,
             "data_hash": bytes(entry.data_hash).hex(),
             "data_size": entry.data_size,
-            "split": splitting.split_of(entry.data_hash, entry.metadata),
+            "split": entry.split,
             "labels": entry.labels,
             "ground_truth": entry.truth,
             "metadata": {
@@ -193,6 +200,17 @@ class RemovalSerializer(StrictSerializer):
 
 class RemovedSerializer(serializers.Serializer[Any]):
     removed = serializers.IntegerField()
+
+
+class MoveSerializer(StrictSerializer):
+    entry_ids = serializers.ListField(
+        child=WholeField(), min_length=1, max_length=10_000
+    )
+    split = TextField(max_length=40, allow_blank=False)
+
+
+class MovedSerializer(serializers.Serializer[Any]):
+    moved = serializers.IntegerField()
 
 
 class LabelPairSerializer(serializers.Serializer[Any]):

@@ -21,6 +21,7 @@ urlpatterns = [
     re_path(rf"^{VERSION}/entries$", views.EntriesView.as_view()),
     re_path(rf"^{VERSION}/archives$", views.NewArchiveView.as_view()),
     re_path(rf"^{DATASET}/entries/remove$", views.RemoveEntriesView.as_view()),
+    re_path(rf"^{DATASET}/entries/move$", views.MoveEntriesView.as_view()),
     re_path(rf"^{DATASET}/compare/{COMPARED}$", views.CompareView.as_view()),
     re_path(rf"^{DATASET}/additions$", views.AdditionsView.as_view()),
     re_path(rf"^{ADDITION}$", views.AdditionView.as_view()),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import PermissionDenied
@@ -22,6 +25,8 @@ from datasets.api.serializers import (
     DatasetSerializer,
     DatasetsSerializer,
     EntriesSerializer,
+    MovedSerializer,
+    MoveSerializer,
     NewArchiveSerializer,
     NewDatasetSerializer,
     PublishSerializer,
@@ -34,6 +39,8 @@ from datasets.models import AddingTask, Dataset, DatasetArchive
 from exports.models import CONTENT_TYPES
 from inferences.models import RegisteredModel
 from inferences.previews.media import serve
+from inferences.search import text
+from inferences.search.filters import Filter
 from inferences.store.api.scoped_views import ProjectView
 from istore.api.access import RolePermission
 from istore.api.schema import PROBLEMS
@@ -198,7 +205,7 @@ def _version_body(version: Any) -> dict[str, Any]:
 class EntriesView(DatasetsIn):
     """The entries of a version; adding inferences to the working one."""
 
-    PARAMETERS = ("limit", "cursor", "label")
+    PARAMETERS = ("limit", "cursor", "label", "query")
 
     @extend_schema(
         operation_id="list_dataset_entries",
@@ -217,16 +224,37 @@ class EntriesView(DatasetsIn):
                 raise Invalid(message, parameter, code="unknown-parameter")
         limit = _whole(given.get("limit"), "limit", listing.PAGE, listing.PAGE_MAX)
         after = _whole(given.get("cursor"), "cursor", 0, 2**63 - 1)
-        with statement_timeout():
+        filters = _query(given.get("query", ""))
+        with statement_timeout(), refused_filters():
             page, following = listing.entries_page(
-                dataset, version, limit=limit, after=after, label=given.get("label")
+                dataset,
+                version,
+                limit=limit,
+                after=after,
+                label=given.get("label"),
+                filters=filters,
             )
-        context = {"splitting": dataset.splitting_of(version)}
         content = {
             "results": page,
             "next": None if following is None else str(following),
         }
-        return Response(EntriesSerializer(content, context=context).data)
+        return Response(EntriesSerializer(content).data)
+
+
+def _query(written: str) -> Filter:
+    try:
+        return text.parse(written)
+    except text.TextQueryError as error:
+        raise Invalid(str(error), "query") from None
+
+
+@contextmanager
+def refused_filters() -> Iterator[None]:
+    """Raise ``Invalid`` for a filter that the entries of a dataset cannot be asked for."""
+    try:
+        yield
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages), "query") from None
 
 
 def _whole(text: str | None, name: str, default: int, most: int) -> int:
@@ -314,6 +342,23 @@ class RemoveEntriesView(DatasetsIn):
         wanted = RemovalSerializer.parse(request.data)
         removed = lifecycle.remove_entries(self.caller, dataset, wanted["entry_ids"])
         return Response({"removed": removed})
+
+
+class MoveEntriesView(DatasetsIn):
+    """Moves entries to a split, and with each those of the same input or group."""
+
+    @extend_schema(
+        operation_id="move_dataset_entries",
+        request=MoveSerializer,
+        responses={200: MovedSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, project_id: str, name: str) -> Response:
+        dataset = self.dataset(project_id, name)
+        wanted = MoveSerializer.parse(request.data)
+        moved = lifecycle.move_entries(
+            self.caller, dataset, wanted["entry_ids"], wanted["split"]
+        )
+        return Response({"moved": moved})
 
 
 class CompareView(DatasetsIn):

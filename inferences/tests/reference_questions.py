@@ -176,6 +176,7 @@ FURTHER = {
     "ground_truth": st.sampled_from(STATES),
     "ground_truth_label": st.sampled_from(["ship", "tug", "nobody's"]),
     "in_dataset": st.sampled_from([*DATASETS, "none"]),
+    "in_split": st.just("test"),
     "in_any_dataset": st.booleans(),
     "model_version": st.sampled_from(TEXTS),
     "environment": st.just("test"),

@@ -24,13 +24,15 @@ class Splitting(RequestModel):
 
     ``kind`` is one of ``none``; ``share``: by the input's hash; ``group``: by the value of
     the metadata ``key``, so that groups stay together; ``value``: that value is the name of
-    the split. The same ``seed`` gives the same split, whatever is added later.
+    the split. The same ``seed`` gives the same split, whatever is added later. ``moved`` has
+    the split of what ``move_entries`` moved, by a hash; left out, it stays as it is.
     """
 
     kind: str
     shares: dict[str, float] | None = None
     seed: int | None = None
     key: str | None = None
+    moved: dict[str, str] | None = None
 
 
 class NewDatasetRequest(RequestModel):
