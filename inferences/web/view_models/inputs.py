@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,15 +82,25 @@ def looks(inferences: Sequence[Inference]) -> dict[int, Look]:
     found = {
         row_id: _without_input(payloads[row_id]) for row_id in payloads.keys() - there
     }
-    waiting = list(there.items())
+    stored = {
+        row_id: (each.input_key, each.data_content_type)
+        for row_id, each in there.items()
+    }
+    return found | looks_of_blobs(stored)
+
+
+def looks_of_blobs(stored: Mapping[int, tuple[str, str]]) -> dict[int, Look]:
+    """Return the look of each stored input, given by its storage key and content type."""
+    waiting = list(stored.items())
     shares = [waiting[n::READERS] for n in range(min(READERS, len(waiting)))]
+    found: dict[int, Look] = {}
     for share in _readers.map(_looks, shares):
         found |= share
     return found
 
 
-def _looks(payloads: Sequence[tuple[int, Any]]) -> dict[int, Look]:
-    return {row_id: _look(payload) for row_id, payload in payloads}
+def _looks(stored: Sequence[tuple[int, tuple[str, str]]]) -> dict[int, Look]:
+    return {row_id: _look(key, type_) for row_id, (key, type_) in stored}
 
 
 def _without_input(payload: Any) -> Look:
@@ -98,8 +108,7 @@ def _without_input(payload: Any) -> Look:
     return Look(missing="expired" if expired else "none")
 
 
-def _look(payload: Any) -> Look:
-    key, content_type = payload.input_key, payload.data_content_type
+def _look(key: str, content_type: str) -> Look:
     try:
         if _may_be_picture(content_type):
             try:
