@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
-from datasets import adding, summary
+from datasets import adding, distribution, summary
 from datasets.models import (
     AddingTask,
     Dataset,
@@ -21,10 +21,12 @@ from datasets.splitting import Splitting
 from exports.selections import Selection
 from exports.task_lifecycle import expected
 from inferences.models import RegisteredModel
+from inferences.search.filters import InferenceFilter
 from istore.errors import Conflict, Invalid
 from istore.models import AuditEntry, Project
 
 AT_ONCE = 1000
+REMOVED_MAX = 10_000
 
 
 def create(actor: object, project: Project, name: str, **values: Any) -> Dataset:
@@ -114,11 +116,40 @@ def remove_entries(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
     """
     dataset = _lock(dataset)
     entries = list(dataset.entries.current().filter(pk__in=ids))
+    _remove(actor, dataset, entries)
+    return len(entries)
+
+
+def _remove(actor: object, dataset: Dataset, entries: list[DatasetEntry]) -> None:
     adding.leave(dataset, entries)
     Dataset.objects.filter(pk=dataset.pk).update(updated_at=Now())
     if entries:
         _audit(actor, "dataset.remove", dataset, count=len(entries))
-    return len(entries)
+
+
+@transaction.atomic
+def keep_one_of_each(
+    actor: object, dataset: Dataset, kept_ids: Sequence[int]
+) -> list[int]:
+    """Remove all entries that have the input of one of these, and return which these were.
+
+    Raises ``Invalid`` if more than ``REMOVED_MAX`` would go at once.
+    """
+    dataset = _lock(dataset)
+    current = dataset.entries.current()
+    kept = {
+        bytes(data_hash): pk
+        for pk, data_hash in current.filter(pk__in=kept_ids).values_list(
+            "pk", "data_hash"
+        )
+    }
+    # Served by dataset_entry_input.
+    same = current.filter(data_hash__in=kept.keys()).exclude(pk__in=kept.values())
+    entries = list(same.order_by("pk")[: REMOVED_MAX + 1])
+    if len(entries) > REMOVED_MAX:
+        raise Invalid(f"More than {REMOVED_MAX:,} entries would go at once.")
+    _remove(actor, dataset, entries)
+    return [each.pk for each in entries]
 
 
 @transaction.atomic
@@ -193,7 +224,12 @@ def publish(actor: object, dataset: Dataset, note: str = "") -> DatasetVersion:
         number=dataset.working,
         note=note,
         splitting=dataset.splitting,
-        summary=summary.of_version(dataset, dataset.working),
+        summary={
+            **summary.of_version(dataset, dataset.working),
+            "distribution": distribution.count(
+                dataset, dataset.working, InferenceFilter()
+            ).to_json(),
+        },
         published_by=str(actor)[:300],
     )
     dataset.published = version.number

@@ -212,9 +212,7 @@ class DatasetEntry(models.Model):
     added_at = models.DateTimeField(db_default=Now())
     added_by = models.CharField(max_length=300)
 
-    #: What the page of a dataset shows beside it, where the page has set it.
-    split: str | None
-    still_there: bool
+    split: str | None  # where ``with_split`` has set it
 
     objects = DatasetEntryQuerySet.as_manager()
 

@@ -97,23 +97,29 @@ class GalleryMarkup(Generic[T]):
             f'<a href="{self._address(card)}{self._within}" title="{name}">{name}</a>'
         )
 
-    def _card(self, card: T) -> str:
-        look, answer = card.look, card.answer
-        if look.picture:
-            kind = f"ratio-{look.ratio}"
-            shown = write_picture(
+    def stage(self, card: T) -> SafeString:
+        """Return the input of an item, with what was found in a picture."""
+        look = card.look
+        shown = (
+            write_picture(
                 look,
-                answer,
+                card.answer,
                 self._picture(card),
                 look.in_card,
                 "320 640",
                 truth=card.truth,
             )
-        else:
-            kind, shown = "plain", write_input(look)
+            if look.picture
+            else write_input(look)
+        )
+        return SafeString(f'<div class="stage">{shown}</div>')
+
+    def _card(self, card: T) -> str:
+        look, answer = card.look, card.answer
+        kind = f"ratio-{look.ratio}" if look.picture else "plain"
         return (
             f'<li class="card panel {kind}" data-id="{self._field(card)[1]}">'
-            f'<div class="stage">{shown}</div>'
+            f"{self.stage(card)}"
             f"{_class_tag(answer) if look.picture else ''}{_marks(card)}"
             f'<div class="caption"><p class="id mono">{self._link(card)}</p>'
             f'<div class="said">{write_answer(answer)}</div>'

@@ -27,6 +27,7 @@ from inferences.search.vectors import EmbeddingFilter
 from inferences.store.notes import warnings_of
 from inferences.store.reading import find_inference
 from inferences.web.access import visible_inference, visible_model
+from inferences.web.held_in import holdings_of
 from inferences.web.list_markup import ListMarkup
 from inferences.web.view_models.answers import answer_of, text_of
 from inferences.web.view_models.browsing import cards
@@ -82,6 +83,7 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
         "neighbours": neighbours(model, inference, question),
         "question": question,
         "truth": truth,
+        "holdings": holdings_of(inference),
         "changes": _changes(model, inference),
         "types": list(MetadataType.values),
         "api_url": f"{settings.ISTORE_URL}/api/v1/{address}/inferences/"
