@@ -8,6 +8,7 @@ entries there are. Inputs that are nearly equal have embeddings near each other;
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from django.db.models import Count, Exists, OuterRef
 
 from datasets.models import Dataset, DatasetEntry, DatasetEntryQuerySet
 
+CURSOR = re.compile(r"[0-9a-f]{64}")
 GROUPS = 24  # on a page
 SHOWN = 24  # entries of a group
 WINDOW = 20_000  # entries that one statement reads
@@ -108,7 +110,7 @@ def _groups(
     groups = []
     for data_hash in hashes:
         same = DatasetEntry.objects.current().filter(data_hash=data_hash)
-        mine = same.filter(dataset=dataset).select_related("source", "blob")
+        mine = same.filter(dataset=dataset).select_related("source", "blob", "dataset")
         entries = list(mine.order_by("pk")[:SHOWN])
         count = len(entries) if len(entries) < SHOWN else mine.count()
         elsewhere = []
@@ -160,9 +162,8 @@ def alike(
     )
     sets = _joined(pairs)
     chosen = sorted(sets, key=lambda each: each[0])[:limit]
-    entries = dataset.entries.select_related("source", "blob").in_bulk(
-        [pk for _, members in chosen for pk in members[:SHOWN]]
-    )
+    related = dataset.entries.select_related("source", "blob", "dataset")
+    entries = related.in_bulk([pk for _, members in chosen for pk in members[:SHOWN]])
     return [
         Group(
             "",

@@ -23,6 +23,8 @@ ROUTES = {
     "projects/harbour/datasets/a/versions": {"get": V, "post": E},
     "projects/harbour/datasets/a/versions/working": {"get": V},
     "projects/harbour/datasets/a/versions/1/entries": {"get": V},
+    "projects/harbour/datasets/a/versions/1/distribution": {"get": V},
+    "projects/harbour/datasets/a/duplicates": {"get": V},
     "projects/harbour/datasets/a/versions/1/archives": {"post": E},
     "projects/harbour/datasets/a/entries/remove": {"post": E},
     "projects/harbour/datasets/a/entries/move": {"post": E},

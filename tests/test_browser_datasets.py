@@ -46,23 +46,25 @@ def test_all_that_match_become_a_version_that_is_downloaded(
     run_adding_task(str(AddingTask.objects.get().pk))
     expect(page.get_by_text("2 added")).to_be_visible()
     # What was added is there without asking for the page again.
-    expect(page.locator(".entry")).to_have_count(2)
-    expect(page.locator("#version-panel .tile").first).to_contain_text("2")
+    expect(page.locator("[data-list] [data-id]")).to_have_count(2)
+    expect(page.locator("[data-count] strong")).to_have_text("2")
 
+    page.get_by_role("link", name="Labels and splits").click()
     page.get_by_label("How").select_option("share")
     page.get_by_label("Shares").fill("train=50%, test=50%")
     page.get_by_role("button", name="Split").click()
     expect(page.get_by_text("The working version is split.")).to_be_visible()
+    expect(page.locator(".split-column")).to_have_count(2)
+    page.get_by_role("link", name="Versions", exact=True).click()
     page.get_by_label("What is new").fill("the first")
     page.get_by_role("button", name="Publish version 1").click()
     expect(page.get_by_text("The version is published")).to_be_visible()
     shot(page, "dataset-working")
 
-    page.get_by_role("link", name="v1", exact=True).click()
+    page.get_by_role("link", name="Downloads", exact=True).first.click()
     page.get_by_label("Format").select_option("coco")
     page.get_by_role("button", name="Write an archive of version 1").click()
     run_archive_task(str(DatasetArchive.objects.get().pk))
-    page.get_by_role("link", name="v1", exact=True).click()
     with page.expect_download() as waiting:
         page.get_by_label("Download version 1 as coco").click()
     waiting.value.save_as(tmp_path / "hard.zip")
@@ -72,10 +74,12 @@ def test_all_that_match_become_a_version_that_is_downloaded(
     shot(page, "dataset-version")
 
     page.get_by_role("link", name="Working").click()
-    page.get_by_label("Remove harbour/2").check()
-    page.get_by_role("button", name="Remove selected").click()
-    expect(page.locator(".entry")).to_have_count(1)
-    page.get_by_role("link", name="Compare versions").click()
+    page.locator(".card").first.hover()
+    page.get_by_label("Select harbour/0").check()
+    page.get_by_role("button", name="Take out").click()
+    expect(page.locator("[data-list] [data-id]")).to_have_count(1)
+    page.get_by_role("link", name="Versions", exact=True).click()
+    page.get_by_role("link", name="Compare with version 1").click()
     expect(page.locator(".tile", has_text="taken out")).to_contain_text("1")
     shot(page, "dataset-compare")
     page.goto(f"{live_server.url}/projects/harbour/datasets")
@@ -111,15 +115,12 @@ def test_the_same_is_done_with_the_keyboard_alone(
     expect(page.get_by_role("heading", name="by key", exact=True)).to_be_visible()
     run_adding_task(str(AddingTask.objects.get().pk))
     expect(page.get_by_text("2 added")).to_be_visible()
-    expect(page.locator(".entry")).to_have_count(2)
+    expect(page.locator("[data-list] [data-id]")).to_have_count(2)
 
-    press(page, page.get_by_role("button", name="Publish version 1"))
-    expect(page.get_by_text("The version is published")).to_be_visible()
-    press(page, page.get_by_role("link", name="v1", exact=True))
-    press(page, page.get_by_role("button", name="Write an archive of version 1"))
-    expect(page.get_by_role("status").filter(has_text="archive")).not_to_have_count(0)
+    # What changed is published by the way.
+    press(page, page.get_by_role("button", name="Download as COCO"))
+    expect(page.get_by_text("Version 1 is published")).to_be_visible()
     run_archive_task(str(DatasetArchive.objects.get().pk))
-    press(page, page.get_by_role("link", name="v1", exact=True))
     with page.expect_download() as waiting:
         press(page, page.get_by_label("Download version 1 as"))
     waiting.value.save_as(tmp_path / "by-key.zip")
@@ -153,7 +154,9 @@ def test_a_viewer_looks_and_cannot_act(store, watched, live_server, log_in):
     log_in(page, "viktor")
     page.goto(live_server.url + DATASET)
     expect(page.get_by_role("heading", name="hard cases", exact=True)).to_be_visible()
-    for name in ("Publish version 1", "Split", "Delete", "Remove selected"):
-        expect(page.get_by_role("button", name=name)).to_have_count(0)
+    for part in ("", "/distribution", "/versions", "/duplicates", "/downloads"):
+        page.goto(live_server.url + DATASET + part)
+        for name in ("Publish", "Split", "Delete", "Take out", "Download", "Keep"):
+            expect(page.get_by_role("button", name=name)).to_have_count(0)
     page.goto(f"{live_server.url}/projects/harbour/datasets")
     expect(page.get_by_role("button", name="Create dataset")).to_have_count(0)

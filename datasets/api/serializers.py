@@ -156,6 +156,53 @@ class EntriesSerializer(serializers.Serializer[Any]):
     next = serializers.CharField(allow_null=True)
 
 
+class DistributionSerializer(serializers.Serializer[Any]):
+    """Entries by split, and by label and split: of answers and of ground truth.
+
+    The empty name has entries without a split. An entry counts once for a label.
+    """
+
+    entries = serializers.DictField(child=serializers.IntegerField())
+    answers = serializers.DictField(
+        child=serializers.DictField(child=serializers.IntegerField())
+    )
+    truths = serializers.DictField(
+        child=serializers.DictField(child=serializers.IntegerField())
+    )
+
+
+class DuplicateEntrySerializer(serializers.Serializer[Any]):
+    entry_id = serializers.IntegerField(source="pk")
+    dataset = serializers.CharField(source="dataset.name")
+    model_id = serializers.CharField()
+    inference_id = serializers.CharField()
+    has_ground_truth = serializers.SerializerMethodField()
+
+    def get_has_ground_truth(self, entry: DatasetEntry) -> bool:
+        return entry.truth is not None
+
+
+class DuplicateGroupSerializer(serializers.Serializer[Any]):
+    """Entries of one input, those with ground truth first; the first are named of ``count``.
+
+    ``elsewhere`` has entries of other datasets. ``distance`` is set of inputs that are nearly
+    equal: the largest between neighbours.
+    """
+
+    data_hash = serializers.CharField(
+        help_text="Empty of inputs that are nearly equal."
+    )
+    count = serializers.IntegerField()
+    entries = DuplicateEntrySerializer(many=True)
+    elsewhere = DuplicateEntrySerializer(many=True)
+    distance = serializers.FloatField(allow_null=True)
+
+
+class DuplicatesSerializer(serializers.Serializer[Any]):
+    results = DuplicateGroupSerializer(source="groups", many=True)
+    next = serializers.CharField(allow_null=True)
+
+
 class AdditionSerializer(StrictSerializer):
     """A selection of one model's inferences, as exports take it."""
 

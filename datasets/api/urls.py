@@ -19,6 +19,8 @@ urlpatterns = [
     re_path(rf"^{DATASET}/versions$", views.VersionsView.as_view()),
     re_path(rf"^{VERSION}$", views.VersionView.as_view()),
     re_path(rf"^{VERSION}/entries$", views.EntriesView.as_view()),
+    re_path(rf"^{VERSION}/distribution$", views.DistributionView.as_view()),
+    re_path(rf"^{DATASET}/duplicates$", views.DuplicatesView.as_view()),
     re_path(rf"^{VERSION}/archives$", views.NewArchiveView.as_view()),
     re_path(rf"^{DATASET}/entries/remove$", views.RemoveEntriesView.as_view()),
     re_path(rf"^{DATASET}/entries/move$", views.MoveEntriesView.as_view()),

@@ -13,7 +13,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from datasets import lifecycle, listing, summary
+from datasets import duplicates, lifecycle, listing, summary
 from datasets.api.serializers import (
     AddingTaskSerializer,
     AddingTasksSerializer,
@@ -24,6 +24,8 @@ from datasets.api.serializers import (
     DatasetChangeSerializer,
     DatasetSerializer,
     DatasetsSerializer,
+    DistributionSerializer,
+    DuplicatesSerializer,
     EntriesSerializer,
     MovedSerializer,
     MoveSerializer,
@@ -35,6 +37,7 @@ from datasets.api.serializers import (
     SummarySerializer,
     VersionsSerializer,
 )
+from datasets.distribution import distribution_of
 from datasets.models import AddingTask, Dataset, DatasetArchive
 from exports.models import CONTENT_TYPES
 from inferences.models import RegisteredModel
@@ -57,6 +60,7 @@ from istore.models import Project
 from istore.tasks.paging import find_task
 
 TASKS_LISTED = 100
+DUPLICATES_MAX = 100
 
 
 class DatasetsIn(ProjectView):
@@ -202,6 +206,72 @@ def _version_body(version: Any) -> dict[str, Any]:
     }
 
 
+class DistributionView(DatasetsIn):
+    """How many entries of a version have each label, by split."""
+
+    @extend_schema(
+        operation_id="get_dataset_distribution",
+        parameters=[OpenApiParameter("query", str)],
+        responses={200: DistributionSerializer, **PROBLEMS},
+    )
+    def get(
+        self, request: Request, project_id: str, name: str, number: str
+    ) -> Response:
+        dataset = self.dataset(project_id, name)
+        version = self.version(dataset, number)
+        given = request.query_params
+        _check_names(given, ("query",))
+        filters = _query(given["query"]) if given.get("query") else None
+        with statement_timeout(), refused_filters():
+            found = distribution_of(dataset, version, filters)
+        return Response(DistributionSerializer(found).data)
+
+
+class DuplicatesView(DatasetsIn):
+    """Entries of the working version with equal inputs, or nearly equal ones.
+
+    Pages end after a while, with a cursor and perhaps without a group.
+    """
+
+    PARAMETERS = ("kind", "limit", "cursor")
+
+    @extend_schema(
+        operation_id="list_dataset_duplicates",
+        parameters=[
+            OpenApiParameter("kind", str, enum=["within", "across", "alike"]),
+            OpenApiParameter("limit", str),
+            OpenApiParameter("cursor", str),
+        ],
+        responses={200: DuplicatesSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, project_id: str, name: str) -> Response:
+        dataset = self.dataset(project_id, name)
+        given = request.query_params
+        _check_names(given, self.PARAMETERS)
+        limit = _whole(given.get("limit"), "limit", duplicates.GROUPS, DUPLICATES_MAX)
+        cursor = given.get("cursor", "")
+        if cursor and not duplicates.CURSOR.fullmatch(cursor):
+            raise Invalid("It is no cursor of this list.", "cursor")
+        with statement_timeout():
+            match given.get("kind", "within"):
+                case "within":
+                    found = duplicates.within(dataset, cursor, limit)
+                case "across":
+                    found = duplicates.across(dataset, cursor, limit)
+                case "alike":
+                    found = duplicates.Groups(duplicates.alike(dataset, limit=limit))
+                case _:
+                    raise Invalid("It is within, across or alike.", "kind")
+        return Response(DuplicatesSerializer(found).data)
+
+
+def _check_names(given: Any, known: tuple[str, ...]) -> None:
+    for parameter in given:
+        if parameter not in known:
+            message = "There is no such parameter."
+            raise Invalid(message, parameter, code="unknown-parameter")
+
+
 class EntriesView(DatasetsIn):
     """The entries of a version; adding inferences to the working one."""
 
@@ -218,10 +288,7 @@ class EntriesView(DatasetsIn):
         dataset = self.dataset(project_id, name)
         version = self.version(dataset, number)
         given = request.query_params
-        for parameter in given:
-            if parameter not in self.PARAMETERS:
-                message = "There is no such parameter."
-                raise Invalid(message, parameter, code="unknown-parameter")
+        _check_names(given, self.PARAMETERS)
         limit = _whole(given.get("limit"), "limit", listing.PAGE, listing.PAGE_MAX)
         after = _whole(given.get("cursor"), "cursor", 0, 2**63 - 1)
         filters = _query(given.get("query", ""))

@@ -17,6 +17,8 @@ from istore.errors import StoreError
 from istore.models import Role
 from istore.web.pages import redirect_back, visible_project
 
+ACTED = "acted"  # a message with it ends the selection (selection.js)
+
 
 def visible_dataset(
     request: HttpRequest, project_id: str, name: str, role: Role = Role.VIEWER
@@ -81,7 +83,7 @@ def act(
     except StoreError as error:
         messages.error(request, sentence(error))
     else:
-        messages.success(request, message)
+        messages.success(request, message, extra_tags=ACTED)
     return go_back(request, dataset)
 
 
@@ -105,7 +107,8 @@ def take_out(
             said += f" {gone} of no published version for good."
         place = [dataset.project.project_id, dataset.name]
         address = reverse("datasets:put-back", args=place)
-        fields = [("entry", str(each)) for each in kept]
+        fields = [("next", request.POST.get("next", ""))]
+        fields += [("entry", str(each)) for each in kept]
         said = with_undo(request, said, address, fields)
-    messages.success(request, said)
+    messages.success(request, said, extra_tags=ACTED)
     return go_back(request, dataset)

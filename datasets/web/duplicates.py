@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,6 @@ from datasets.web.head import head
 from istore.db.statement_timeout import statement_timeout
 from istore.models import Role
 
-HASH = re.compile(r"(?:[0-9a-f]{64})?")
 KINDS = {
     "within": "Equal inputs here",
     "across": "In other datasets, too",
@@ -67,7 +65,7 @@ def show_duplicates(request: HttpRequest, project_id: str, name: str) -> HttpRes
         kinds.pop("alike")
     kind = kind if kind in kinds else "within"
     after = request.GET.get("after", "")
-    after = after if HASH.fullmatch(after) else ""
+    after = after if duplicates.CURSOR.fullmatch(after) else ""
     context: dict[str, Any] = {
         **head(request, dataset, dataset.working, "duplicates"),
         "kinds": kinds.items(),

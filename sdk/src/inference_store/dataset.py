@@ -15,8 +15,10 @@ from inference_store.models import (
     DatasetArchive,
     DatasetChange,
     DatasetComparison,
+    DatasetDistribution,
     DatasetEntry,
     DatasetVersion,
+    DuplicateGroup,
     NewAdditionRequest,
     NewDatasetArchiveRequest,
     NewDatasetRequest,
@@ -351,6 +353,73 @@ def compare_versions(
         "compare",
         f"{before}..{after}",
         read=one(DatasetComparison),
+    )
+
+
+@blocking
+def get_distribution(
+    project_id: str,
+    name: str,
+    version: int | str = WORKING,
+    *,
+    query: str | None = None,
+) -> Call[DatasetDistribution]:
+    """Return how many entries of a version have each label, by split.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+        version: number of a published version, or ``working``.
+        query: only entries that match this text query are counted.
+
+    Raises:
+        NotFound: there is no such version.
+        ValidationError: the query is not one, or asks what entries do not know.
+        InferenceStoreError: any other failure.
+    """
+    return get(
+        *_of(project_id),
+        name,
+        "versions",
+        str(version),
+        "distribution",
+        read=one(DatasetDistribution),
+        parameters={"query": query},
+    )
+
+
+@blocking
+def list_duplicates(
+    project_id: str,
+    name: str,
+    kind: str = "within",
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Call[Page[DuplicateGroup]]:
+    """Return one page of entries of the working version with equal or nearly equal inputs.
+
+    A page may end early, with a cursor and without a group.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+        kind: ``within`` for inputs that the dataset holds more than once, ``across`` for
+            those that other datasets of the project hold, too, ``alike`` for those whose
+            embeddings are nearly equal.
+        limit: groups on the page, 24 when not given, up to 100.
+        cursor: the ``next`` of the page before.
+
+    Raises:
+        NotFound: there is no such dataset.
+        InferenceStoreError: any other failure.
+    """
+    return get(
+        *_of(project_id),
+        name,
+        "duplicates",
+        read=page_of(DuplicateGroup),
+        parameters={"kind": kind, "limit": limit, "cursor": cursor},
     )
 
 

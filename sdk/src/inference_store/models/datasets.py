@@ -138,6 +138,42 @@ class DatasetEntry(AnswerModel):
     presigned_url: str | None = None
 
 
+class DatasetDistribution(AnswerModel):
+    """How many entries there are by split, and by label and split.
+
+    ``answers`` counts what the model said and ``truths`` the ground truth; an entry counts once
+    for a label. The empty name has entries without a split.
+    """
+
+    entries: dict[str, int] = Field(default_factory=dict)
+    answers: dict[str, dict[str, int]] = Field(default_factory=dict)
+    truths: dict[str, dict[str, int]] = Field(default_factory=dict)
+
+
+class DuplicateEntry(AnswerModel):
+    """An entry of a dataset that has the input of another one."""
+
+    entry_id: int
+    dataset: str
+    model_id: str
+    inference_id: str
+    has_ground_truth: bool = False
+
+
+class DuplicateGroup(AnswerModel):
+    """Entries of the same input, or of inputs that are nearly equal.
+
+    ``entries`` are the first of ``count``, those with ground truth before others.
+    ``elsewhere`` has entries of other datasets.
+    """
+
+    count: int
+    entries: list[DuplicateEntry] = Field(default_factory=list)
+    elsewhere: list[DuplicateEntry] = Field(default_factory=list)
+    data_hash: str = ""
+    distance: float | None = None
+
+
 class DatasetComparison(AnswerModel):
     """The differences between two versions; ``first_…`` list the first entries of each kind."""
 
