@@ -109,6 +109,7 @@ def test_the_gallery_of_a_dataset_is_that_of_the_lists(
     page.keyboard.press("j")
     expect(page.get_by_role("heading", name="scene-02")).to_be_visible()
     page.keyboard.press("k")
+    expect(page.get_by_role("heading", name="scene-01")).to_be_visible()
     page.keyboard.press("k")
     expect(page.get_by_role("heading", name="scene-00")).to_be_visible()
     shot(page, "set-drawer")

@@ -62,7 +62,7 @@ def test_all_that_match_become_a_version_that_is_downloaded(
     shot(page, "dataset-working")
 
     page.get_by_role("link", name="Downloads", exact=True).first.click()
-    page.get_by_label("Format").select_option("coco")
+    page.get_by_label("Format", exact=True).select_option("coco")
     page.get_by_role("button", name="Write an archive of version 1").click()
     run_archive_task(str(DatasetArchive.objects.get().pk))
     with page.expect_download() as waiting:

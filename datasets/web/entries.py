@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -42,6 +43,7 @@ from inferences.web.view_models.matches import detection_test
 from inferences.web.view_models.questions import Question
 from inferences.web.view_models.truths import said_of
 from istore.accounts.access import caller_of
+from istore.db.clock import now
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import StoreError
 from istore.models import Project, Role
@@ -50,6 +52,7 @@ from istore.web.pages import htmx_of, render_page
 COUNTED_MOST = 100_000
 NEIGHBOUR_SECONDS = 1.0
 TASKS_SHOWN = 10
+JUST_NOW = timedelta(minutes=5)
 OFFERED_LABELS = 200
 ROWS_SHOWN = 300
 # Terms of the query language that say something about an entry.
@@ -105,6 +108,8 @@ def show_entries(
         "is_part": bool(question.cursor),
         "as_question": question.context,
     }
+    if part == "page":  # of the page that waited for an addition
+        return render(request, "datasets/dataset.html", context)
     response = render_page(
         request, "datasets/dataset.html", "datasets/_entries.html", context
     )
@@ -123,10 +128,15 @@ def _as_path(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 
 
 def _latest(dataset: Dataset) -> list[Any]:
-    """Return the additions that go on, or else the last one."""
+    """Return the additions that go on, and the last one if it ended only now."""
     tasks = dataset.adding_tasks.select_related("model").order_by("-created_at")
     found = list(tasks[:TASKS_SHOWN])
-    return [task for n, task in enumerate(found) if task.is_active or n == 0]
+    since = now() - JUST_NOW
+    return [
+        task
+        for n, task in enumerate(found)
+        if task.is_active or (n == 0 and task.finished_at and task.finished_at > since)
+    ]
 
 
 def _page(
