@@ -28,6 +28,8 @@ from exports.members import Batch, Member, Skip
 from inferences.models import RegisteredModel
 from inferences.models.ground_truth import GroundTruth
 from inferences.models.metadata_values import canonical
+from inferences.predictions.parse import deconstructed
+from inferences.predictions.parsers import Deconstructed
 from istore import blobs
 from istore.failpoints import failpoint
 from istore.tasks.tracking import Failed, Stopped
@@ -124,7 +126,7 @@ def _write_batch(
         )
     }
     hashes = [each.data_hash for each in entries]
-    # Served by the index dataset_entry_hash.
+    # Served by the index dataset_entry_input.
     known = dataset.entries.current().filter(data_hash__in=hashes)
     seen = Counter(bytes(each) for each in known.values_list("data_hash", flat=True))
     fresh, replaced = [], []
@@ -226,6 +228,7 @@ def _entry(
     content = [member.answer, metadata, truth, blob.sha256 if blob else None]
     entry.content_hash = hashlib.sha256(canonical(content)).digest()
     entry.labels = labels_of(entry)
+    note_answer(entry)
     return entry
 
 
@@ -233,7 +236,19 @@ def labels_of(entry: DatasetEntry) -> list[str] | None:
     """Return the labels of the annotations, with repetitions; None if they cannot be read."""
     from datasets.annotations import annotations_of  # here, against a circular import
 
-    found = annotations_of(entry)
+    return _labels_in(annotations_of(entry))
+
+
+def note_answer(entry: DatasetEntry) -> None:
+    """Set the labels and scores of what the model said; of a distribution its best class."""
+    found = deconstructed(entry.source, entry.answer)
+    entry.answer_labels = _labels_in(found)
+    entry.answer_scores = None
+    if entry.answer_labels is not None:
+        entry.answer_scores = [each.score for each in found.meant]
+
+
+def _labels_in(found: Deconstructed) -> list[str] | None:
     if not found.understood or not found.kind.has_labels:
         return None
     return [each.label for each in found.meant]

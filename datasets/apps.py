@@ -8,13 +8,16 @@ class DatasetsConfig(AppConfig):
 
     def ready(self) -> None:
         from datasets import erasing, found, membership, shared_blobs, verifying
+        from datasets.web import of_model
         from inferences.erasure import TraceHolder, trace_holders
         from inferences.search.filters import in_dataset
         from inferences.store import pack_rewriting
+        from inferences.web import held_in
         from istore.checks.verification import Check, checks
         from istore.web import finding
 
         finding.sources.register("Datasets", found.find_datasets)
+        held_in.holders.register("datasets", of_model.holdings_of)
         in_dataset.lookups.register("datasets", membership.rows_in)
         pack_rewriting.repoints.register("datasets", shared_blobs.repoint)
         trace_holders.register(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.db import transaction
 
 from datasets import shared_blobs
-from datasets.models import DatasetArchive, DatasetEntry
+from datasets.models import Dataset, DatasetArchive, DatasetEntry, DatasetVersion
+from datasets.splitting import DIGEST_BYTES, Splitting
 from exports.cleanup import remove_archive
 from inferences.erasure.matching_records import Carried
 from inferences.models import RegisteredModel
@@ -31,7 +34,22 @@ def of_value(project: Project, carried: Carried) -> int:
     key = carried.path[0]
     rows = entries.filter(metadata__has_key=key).values_list("pk", "metadata")
     ids = [pk for pk, metadata in rows.iterator(2000) if carried.is_in(metadata[key])]
+    _forget_moves(project, key, carried.value)
     return _erase(project, ids)
+
+
+def _forget_moves(project: Project, key: str, value: str) -> None:
+    """Forget that the group of a value was moved: its hash could be guessed from the value."""
+    datasets = Dataset.objects.filter(project=project)
+    versions = DatasetVersion.objects.filter(dataset__project=project)
+    wanted = {"splitting__kind": "group", "splitting__key": key}
+    for row in (*datasets.filter(**wanted), *versions.filter(**wanted)):
+        splitting = Splitting.from_json(row.splitting)
+        digest = splitting.digest_of(b"", {key: ["", value]})[:DIGEST_BYTES].hex()
+        if digest in splitting.moved:
+            kept = {d: name for d, name in splitting.moved.items() if d != digest}
+            row.splitting = replace(splitting, moved=kept).to_json()
+            row.save(update_fields=["splitting"])
 
 
 def _erase(project: Project, ids: list[int]) -> int:

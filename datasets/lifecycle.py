@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
-from datasets import adding, summary
+from datasets import adding, distribution, summary
 from datasets.models import (
     AddingTask,
     Dataset,
@@ -21,10 +21,12 @@ from datasets.splitting import Splitting
 from exports.selections import Selection
 from exports.task_lifecycle import expected
 from inferences.models import RegisteredModel
+from inferences.search.filters import InferenceFilter
 from istore.errors import Conflict, Invalid
 from istore.models import AuditEntry, Project
 
 AT_ONCE = 1000
+REMOVED_MAX = 10_000
 
 
 def create(actor: object, project: Project, name: str, **values: Any) -> Dataset:
@@ -53,6 +55,7 @@ def change(actor: object, dataset: Dataset, **values: Any) -> Dataset:
     dataset = _lock(dataset)
     said = dict(values)
     if (splitting := values.pop("splitting", None)) is not None:
+        splitting = splitting.keeping_moved(Splitting.from_json(dataset.splitting))
         dataset.splitting = said["splitting"] = splitting.to_json()
     for name, value in values.items():
         setattr(dataset, name, value)
@@ -113,11 +116,75 @@ def remove_entries(actor: object, dataset: Dataset, ids: Sequence[int]) -> int:
     """
     dataset = _lock(dataset)
     entries = list(dataset.entries.current().filter(pk__in=ids))
+    _remove(actor, dataset, entries)
+    return len(entries)
+
+
+def _remove(actor: object, dataset: Dataset, entries: list[DatasetEntry]) -> None:
     adding.leave(dataset, entries)
     Dataset.objects.filter(pk=dataset.pk).update(updated_at=Now())
     if entries:
         _audit(actor, "dataset.remove", dataset, count=len(entries))
-    return len(entries)
+
+
+@transaction.atomic
+def keep_one_of_each(
+    actor: object, dataset: Dataset, kept_ids: Sequence[int]
+) -> list[int]:
+    """Remove all entries that have the input of one of these, and return which these were.
+
+    Raises ``Invalid`` if more than ``REMOVED_MAX`` would go at once.
+    """
+    dataset = _lock(dataset)
+    current = dataset.entries.current()
+    kept = {
+        bytes(data_hash): pk
+        for pk, data_hash in current.filter(pk__in=kept_ids).values_list(
+            "pk", "data_hash"
+        )
+    }
+    # Served by dataset_entry_input.
+    same = current.filter(data_hash__in=kept.keys()).exclude(pk__in=kept.values())
+    entries = list(same.order_by("pk")[: REMOVED_MAX + 1])
+    if len(entries) > REMOVED_MAX:
+        raise Invalid(f"More than {REMOVED_MAX:,} entries would go at once.")
+    _remove(actor, dataset, entries)
+    return [each.pk for each in entries]
+
+
+@transaction.atomic
+def move_entries(
+    actor: object, dataset: Dataset, ids: Sequence[int], split: str
+) -> int:
+    """Move entries of the working version to a split; return how many of them are in it now.
+
+    The unit moves: with an entry go all that have the same input, or the same group. An
+    entry that is moved to the split that its hash draws is no longer kept as moved. Raises
+    ``Conflict`` ``not-movable`` for a dataset without splits or one split by a value, and
+    ``Invalid`` for an unknown split or too many moves.
+    """
+    dataset = _lock(dataset)
+    splitting = Splitting.from_json(dataset.splitting)
+    if not splitting.may_move:
+        message = "Only entries that are split by shares can be moved."
+        raise Conflict("not-movable", message)
+    if split not in splitting.shares:
+        raise Invalid("The dataset has no such split.", "split")
+    rows = dataset.entries.current().filter(pk__in=ids)
+    units = {
+        splitting.digest_of(data_hash, metadata)
+        for data_hash, metadata in rows.values_list("data_hash", "metadata")
+    }
+    try:
+        moved = splitting.moving(units, split)
+    except ValueError as error:
+        raise Invalid(str(error), "entry_ids") from None
+    if moved != splitting:
+        dataset.splitting = moved.to_json()
+        dataset.save(update_fields=["splitting"])
+        Dataset.objects.filter(pk=dataset.pk).update(updated_at=Now())
+        _audit(actor, "dataset.move", dataset, count=len(units), split=split)
+    return rows.count()
 
 
 @transaction.atomic
@@ -157,7 +224,12 @@ def publish(actor: object, dataset: Dataset, note: str = "") -> DatasetVersion:
         number=dataset.working,
         note=note,
         splitting=dataset.splitting,
-        summary=summary.of_version(dataset, dataset.working),
+        summary={
+            **summary.of_version(dataset, dataset.working),
+            "distribution": distribution.count(
+                dataset, dataset.working, InferenceFilter()
+            ).to_json(),
+        },
         published_by=str(actor)[:300],
     )
     dataset.published = version.number

@@ -17,6 +17,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from datasets.split_sql import split_expression
 from datasets.splitting import Splitting
 from exports.member_sets import MemberSet
 from exports.models import ArchiveTask, SetPart
@@ -172,6 +173,10 @@ class DatasetEntryQuerySet(models.QuerySet["DatasetEntry"]):
         """Return the entries of the working version."""
         return self.filter(gone_version=None)
 
+    def with_split(self, splitting: Splitting) -> Self:
+        """Return the entries with ``split``, the name of their split or None."""
+        return self.annotate(split=split_expression(splitting))
+
 
 class DatasetEntry(models.Model):
     """A copy of an input and its annotations, as the inference had them when it was added."""
@@ -198,15 +203,16 @@ class DatasetEntry(models.Model):
     truth = models.JSONField(null=True)
     embedding = ArrayField(models.FloatField(), null=True)
     labels = ArrayField(models.TextField(), null=True, help_text="Of its annotations.")
+    # What the model said, label by label with its score; null if that cannot be read.
+    answer_labels = ArrayField(models.TextField(), null=True)
+    answer_scores = ArrayField(models.FloatField(null=True), null=True)
     content_hash = models.BinaryField(
         max_length=32, help_text="Of what may differ when it is added again."
     )
     added_at = models.DateTimeField(db_default=Now())
     added_by = models.CharField(max_length=300)
 
-    #: What the page of a dataset shows beside it, where the page has set it.
-    split: str | None
-    still_there: bool
+    split: str | None  # where ``with_split`` has set it
 
     objects = DatasetEntryQuerySet.as_manager()
 
@@ -222,8 +228,14 @@ class DatasetEntry(models.Model):
             )
         ]
         indexes = [
-            # adding._written: which inputs of a batch the dataset has already.
-            models.Index("dataset", "data_hash", name="dataset_entry_hash"),
+            # adding._write_batch: which inputs of a batch the dataset has already; and
+            # duplicates, which walk it in this order.
+            models.Index(
+                "dataset",
+                "data_hash",
+                name="dataset_entry_input",
+                condition=Q(gone_version=None),
+            ),
             # Read by the page of an inference (which datasets hold it), and by erasure.
             models.Index("model_id", "row_id", name="dataset_entry_inference"),
             # listing.entries_page and archives: entries of a dataset in order of id.

@@ -56,24 +56,55 @@ def splits(dataset: Dataset, version: int) -> dict[str, int]:
     splitting = dataset.splitting_of(version)
     if not splitting.names:
         return {}
-    counted: Counter[str] = Counter(dict.fromkeys(splitting.names, 0))
-    rows = (
-        dataset.entries_of(version).order_by("pk").values_list("data_hash", "metadata")
-    )
-    for data_hash, metadata in rows.iterator(AT_ONCE):
-        counted[splitting.split_of(data_hash, metadata) or WITHOUT_SPLIT] += 1
-    return dict(counted)
+    rows = dataset.entries_of(version).with_split(splitting).order_by()
+    counted = dict(rows.values_list("split").annotate(n=Count("pk")))
+    found = {name: counted.get(name, 0) for name in splitting.names}
+    return found | ({WITHOUT_SPLIT: counted[None]} if None in counted else {})
 
 
 def has_changed(dataset: Dataset) -> bool:
     """Return whether the working version differs from the last published version."""
-    working = dataset.working
-    if dataset.entries.filter(
-        Q(first_version=working) | Q(gone_version=working)
-    ).exists():
+    if not dataset.published:
         return True
     published = dataset.versions.get(number=dataset.published)
-    return bool(dataset.splitting != published.splitting)
+    # Whatever changes a dataset notes when: most often the entries need not be looked through.
+    if dataset.updated_at <= published.published_at:
+        return False
+    if dataset.splitting != published.splitting:
+        return True
+    working = dataset.working
+    changed = Q(first_version=working) | Q(gone_version=working)
+    return dataset.entries.filter(changed).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What became of the entries from one version to the next."""
+
+    added: int = 0
+    removed: int = 0
+    changed: int = 0
+
+
+# Entries that came with a version and those that went with it; an inference in both is one
+# that was added again.
+STEPS = """
+WITH fresh AS (SELECT first_version AS number, model_id, inference_id FROM {table}
+    WHERE dataset_id = %(dataset)s),
+  gone AS (SELECT gone_version AS number, model_id, inference_id FROM {table}
+    WHERE dataset_id = %(dataset)s AND gone_version IS NOT NULL)
+SELECT number, count(*) FILTER (WHERE gone IS NULL), count(*) FILTER (WHERE fresh IS NULL),
+  count(*) FILTER (WHERE fresh IS NOT NULL AND gone IS NOT NULL)
+FROM fresh FULL JOIN gone USING (number, model_id, inference_id) GROUP BY number
+"""
+
+
+def steps(dataset: Dataset) -> dict[int, Step]:
+    """Return what each version added, took out and annotated again, by its number."""
+    sql = STEPS.format(table=DatasetEntry._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {"dataset": dataset.pk})
+        return {number: Step(*counts) for number, *counts in cursor.fetchall()}
 
 
 @dataclass(frozen=True, slots=True)

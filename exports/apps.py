@@ -7,10 +7,13 @@ class ExportsConfig(AppConfig):
     name = "exports"
 
     def ready(self) -> None:
-        from exports import erasing, verifying
+        from exports import erasing, quick, verifying
         from exports.schedules import verifying as scheduled
         from inferences.erasure import TraceHolder, trace_holders
+        from inferences.web import list_downloads
         from istore.checks.verification import Check, checks
+
+        list_downloads.formats.register("exports", quick.offered_formats)
 
         trace_holders.register(
             "exports",

@@ -19,6 +19,7 @@ urlpatterns = also_in_projects(
         re_path(rf"^{SCHEDULE}$", schedules.schedule, name="schedule"),
         re_path(rf"^{MODEL}/exports$", views.tasks, name="list"),
         re_path(rf"^{MODEL}/exports/new$", views.new, name="new"),
+        re_path(rf"^{MODEL}/exports/start$", views.start, name="start"),
         re_path(rf"^{TASK}/stop$", views.stop, name="stop"),
         re_path(rf"^{TASK}/retry$", views.retry, name="retry"),
         re_path(rf"^{TASK}/archive$", views.download, name="archive"),

@@ -23,12 +23,13 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from exports import task_lifecycle
+from exports import quick, task_lifecycle
 from exports.formats import FORMATS
 from exports.forms import Chosen, NewExportForm
 from exports.models import CONTENT_TYPES, ExportTask
 from inferences.previews.media import part_of, serve
 from inferences.web import visible_model
+from inferences.web.errors import sentence
 from istore import blobs
 from istore.accounts.access import caller_of
 from istore.errors import StoreError
@@ -88,6 +89,28 @@ def new(request: HttpRequest, model_id: str) -> HttpResponse:
     if form.errors:
         status = 400
     return render(request, "exports/new.html", context, status=status)
+
+
+@login_required
+@require_POST
+def start(request: HttpRequest, model_id: str) -> HttpResponse:
+    """Export a selection in a format with the usual options, and show how far it is."""
+    model = visible_model(request, model_id, Role.EDITOR)
+    given = request.POST.copy()
+    format_ = given.pop("format", [""])[-1]
+    try:
+        chosen = Chosen.read(given)
+        wanted = quick.wanted(format_, chosen.selection(), chosen.asked())
+        task = task_lifecycle.open_task(caller_of(request), model, wanted)
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    except ValueError as error:
+        messages.error(request, str(error))
+    except StoreError as error:
+        messages.error(request, sentence(error))
+    else:
+        return redirect("exports:task", model.project, model.model_id, task.pk)
+    return redirect("exports:list", model.project, model.model_id)
 
 
 @login_required

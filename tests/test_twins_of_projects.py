@@ -499,16 +499,14 @@ def test_an_inference_may_be_called_like_a_page_of_a_project(person, make_infere
 
 def test_entries_of_a_dataset_know_their_own_sources(person, model, make_inference):
     from datasets.models import DatasetEntry
-    from datasets.views import _note_sources
+    from datasets.web.entries import source_of
 
     twin = build_twin(make_inference)
     make_inference(inference_id="gone")
     entry = DatasetEntry(model_id=OWN, inference_id="only-there")
 
-    _note_sources(model.project, [entry])
-    assert not entry.still_there
-    _note_sources(twin.project, [entry])
-    assert entry.still_there
+    assert source_of(model.project, entry) is None
+    assert source_of(twin.project, entry) == twin
 
 
 def test_schedules_of_twins_write_into_folders_of_their_own(

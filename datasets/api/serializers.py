@@ -32,7 +32,10 @@ from istore.tasks.tracking import TaskState
 
 
 class SplittingSerializer(ValueSerializer):
-    """How entries are shared out; ``seed`` and ``shares`` decide, never the order."""
+    """How entries are shared out; ``seed`` and ``shares`` decide, never the order.
+
+    ``moved`` has units that were moved by hand, by a hash; they stay while kind, key and seed do.
+    """
 
     value_class = Splitting
 
@@ -40,6 +43,11 @@ class SplittingSerializer(ValueSerializer):
     shares = serializers.DictField(child=NumberField(), required=False)
     seed = WholeField(required=False, min_value=0, max_value=2**63 - 1)
     key = TextField(required=False, max_length=1024)
+    moved = serializers.DictField(
+        child=TextField(max_length=40),
+        required=False,
+        help_text="By the units' hashes.",
+    )
 
 
 def _name(**options: Any) -> TextField:
@@ -120,7 +128,6 @@ class EntrySerializer(serializers.Serializer[Any]):
     presigned_url = serializers.CharField(allow_null=True)
 
     def to_representation(self, entry: DatasetEntry) -> dict[str, Any]:
-        splitting: Splitting = self.context["splitting"]
         moment = MomentField().to_representation
         return {
             "entry_id": entry.pk,
@@ -131,7 +138,7 @@ class EntrySerializer(serializers.Serializer[Any]):
             "added_by": entry.added_by,
             "data_hash": bytes(entry.data_hash).hex(),
             "data_size": entry.data_size,
-            "split": splitting.split_of(entry.data_hash, entry.metadata),
+            "split": entry.split,
             "labels": entry.labels,
             "ground_truth": entry.truth,
             "metadata": {
@@ -146,6 +153,53 @@ class EntrySerializer(serializers.Serializer[Any]):
 
 class EntriesSerializer(serializers.Serializer[Any]):
     results = EntrySerializer(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class DistributionSerializer(serializers.Serializer[Any]):
+    """Entries by split, and by label and split: of answers and of ground truth.
+
+    The empty name has entries without a split. An entry counts once for a label.
+    """
+
+    entries = serializers.DictField(child=serializers.IntegerField())
+    answers = serializers.DictField(
+        child=serializers.DictField(child=serializers.IntegerField())
+    )
+    truths = serializers.DictField(
+        child=serializers.DictField(child=serializers.IntegerField())
+    )
+
+
+class DuplicateEntrySerializer(serializers.Serializer[Any]):
+    entry_id = serializers.IntegerField(source="pk")
+    dataset = serializers.CharField(source="dataset.name")
+    model_id = serializers.CharField()
+    inference_id = serializers.CharField()
+    has_ground_truth = serializers.SerializerMethodField()
+
+    def get_has_ground_truth(self, entry: DatasetEntry) -> bool:
+        return entry.truth is not None
+
+
+class DuplicateGroupSerializer(serializers.Serializer[Any]):
+    """Entries of one input, those with ground truth first; the first are named of ``count``.
+
+    ``elsewhere`` has entries of other datasets. ``distance`` is set of inputs that are nearly
+    equal: the largest between neighbours.
+    """
+
+    data_hash = serializers.CharField(
+        help_text="Empty of inputs that are nearly equal."
+    )
+    count = serializers.IntegerField()
+    entries = DuplicateEntrySerializer(many=True)
+    elsewhere = DuplicateEntrySerializer(many=True)
+    distance = serializers.FloatField(allow_null=True)
+
+
+class DuplicatesSerializer(serializers.Serializer[Any]):
+    results = DuplicateGroupSerializer(source="groups", many=True)
     next = serializers.CharField(allow_null=True)
 
 
@@ -193,6 +247,17 @@ class RemovalSerializer(StrictSerializer):
 
 class RemovedSerializer(serializers.Serializer[Any]):
     removed = serializers.IntegerField()
+
+
+class MoveSerializer(StrictSerializer):
+    entry_ids = serializers.ListField(
+        child=WholeField(), min_length=1, max_length=10_000
+    )
+    split = TextField(max_length=40, allow_blank=False)
+
+
+class MovedSerializer(serializers.Serializer[Any]):
+    moved = serializers.IntegerField()
 
 
 class LabelPairSerializer(serializers.Serializer[Any]):

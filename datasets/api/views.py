@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from datasets import lifecycle, listing, summary
+from datasets import duplicates, lifecycle, listing, summary
 from datasets.api.serializers import (
     AddingTaskSerializer,
     AddingTasksSerializer,
@@ -21,7 +24,11 @@ from datasets.api.serializers import (
     DatasetChangeSerializer,
     DatasetSerializer,
     DatasetsSerializer,
+    DistributionSerializer,
+    DuplicatesSerializer,
     EntriesSerializer,
+    MovedSerializer,
+    MoveSerializer,
     NewArchiveSerializer,
     NewDatasetSerializer,
     PublishSerializer,
@@ -30,10 +37,13 @@ from datasets.api.serializers import (
     SummarySerializer,
     VersionsSerializer,
 )
+from datasets.distribution import distribution_of
 from datasets.models import AddingTask, Dataset, DatasetArchive
 from exports.models import CONTENT_TYPES
 from inferences.models import RegisteredModel
 from inferences.previews.media import serve
+from inferences.search import text
+from inferences.search.filters import Filter
 from inferences.store.api.scoped_views import ProjectView
 from istore.api.access import RolePermission
 from istore.api.schema import PROBLEMS
@@ -50,6 +60,7 @@ from istore.models import Project
 from istore.tasks.paging import find_task
 
 TASKS_LISTED = 100
+DUPLICATES_MAX = 100
 
 
 class DatasetsIn(ProjectView):
@@ -195,10 +206,76 @@ def _version_body(version: Any) -> dict[str, Any]:
     }
 
 
+class DistributionView(DatasetsIn):
+    """How many entries of a version have each label, by split."""
+
+    @extend_schema(
+        operation_id="get_dataset_distribution",
+        parameters=[OpenApiParameter("query", str)],
+        responses={200: DistributionSerializer, **PROBLEMS},
+    )
+    def get(
+        self, request: Request, project_id: str, name: str, number: str
+    ) -> Response:
+        dataset = self.dataset(project_id, name)
+        version = self.version(dataset, number)
+        given = request.query_params
+        _check_names(given, ("query",))
+        filters = _query(given["query"]) if given.get("query") else None
+        with statement_timeout(), refused_filters():
+            found = distribution_of(dataset, version, filters)
+        return Response(DistributionSerializer(found).data)
+
+
+class DuplicatesView(DatasetsIn):
+    """Entries of the working version with equal inputs, or nearly equal ones.
+
+    Pages end after a while, with a cursor and perhaps without a group.
+    """
+
+    PARAMETERS = ("kind", "limit", "cursor")
+
+    @extend_schema(
+        operation_id="list_dataset_duplicates",
+        parameters=[
+            OpenApiParameter("kind", str, enum=["within", "across", "alike"]),
+            OpenApiParameter("limit", str),
+            OpenApiParameter("cursor", str),
+        ],
+        responses={200: DuplicatesSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, project_id: str, name: str) -> Response:
+        dataset = self.dataset(project_id, name)
+        given = request.query_params
+        _check_names(given, self.PARAMETERS)
+        limit = _whole(given.get("limit"), "limit", duplicates.GROUPS, DUPLICATES_MAX)
+        cursor = given.get("cursor", "")
+        if cursor and not duplicates.CURSOR.fullmatch(cursor):
+            raise Invalid("It is no cursor of this list.", "cursor")
+        with statement_timeout():
+            match given.get("kind", "within"):
+                case "within":
+                    found = duplicates.within(dataset, cursor, limit)
+                case "across":
+                    found = duplicates.across(dataset, cursor, limit)
+                case "alike":
+                    found = duplicates.Groups(duplicates.alike(dataset, limit=limit))
+                case _:
+                    raise Invalid("It is within, across or alike.", "kind")
+        return Response(DuplicatesSerializer(found).data)
+
+
+def _check_names(given: Any, known: tuple[str, ...]) -> None:
+    for parameter in given:
+        if parameter not in known:
+            message = "There is no such parameter."
+            raise Invalid(message, parameter, code="unknown-parameter")
+
+
 class EntriesView(DatasetsIn):
     """The entries of a version; adding inferences to the working one."""
 
-    PARAMETERS = ("limit", "cursor", "label")
+    PARAMETERS = ("limit", "cursor", "label", "query")
 
     @extend_schema(
         operation_id="list_dataset_entries",
@@ -211,22 +288,40 @@ class EntriesView(DatasetsIn):
         dataset = self.dataset(project_id, name)
         version = self.version(dataset, number)
         given = request.query_params
-        for parameter in given:
-            if parameter not in self.PARAMETERS:
-                message = "There is no such parameter."
-                raise Invalid(message, parameter, code="unknown-parameter")
+        _check_names(given, self.PARAMETERS)
         limit = _whole(given.get("limit"), "limit", listing.PAGE, listing.PAGE_MAX)
         after = _whole(given.get("cursor"), "cursor", 0, 2**63 - 1)
-        with statement_timeout():
+        filters = _query(given.get("query", ""))
+        with statement_timeout(), refused_filters():
             page, following = listing.entries_page(
-                dataset, version, limit=limit, after=after, label=given.get("label")
+                dataset,
+                version,
+                limit=limit,
+                after=after,
+                label=given.get("label"),
+                filters=filters,
             )
-        context = {"splitting": dataset.splitting_of(version)}
         content = {
             "results": page,
             "next": None if following is None else str(following),
         }
-        return Response(EntriesSerializer(content, context=context).data)
+        return Response(EntriesSerializer(content).data)
+
+
+def _query(written: str) -> Filter:
+    try:
+        return text.parse(written)
+    except text.TextQueryError as error:
+        raise Invalid(str(error), "query") from None
+
+
+@contextmanager
+def refused_filters() -> Iterator[None]:
+    """Raise ``Invalid`` for a filter that the entries of a dataset cannot be asked for."""
+    try:
+        yield
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages), "query") from None
 
 
 def _whole(text: str | None, name: str, default: int, most: int) -> int:
@@ -314,6 +409,23 @@ class RemoveEntriesView(DatasetsIn):
         wanted = RemovalSerializer.parse(request.data)
         removed = lifecycle.remove_entries(self.caller, dataset, wanted["entry_ids"])
         return Response({"removed": removed})
+
+
+class MoveEntriesView(DatasetsIn):
+    """Moves entries to a split, and with each those of the same input or group."""
+
+    @extend_schema(
+        operation_id="move_dataset_entries",
+        request=MoveSerializer,
+        responses={200: MovedSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, project_id: str, name: str) -> Response:
+        dataset = self.dataset(project_id, name)
+        wanted = MoveSerializer.parse(request.data)
+        moved = lifecycle.move_entries(
+            self.caller, dataset, wanted["entry_ids"], wanted["split"]
+        )
+        return Response({"moved": moved})
 
 
 class CompareView(DatasetsIn):

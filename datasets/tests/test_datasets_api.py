@@ -200,3 +200,88 @@ def test_verify_finds_inputs_that_are_missing(api, filled):
     found = [each.where for each in check.look(scope)]
     assert len(found) == 3
     assert {packs.pack_of(each) for each in found} == {first.key}
+
+
+def test_labels_are_counted_by_split_and_entries_are_moved(api, filled):
+    splitting = {"kind": "share", "shares": {"train": 0.5, "test": 0.5}}
+    api.patch(HARD, {"splitting": splitting}, format="json")
+    address = f"{HARD}/versions/working/distribution"
+    told = api.get(address).json()
+    assert sum(told["entries"].values()) == 3
+    assert sum(told["answers"]["ship"].values()) == 2
+    assert told["truths"] == {}
+    narrowed = api.get(address, {"query": "label:car"}).json()
+    assert list(narrowed["answers"]) == ["car"]
+    refused = api.get(address, {"query": "is:protected"})
+    assert refused.status_code == 400
+    assert "cannot be asked for" in refused.content.decode()
+    assert "unknown-parameter" in api.get(address, {"q": "x"}).content.decode()
+    listed = api.get(f"{HARD}/versions/working/entries").json()["results"]
+    moved = {"entry_ids": [each["entry_id"] for each in listed], "split": "test"}
+    answer = api.post(f"{HARD}/entries/move", moved, format="json")
+    assert answer.json() == {"moved": 3}
+    assert api.get(address).json()["entries"] == {"test": 3, "train": 0}
+    asked = {"query": "split:test label:ship"}
+    found = api.get(f"{HARD}/versions/working/entries", asked).json()["results"]
+    assert [each["inference_id"] for each in found] == ["a", "b"]
+    nowhere = api.post(f"{HARD}/entries/move", moved | {"split": "none"}, format="json")
+    assert nowhere.status_code == 400
+
+
+def test_equal_inputs_are_listed_page_by_page(api, filled, make_stored, monkeypatch):
+    monkeypatch.setattr("datasets.duplicates.WINDOW", 1)
+    make_stored(png(), [SHIP], inference_id="d")
+    make_stored(png(30, 30), [CAR], inference_id="e")
+    added(api, {})
+    address = f"{HARD}/duplicates"
+    first = api.get(address, {"limit": 1}).json()
+    second = api.get(address, {"limit": 1, "cursor": first["next"]}).json()
+    groups = [*first["results"], *second["results"]]
+    names = [[e["inference_id"] for e in group["entries"]] for group in groups]
+    assert sorted(names) == [["a", "d"], ["c", "e"]]
+    assert {group["count"] for group in groups} == {2}
+    assert api.get(address, {"kind": "across"}).json() == {"results": [], "next": None}
+    api.post(DATASETS, {"name": "other"}, format="json")
+    body = {"model_id": "yolo-harbour", "selection": {"query": "label:car"}}
+    task = api.post(f"{DATASETS}/other/additions", body, format="json").json()
+    run_adding_task(task["id"])
+    across = api.get(address, {"kind": "across"}).json()["results"]
+    assert [len(group["elsewhere"]) for group in across] == [2]
+    assert across[0]["elsewhere"][0]["dataset"] == "other"
+    assert api.get(address, {"kind": "none"}).status_code == 400
+    assert api.get(address, {"cursor": "x"}).status_code == 400
+
+
+@pytest.mark.django_db
+def test_inputs_with_near_embeddings_are_alike(dataset, model):
+    from datasets import duplicates
+    from datasets.models import DatasetEntry
+
+    source = dataset.sources.create(
+        model_id="m", task_type="", box_format="", class_labels=[], embedding_size=3
+    )
+    vectors = [[1, 0, 0], [2, 0.01, 0], [0, 1, 0], [0, 0, 0], [0, 0.9, 0.01]]
+    DatasetEntry.objects.bulk_create(
+        DatasetEntry(
+            dataset=dataset,
+            source=source,
+            model_id="m",
+            inference_id=str(n),
+            row_id=n,
+            first_version=1,
+            happened_at=now(),
+            inference_action=1,
+            data_hash=bytes([n]) * 32,
+            data_size=1,
+            embedding=vector,
+            content_hash=b"",
+        )
+        for n, vector in enumerate(vectors)
+    )
+    assert duplicates.has_embeddings(dataset)
+    groups = duplicates.alike(dataset)
+    assert [[e.inference_id for e in group.entries] for group in groups] == [
+        ["0", "1"],
+        ["2", "4"],
+    ]
+    assert duplicates.alike(dataset, distance=1e-7) == []

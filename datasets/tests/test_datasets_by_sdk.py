@@ -109,3 +109,31 @@ def test_the_command_does_the_same(
     assert "annotations.jsonl" in zipfile.ZipFile(tmp_path / "hard.zip").namelist()
     assert "hard" in run("list", "harbour")
     assert run("delete", "harbour", "hard", "--yes") == "hard\n"
+
+
+def test_the_client_counts_labels_moves_entries_and_finds_duplicates(
+    client, make_stored, worker
+):
+    make_stored(png(), [SHIP], inference_id="a")
+    make_stored(png(), [SHIP], inference_id="b")
+    datasets = client.dataset
+    datasets.create_dataset("harbour", models.NewDatasetRequest(name="hard"))
+    datasets.add_to_dataset(
+        "harbour", "hard", models.NewAdditionRequest(model_id="yolo-harbour")
+    )
+    shares = models.Splitting(kind="share", shares={"train": 0.5, "test": 0.5})
+    datasets.change_dataset("harbour", "hard", models.DatasetChange(splitting=shares))
+    entries = datasets.list_entries("harbour", "hard", query="label:ship")
+    ids = [each.entry_id for each in entries]
+    assert datasets.move_entries("harbour", "hard", ids[:1], "test") == 1
+    told = datasets.get_distribution("harbour", "hard")
+    assert told.answers == {"ship": {"test": 2}}  # one input: both moved
+    (group,) = datasets.list_duplicates("harbour", "hard")
+    assert (group.count, [each.entry_id for each in group.entries]) == (2, ids)
+    with pytest.raises(errors.Conflict):
+        datasets.change_dataset(
+            "harbour",
+            "hard",
+            models.DatasetChange(splitting=models.Splitting(kind="none")),
+        )
+        datasets.move_entries("harbour", "hard", ids, "test")

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.predictions.model_types import type_of
+from inferences.web import list_downloads
 from inferences.web.view_models.browsing import Offer
 from inferences.web.view_models.facets import Choice
 from inferences.web.view_models.questions import COLUMNS, Question
@@ -29,6 +30,7 @@ TABS = (
     ("embeddings", "Embeddings", "grid", Role.VIEWER, ("inferences:map",)),
     ("quality", "Quality", "target", Role.VIEWER, ("quality:page",)),
     ("storage", "Storage", "archive", Role.VIEWER, ("retention:policy",)),
+    ("datasets", "Datasets", "stack", Role.VIEWER, ("datasets:of-model",)),
     ("exports", "Exports", "download", Role.VIEWER, ("exports:model", "exports:list")),
     ("services", "Services", "plug", Role.VIEWER, ("services:model",)),
     ("try", "Try it", "play", Role.EDITOR, ("inferences:try",)),
@@ -98,6 +100,30 @@ def selection_actions(
         if address and (role == Role.VIEWER or may_edit):
             found.append(Action(title, icon, address, title == "Delete"))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class ListDownload:
+    """The download of a list in one step: the address that starts it, and the formats."""
+
+    address: str
+    formats: list[tuple[str, str]]
+
+    @property
+    def usual(self) -> tuple[str, str]:
+        return self.formats[0]
+
+
+@register.simple_tag(takes_context=True)
+def list_download(
+    context: template.Context, model: RegisteredModel
+) -> ListDownload | None:
+    """How this person downloads a list of the model; None for whom may not export."""
+    offered = list_downloads.formats.single
+    address = _address(("exports:start",), model)
+    if offered is None or address is None or not may(context, "editor", model):
+        return None
+    return ListDownload(address, offered(model))
 
 
 def _address(names: tuple[str, ...], model: RegisteredModel) -> str | None:

@@ -400,6 +400,7 @@ TESTS: dict[str, Callable[[Record, Any], bool]] = {
     "ground_truth_label": lambda record, label: record.truth == label,
     "in_dataset": lambda record, name: record.dataset == name,
     "in_trace": lambda record, trace: record.trace == trace,
+    "in_split": lambda record, name: False,  # the datasets here have none
     "in_any_dataset": lambda record, yes: (record.dataset is not None) == yes,
     "status": _status,
     "model_version": _word("model_version"),

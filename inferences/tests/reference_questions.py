@@ -199,6 +199,7 @@ FURTHER = {
     "ground_truth": st.sampled_from(STATES),
     "ground_truth_label": st.sampled_from(["ship", "tug", "nobody's"]),
     "in_dataset": st.sampled_from([*DATASETS, "none"]),
+    "in_split": st.just("test"),
     "in_any_dataset": st.booleans(),
     "status": st.sampled_from(
         ["ok", "failed", "timeout", "broken-off", "error", "200", "429", "2xx", "4xx"]

@@ -35,6 +35,7 @@ from inferences.web.saved import address_of
 from inferences.web.view_models import facets as counting
 from inferences.web.view_models.activity import count_in_time
 from inferences.web.view_models.browsing import Offer, cards, offer
+from inferences.web.view_models.colours import colours_of
 from inferences.web.view_models.facets import (
     choosers,
     key_facet,
@@ -83,7 +84,7 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
     htmx = htmx_of(request)
     if question.was_a_form and not htmx:
         return redirect(_counting(address) if counts else address)
-    size = _size(request, question)
+    size = picture_size(request, question)
     page, problem = _page(model, question, size)
     context = {
         **_list(model, question, offered, page),
@@ -96,14 +97,14 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
         "quoted": quote(model.model_id, safe=""),
         "all_columns": [(n, t, n in question.columns) for n, t in COLUMNS.items()],
         "count_address": _counting(address),
-        "legend": legend(model, question),
+        "legend": legend(colours_of(model), question),
         "colours_page": _colours_page(model, question),
     }
     if counts:
         counted = _facets(model, question)
         labels = counted.labels if counted else ()
         context |= {"counts": True, "facets": counted}
-        context["legend"] = legend(model, question, labels)
+        context["legend"] = legend(colours_of(model), question, labels)
     if part == "more":
         return render(request, "inferences/_more.html", context)
     if request.headers.get("HX-Target") == "browse":
@@ -139,12 +140,17 @@ def _whole(
     return render(request, "inferences/browse.html", context)
 
 
-def _size(request: HttpRequest, question: Question) -> int:
+def picture_size(request: HttpRequest, question: Question) -> int:
     """Return how large a gallery's pictures are: as chosen by the slider, or by the address."""
     chosen = request.COOKIES.get(SIZE_COOKIE, "")
     if chosen in map(str, SIZES):
         return int(chosen)
     return GALLERY_SIZES[question.density]
+
+
+def cards_at_once(size: int) -> int:
+    """Return how many cards a page of a gallery has."""
+    return PAGE_SIZES["gallery"] * MULTIPLES.get(size, 1)
 
 
 def _colours_page(model: RegisteredModel, question: Question) -> str:
@@ -192,7 +198,7 @@ def _page(
     """Return the page and "", or an empty page and the kind of problem."""
     limit = PAGE_SIZES[question.view]
     if question.view == "gallery":
-        limit *= MULTIPLES.get(size, 1)
+        limit = cards_at_once(size)
     try:
         query = InferenceQuery(
             question.filters,
@@ -259,7 +265,7 @@ def facets(request: HttpRequest, model_id: str) -> HttpResponse:
         page = reverse("inferences:browse", args=[model.project, model.model_id])
         context |= {
             "facets": counted,
-            "legend": legend(model, question, counted.labels),
+            "legend": legend(colours_of(model), question, counted.labels),
             "page": page,
         }
     except ValidationError:

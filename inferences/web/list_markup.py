@@ -8,6 +8,8 @@ value that a caller or a model wrote goes through ``escape``; numbers and names 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 from django.urls import reverse
@@ -18,8 +20,9 @@ from inferences.models import RegisteredModel
 from inferences.web.answer_markup import write_answer, write_label, write_score
 from inferences.web.input_markup import write_input
 from inferences.web.picture_markup import write_picture
-from inferences.web.view_models.answers import Answer
+from inferences.web.view_models.answers import Answer, Found
 from inferences.web.view_models.browsing import Card
+from inferences.web.view_models.inputs import Look
 from inferences.web.view_models.passages import Passage
 from istore.templatetags.pages import icon, moment, size
 
@@ -27,20 +30,121 @@ IN_PATHS = "!$&'()*+,;=/~:@"  # characters that Django's routes leave as they ar
 NOTHING = '<span class="faint">—</span>'
 
 
-class ListMarkup:
-    """Writes the cards and rows of one list; ``within`` is the query string of links to them."""
+class Item(Protocol):
+    """What a card of a gallery shows: an inference, or its copy in a dataset."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def look(self) -> Look: ...
+    @property
+    def answer(self) -> Answer: ...
+    @property
+    def truth(self) -> list[Found]: ...
+    @property
+    def metadata(self) -> list[tuple[str, str]]: ...
+    @property
+    def moment(self) -> datetime: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def is_protected(self) -> bool: ...
+    @property
+    def badges(self) -> list[str]: ...
+    @property
+    def warnings(self) -> list[str]: ...
+    @property
+    def distance(self) -> float | None: ...
+
+
+T = TypeVar("T", bound=Item)
+
+
+class GalleryMarkup(Generic[T]):
+    """Writes the cards of a gallery; ``within`` is the query string of links to them.
+
+    A subclass says where the page and the picture of an item are, and how it is selected.
+    """
+
+    def __init__(self, within: str = "") -> None:
+        self._within = escape(within)
+
+    def cards(self, cards: Iterable[T]) -> SafeString:
+        """Return the items of a gallery."""
+        return SafeString("".join(map(self._card, cards)))
+
+    def _address(self, card: T) -> str:
+        """Return the escaped address of the item's page."""
+        raise NotImplementedError
+
+    def _picture(self, card: T) -> str:
+        """Return the escaped address of the preview of its input."""
+        raise NotImplementedError
+
+    def _field(self, card: T) -> tuple[str, str]:
+        """Return the name and the escaped value that select it in a form."""
+        raise NotImplementedError
+
+    def _pick(self, card: T) -> str:
+        name, value = self._field(card)
+        return (
+            f'<input type="checkbox" data-select value="{value}" name="{name}" '
+            f'form="selection" aria-label="Select {escape(card.name)}">'
+        )
+
+    def _link(self, card: T) -> str:
+        name = escape(card.name)
+        return (
+            f'<a href="{self._address(card)}{self._within}" title="{name}">{name}</a>'
+        )
+
+    def _beside(self, card: T) -> str:
+        """Return what stands below the answer."""
+        return ""
+
+    def stage(self, card: T) -> SafeString:
+        """Return the input of an item, with what was found in a picture."""
+        look = card.look
+        shown = (
+            write_picture(
+                look,
+                card.answer,
+                self._picture(card),
+                look.in_card,
+                "320 640",
+                truth=card.truth,
+            )
+            if look.picture
+            else write_input(look)
+        )
+        return SafeString(f'<div class="stage">{shown}</div>')
+
+    def _card(self, card: T) -> str:
+        look, answer = card.look, card.answer
+        kind = "plain talk" if look.is_prompt else "plain"
+        if look.picture:
+            kind = f"ratio-{look.ratio}"
+        return (
+            f'<li class="card panel {kind}" data-id="{self._field(card)[1]}">'
+            f"{self.stage(card)}"
+            f"{_class_tag(answer) if look.picture else ''}{_marks(card)}"
+            f'<div class="caption"><p class="id mono">{self._link(card)}</p>'
+            f'<div class="said">{write_answer(answer)}</div>{self._beside(card)}'
+            f'<div class="foot">{_metadata(card)}{_facts(card)}</div></div>'
+            f'<label class="pick">{self._pick(card)}</label></li>'
+        )
+
+
+class ListMarkup(GalleryMarkup[Card]):
+    """Writes the cards and rows of a list of one model's inferences."""
 
     def __init__(self, model: RegisteredModel, within: str = "") -> None:
+        super().__init__(within)
         # The address of any inference, so that the routes are asked once for all cards.
         address = reverse(
             "inferences:detail", args=[model.project, model.model_id, "-"]
         )
         self._base = escape(address[:-1])
-        self._within = escape(within)
-
-    def cards(self, cards: Iterable[Card]) -> SafeString:
-        """Return the items of a gallery."""
-        return SafeString("".join(map(self._card, cards)))
 
     def rows(self, cards: Iterable[Card], columns: Sequence[str]) -> SafeString:
         """Return the rows of a table."""
@@ -53,37 +157,19 @@ class ListMarkup:
     def _address(self, card: Card) -> str:
         return self._base + escape(quote(card.inference.inference_id, safe=IN_PATHS))
 
-    def _link(self, card: Card) -> str:
-        name = escape(card.inference.inference_id)
-        return (
-            f'<a href="{self._address(card)}{self._within}" title="{name}">{name}</a>'
-        )
+    def _picture(self, card: Card) -> str:
+        return f"{self._address(card)}/preview"
 
-    def _card(self, card: Card) -> str:
-        look, answer = card.look, card.answer
-        name = escape(card.inference.inference_id)
-        if look.picture:
-            kind = f"ratio-{look.ratio}"
-            shown = write_picture(
-                look, answer, f"{self._address(card)}/preview", look.in_card, "320 640"
-            )
-        else:
-            kind = "plain talk" if look.is_prompt else "plain"
-            shown = write_input(look)
-        return (
-            f'<li class="card panel {kind}" data-id="{name}">'
-            f'<div class="stage">{shown}</div>'
-            f"{_class_tag(answer) if look.picture else ''}{_marks(card)}"
-            f'<div class="caption"><p class="id mono">{self._link(card)}</p>'
-            f'<div class="said">{write_answer(answer)}</div>{_passages(card)}'
-            f'<div class="foot">{_metadata(card)}{_facts(card)}</div></div>'
-            f'<label class="pick">{_pick(name)}</label></li>'
-        )
+    def _field(self, card: Card) -> tuple[str, str]:
+        return "inference_id", escape(card.inference.inference_id)
+
+    def _beside(self, card: Card) -> str:
+        return _passages(card)
 
     def _row(self, card: Card, columns: Sequence[str]) -> str:
         look, name = card.look, escape(card.inference.inference_id)
         if look.picture:
-            source = f"{self._address(card)}/preview"
+            source = self._picture(card)
             shown = write_picture(
                 look, card.answer, source, look.in_line, "160", tags=False
             )
@@ -92,7 +178,7 @@ class ListMarkup:
         cells = "".join(_cell(card, column) for column in columns)
         values = "".join(map(_value, card.values))
         return (
-            f'<tr data-id="{name}"><td class="pick">{_pick(name)}</td>'
+            f'<tr data-id="{name}"><td class="pick">{self._pick(card)}</td>'
             f'<td class="thumb"><div class="stage">{shown}</div></td>'
             f'<th scope="row" class="id mono">{self._link(card)} {_warnings(card)}'
             f"{_passages(card)}</th>"
@@ -101,7 +187,7 @@ class ListMarkup:
 
     def _similar(self, card: Card) -> str:
         look, name = card.look, escape(card.inference.inference_id)
-        source = f"{self._address(card)}/preview"
+        source = self._picture(card)
         shown = (
             write_picture(look, card.answer, source, look.in_line, "160", tags=False)
             if look.picture
@@ -113,13 +199,6 @@ class ListMarkup:
             f'<span class="number small">{card.distance or 0:.4f}</span>'
             f'<span class="visually-hidden">{name}</span></a></li>'
         )
-
-
-def _pick(name: str) -> str:
-    return (
-        f'<input type="checkbox" data-select value="{name}" name="inference_id" '
-        f'form="selection" aria-label="Select {name}">'
-    )
 
 
 def _passages(card: Card) -> str:
@@ -138,7 +217,7 @@ def write_passage(passage: Passage) -> SafeString:
     )
 
 
-def _warnings(card: Card) -> str:
+def _warnings(card: Item) -> str:
     if not (warnings := card.warnings):
         return ""
     count, title = len(warnings), escape(" ".join(warnings))
@@ -148,12 +227,13 @@ def _warnings(card: Card) -> str:
     )
 
 
-def _marks(card: Card) -> str:
-    """Return what is seen of a card without its text: protection, warnings, distance."""
+def _marks(card: Item) -> str:
+    """Return what is seen of a card without its text: badges, protection, warnings, distance."""
     distance = card.distance
     marks = (
         "" if distance is None else f'<span class="number">{distance:.3f}</span>',
-        icon("shield", "protected") if card.inference.is_protected else "",
+        *(f"<span>{escape(badge)}</span>" for badge in card.badges),
+        icon("shield", "protected") if card.is_protected else "",
         icon("warning", " ".join(card.warnings)) if card.warnings else "",
     )
     return f'<p class="marks">{"".join(marks)}</p>' if any(marks) else ""
@@ -170,7 +250,7 @@ def _class_tag(answer: Answer) -> str:
     )
 
 
-def _metadata(card: Card) -> str:
+def _metadata(card: Item) -> str:
     if not card.metadata:
         return ""
     parts = []
@@ -180,15 +260,14 @@ def _metadata(card: Card) -> str:
     return f'<p class="metadata">{" ".join(parts)}</p>'
 
 
-def _facts(card: Card) -> str:
-    inference = card.inference
+def _facts(card: Item) -> str:
     distance = card.distance
-    facts = [f"<span>{moment(inference.created_at)}</span>"]
+    facts = [f"<span>{moment(card.moment)}</span>"]
     if distance is not None:
         facts.append(f'<span class="number">distance {distance:.4f}</span>')
-    if inference.source:
-        facts.append(f"<span>{escape(inference.source.name)}</span>")
-    if inference.is_protected:
+    if card.source:
+        facts.append(f"<span>{escape(card.source)}</span>")
+    if card.is_protected:
         facts.append(icon("shield", "protected"))
     return f'<p class="spread">{"".join(facts)}{_warnings(card)}</p>'
 

@@ -88,7 +88,10 @@ def _write_true_shape(each: Found) -> str:
     if each.outline is None:
         return ""
     title = f"<title>{escape(each.label)}</title>"
-    return f'<g class="shape hue-{each.hue}">{_write_paths(each, title)}</g>'
+    return (
+        f'<g class="shape hue-{each.hue}" data-label="{each.place}">'
+        f"{_write_paths(each, title)}</g>"
+    )
 
 
 def _write_tag(each: Found, high: int) -> str:

@@ -35,6 +35,7 @@ from inferences.store.notes import warnings_of
 from inferences.store.reading import find_inference
 from inferences.web.access import visible_inference, visible_model
 from inferences.web.conversation_panel import conversation_context
+from inferences.web.held_in import holdings_of
 from inferences.web.list_markup import ListMarkup, write_passage
 from inferences.web.view_models.answers import answer_of, text_of
 from inferences.web.view_models.browsing import cards
@@ -99,6 +100,7 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
         "question": question,
         "truth": truth,
         "passages": _passages(model, inference, question),
+        "holdings": holdings_of(inference),
         "changes": _changes(model, inference),
         "types": list(MetadataType.values),
         "api_url": f"{settings.ISTORE_URL}/api/v1/{address}/inferences/"

@@ -1,4 +1,4 @@
-// One inference beside the list: a click opens it, J and K step as the list goes, Back closes it. The
+// One inference, or entry of a dataset, beside the list: a click opens it, J and K step as the list goes, Back closes it. The
 // address is that of the whole page, which Enter, a new tab and browsers without scripts get.
 const KEPT = 8; // pages that were loaded ahead
 const AROUND = 6; // pictures of the film strip to each side
@@ -37,7 +37,7 @@ function preload(link) {
   if (ahead.size > KEPT) ahead.delete(ahead.keys().next().value);
 }
 
-function parsed(text) { return new DOMParser().parseFromString(text, "text/html").getElementById("inference"); }
+function parsed(text) { return new DOMParser().parseFromString(text, "text/html").querySelector("[data-drawer-page]"); }
 
 // Shows the inference of an address; whatever is no inference becomes a page of its own.
 async function show(address, reading = ahead.get(address) ?? read(address)) {

@@ -59,6 +59,19 @@ function choose(link, event) {
   go(`${url.pathname}?${query}`);
 }
 
+// The address of the list with other values; an empty one takes a parameter out.
+function within(changes) {
+  const { asked, listed = location.href } = document.documentElement.dataset;
+  const url = new URL(asked ?? listed, location.href);
+  url.searchParams.delete("cursor");
+  for (const [name, value] of Object.entries(changes)) {
+    if (value) url.searchParams.set(name, value);
+    else url.searchParams.delete(name);
+  }
+  if (![...url.searchParams].length) url.searchParams.set("view", "gallery");
+  return `${url.pathname}${url.search}`;
+}
+
 function go(address) {
   const browse = document.getElementById("browse");
   if (!browse) { location.href = address; return; }
@@ -89,13 +102,14 @@ document.addEventListener("change", (event) => {
   const field = document.getElementById("min_score");
   const chosen = least ? String(least / 100) : "";
   const onward = () => {
+    if (!field) return go(within({ min_score: chosen })); // a list without a panel
     field.value = chosen;
     field.dispatchEvent(new Event("change", { bubbles: true }));
   };
   if (document.dispatchEvent(new CustomEvent("inference:leaving", { cancelable: true, detail: { onward } }))) return onward();
   // Boxes that are not saved come first: until they are left, the slider says the filter that is in force.
-  event.target.value = field.value || 0;
-  event.target.nextElementSibling.value = field.value || "0";
+  event.target.value = field?.value || event.target.defaultValue;
+  event.target.nextElementSibling.value = event.target.value;
   least = null;
   draw();
 });

@@ -8,13 +8,14 @@ const bar = () => document.querySelector("[data-selection]");
 const boxes = () => [...document.querySelectorAll("[data-select]")];
 const place = () => `selected:${bar().dataset.model}`;
 const ids = () => new Set(JSON.parse(sessionStorage.getItem(place()) ?? "[]"));
-const isAll = () => bar().querySelector("[data-everything]").value === "true";
+const isAll = () => bar().querySelector("[data-everything]")?.value === "true";
+const field = () => bar().dataset.field ?? "inference_id";
 
 function keep(chosen) { sessionStorage.setItem(place(), JSON.stringify([...chosen].slice(0, MOST))); }
 
 function matching() {
   const text = document.querySelector("[data-count]")?.textContent.trim().replace(/\s+/g, " ") ?? "";
-  return /\d/.test(text) ? text.replace(/ inferences?$/, "") : "";
+  return /\d/.test(text) ? text.replace(/ (inferences?|entr(y|ies))$/, "") : "";
 }
 
 function show() {
@@ -31,8 +32,11 @@ function show() {
   const total = matching();
   bar().querySelector("[data-selected-count]").textContent =
     all ? allButSome(total) : chosen.size ? `${chosen.size.toLocaleString("en")} selected` : "Select";
-  bar().querySelector("[data-select-all]").textContent = total ? `Select all ${total}` : "Select all matching";
-  bar().querySelector("[data-select-all]").hidden = all;
+  const select = bar().querySelector("[data-select-all]"); // not of entries, which are chosen one by one
+  if (select) {
+    select.textContent = total ? `Select all ${total}` : "Select all matching";
+    select.hidden = all;
+  }
   bar().querySelector("[data-select-none]").hidden = !all && !chosen.size;
   const page = bar().querySelector("[data-select-page]");
   const shown = boxes();
@@ -49,7 +53,8 @@ function allButSome(total) {
 }
 
 function everything(on) {
-  bar().querySelector("[data-everything]").value = on ? "true" : "";
+  const all = bar().querySelector("[data-everything]");
+  if (all) all.value = on ? "true" : "";
   without = new Set();
 }
 
@@ -117,7 +122,7 @@ document.addEventListener("submit", (event) => {
     bar().append(carried);
   };
   if (isAll()) for (const id of without) carry("exclude_inference_id", id);
-  else for (const id of ids()) if (!shown.has(id)) carry("inference_id", id);
+  else for (const id of ids()) if (!shown.has(id)) carry(field(), id);
 });
 
 // What was done with a selection is done: the answer to it says so.

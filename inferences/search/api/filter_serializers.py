@@ -231,6 +231,7 @@ class LeafSerializer(InferenceFilterSerializer):
     ground_truth = serializers.ChoiceField(STATES, **optional)
     ground_truth_label = TextField(allow_blank=False, **optional)
     in_dataset = TextField(max_length=255, allow_blank=False, **optional)
+    in_split = TextField(max_length=40, allow_blank=False, **optional)
     in_any_dataset = FlagField(**optional)
     status = StatusField(**optional)
     text = TextField(max_length=CHARS_MAX, allow_blank=False, **optional)
@@ -262,8 +263,9 @@ class LeafSerializer(InferenceFilterSerializer):
             further.append(TruthFilter(state))
         if label := fields.pop("ground_truth_label", None):
             further.append(TruthLabelFilter(label))
-        if name := fields.pop("in_dataset", None):
-            further.append(InDataset(name))
+        name, split = fields.pop("in_dataset", None), fields.pop("in_split", None)
+        if name or split:
+            further.append(InDataset(name, split))
         if status := fields.pop("status", None):
             further.append(status)
         for side in SIDES:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from inferences.models import Inference, RegisteredModel
 from inferences.predictions.geometry import Outline, is_upright_already, outlines
-from inferences.predictions.parse import deconstructed
+from inferences.predictions.parse import AnswerSettings, deconstructed
 from inferences.predictions.parsers import Detection, Kind
 from inferences.predictions.parsers.values import Content
 from inferences.previews.pictures import Measure
 from inferences.store.answer_text import answer_text
-from inferences.web.view_models.colours import colours_of
+from inferences.web.view_models.colours import Colours, colours_of
 from inferences.web.view_models.matches import DetectionTest
 from inferences.web.view_models.plots import Bars, bars
 
@@ -215,7 +215,19 @@ def answer_of_text(
     test: DetectionTest | None = None,
 ) -> Answer:
     """Return a parsed answer; ``test`` decides which detections the query asked for."""
-    parsed = deconstructed(model, text)
+    return answer_read_by(model, colours_of(model), text, picture, most, test)
+
+
+def answer_read_by(
+    settings: AnswerSettings,
+    colours: Colours,
+    text: str,
+    picture: Measure | None = None,
+    most: int = 1000,
+    test: DetectionTest | None = None,
+) -> Answer:
+    """Return an answer that is parsed by these settings, which need not be those of a model."""
+    parsed = deconstructed(settings, text)
     # In a query, label and score of a distribution mean those of its best class.
     best_class = parsed.meant[0] if parsed.is_one_class and parsed.meant else None
 
@@ -237,7 +249,6 @@ def answer_of_text(
     drawn = outlines(shapes, picture) if picture else [None] * len(rows)
     best = max((one.score or 0 for one in rows), default=0)
     full = best if parsed.kind is Kind.RANKING and best > 1 else 1.0
-    colours = colours_of(model)
     found: list[Found] = []
     for (one, is_match), outline in zip(ordered, drawn, strict=True):
         place, hue = colours.of(one.label)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from inferences.models import (
@@ -15,7 +16,7 @@ from inferences.models import (
 )
 from inferences.search.filters.all_kinds import TERMS, WORDS
 from inferences.store.notes import warnings_of
-from inferences.web.view_models.answers import Answer, answer_of
+from inferences.web.view_models.answers import Answer, Found, answer_of
 from inferences.web.view_models.colours import colours_of
 from inferences.web.view_models.inputs import Look, looks
 from inferences.web.view_models.matches import DetectionTest
@@ -35,7 +36,7 @@ FORM_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """An inference as a card or table row."""
+    """An inference as a card or table row: an ``Item`` of ``list_markup``."""
 
     inference: Inference
     look: Look
@@ -43,6 +44,30 @@ class Card:
     metadata: list[tuple[str, str]]
     values: list[str | None]  # metadata, in the order of the keys shown
     passages: Sequence[Passage] = ()  # in which the query found its words
+
+    @property
+    def name(self) -> str:
+        return self.inference.inference_id
+
+    @property
+    def moment(self) -> datetime:
+        return self.inference.created_at
+
+    @property
+    def source(self) -> str:
+        return self.inference.source.name if self.inference.source else ""
+
+    @property
+    def is_protected(self) -> bool:
+        return self.inference.is_protected
+
+    @property
+    def badges(self) -> list[str]:
+        return []
+
+    @property
+    def truth(self) -> list[Found]:
+        return []  # its page shows it
 
     @property
     def warnings(self) -> list[str]:

@@ -22,17 +22,19 @@ SET_APART = 12  # the last colours, for labels that no answer has had yet
 class Colours:
     """The colour of each label of a model, as the number of a CSS class ``hue-…``.
 
-    The order is read by one statement, when the first colour is needed.
+    The order is read by one statement, when the first colour is needed. Several models, whose
+    inferences one dataset holds, have their labels one model after the other; a label of more
+    than one has the colour of the first.
     """
 
-    def __init__(self, model: RegisteredModel) -> None:
-        self._model = model
+    def __init__(self, *models: RegisteredModel) -> None:
+        self._models = models
 
     def __call__(self, label: str) -> int:
         return self.of(label)[1]
 
     def of(self, label: str) -> tuple[int, int]:
-        """Return the number of a label within its model, and its colour."""
+        """Return the number of a label within its models, and its colour."""
         name = in_slot(label.encode("utf-8", "replace").decode())
         if (known := self._known.get(name)) is not None:
             return known
@@ -47,12 +49,14 @@ class Colours:
 
     @cached_property
     def _known(self) -> dict[str, tuple[int, int]]:
-        found = LabelName.objects.filter(registered_model=self._model).order_by("id")
-        rows = enumerate(found.values_list("name", "hue")[:KNOWN_MAX])
-        return {
-            name: (number, number % COLOURS if hue is None else hue)
-            for number, (name, hue) in rows
-        }
+        known: dict[str, tuple[int, int]] = {}
+        for model in self._models:
+            found = LabelName.objects.filter(registered_model=model).order_by("id")
+            rows = found.values_list("name", "hue")[:KNOWN_MAX]
+            for number, (name, hue) in enumerate(rows):
+                own = number % COLOURS if hue is None else hue
+                known.setdefault(name, (len(known), own))
+        return known
 
 
 def colours_of(model: RegisteredModel) -> Colours:

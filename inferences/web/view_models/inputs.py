@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,8 +92,23 @@ def looks(inferences: Sequence[Inference]) -> dict[int, Look]:
     found = {
         row_id: _without_input(payloads[row_id]) for row_id in payloads.keys() - there
     }
-    waiting = [(row_id, each, row_id in prompts) for row_id, each in there.items()]
+    stored = {
+        row_id: (each.input_key, each.data_content_type)
+        for row_id, each in there.items()
+    }
+    return found | looks_of_blobs(stored, prompts)
+
+
+def looks_of_blobs(
+    stored: Mapping[int, tuple[str, str]], prompts: Collection[int] = ()
+) -> dict[int, Look]:
+    """Return the look of each stored input, given by its storage key and content type.
+
+    Those of ``prompts`` are requests of models that take text.
+    """
+    waiting = [(row_id, *each, row_id in prompts) for row_id, each in stored.items()]
     shares = [waiting[n::READERS] for n in range(min(READERS, len(waiting)))]
+    found: dict[int, Look] = {}
     for share in _readers.map(_looks, shares):
         found |= share
     return found
@@ -103,19 +118,19 @@ def _has_prompt(inference: Inference) -> bool:
     return type_of(inference.registered_model.task_type).has_prompt
 
 
-def _looks(payloads: Sequence[tuple[int, Any, bool]]) -> dict[int, Look]:
+def _looks(stored: Sequence[tuple[int, str, str, bool]]) -> dict[int, Look]:
     return {
-        row_id: _look_of_prompt(payload) if is_prompt else _look(payload)
-        for row_id, payload, is_prompt in payloads
+        row_id: _look_of_prompt(key, type_) if is_prompt else _look(key, type_)
+        for row_id, key, type_, is_prompt in stored
     }
 
 
-def _look_of_prompt(payload: Any) -> Look:
+def _look_of_prompt(key: str, content_type: str) -> Look:
     """Return what was asked last of a model that takes text, as far as a card reads."""
-    if not is_textual(payload.data_content_type):
-        return _look(payload)
+    if not is_textual(content_type):
+        return _look(key, content_type)
     try:
-        with blobs.open_blob(payload.input_key) as file:
+        with blobs.open_blob(key) as file:
             content = file.read(PROMPT_HEAD + 1)
     except FileNotFoundError:
         return Look(missing="expired")
@@ -138,8 +153,7 @@ def _without_input(payload: Any) -> Look:
     return Look(missing="expired" if expired else "none")
 
 
-def _look(payload: Any) -> Look:
-    key, content_type = payload.input_key, payload.data_content_type
+def _look(key: str, content_type: str) -> Look:
     try:
         if _may_be_picture(content_type):
             try:

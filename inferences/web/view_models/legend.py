@@ -1,4 +1,4 @@
-"""The legend of a list: the labels of a model with their colours, as links that filter by them."""
+"""The legend of a list: its labels with their colours, as links that filter by them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from inferences.models import RegisteredModel
-from inferences.web.view_models.colours import colours_of
+from inferences.web.view_models.colours import Colours
 from inferences.web.view_models.facets import Choice
 from inferences.web.view_models.questions import Question
 
@@ -29,13 +28,13 @@ class Entry:
 
 
 def legend(
-    model: RegisteredModel, question: Question, counted: Sequence[Choice] = ()
+    colours: Colours, question: Question, counted: Sequence[Choice] = ()
 ) -> list[Entry]:
     """Return the labels with counts, most frequent first; without counts as they appeared.
 
     The link of a label that is the only one chosen takes the filter back.
     """
-    colours, chosen = colours_of(model), question.labels
+    chosen = question.labels
     every = question.link(label=None)
     shown = [each for each in counted if each.count or each.is_on][:SHOWN]
     counts = {each.name: each.count for each in shown}

@@ -16,10 +16,11 @@ from inferences.predictions.geometry import (
     shape_of,
     upright_box,
 )
+from inferences.predictions.parse import AnswerSettings
 from inferences.predictions.parsers.values import Shape
 from inferences.previews.pictures import Measure
 from inferences.web.view_models.answers import Answer, Found
-from inferences.web.view_models.colours import colours_of
+from inferences.web.view_models.colours import Colours, colours_of
 
 VERSIONS_SHOWN = 50
 
@@ -90,13 +91,7 @@ def truth_view(
     is_upright = answer.is_upright or is_upright_already(
         [shape for _, shape in shapes], picture
     )
-    drawn = outlines(
-        [shape for _, shape in shapes], picture, is_upright=answer.is_upright
-    )
-    found = [
-        Found(row, label, None, colours_of(model)(label), outline)
-        for row, ((label, _), outline) in enumerate(zip(shapes, drawn, strict=True))
-    ]
+    found = draw_truth(model, colours_of(model), given, picture, answer)
     boxes = given.get("boxes", [])
     plain = all("xmin" in box for box in boxes)
     # Boxes are in the pixels of the file, unless the model applied EXIF's rotation itself.
@@ -118,6 +113,25 @@ def truth_view(
         may_draw="boxes" in forms and plain,
         turn=turn,
     )
+
+
+def draw_truth(
+    settings: AnswerSettings,
+    colours: Colours,
+    truth: dict[str, Any],
+    picture: Measure,
+    answer: Answer,
+) -> list[Found]:
+    """Return the boxes and polygons of a ground truth, to be drawn over the picture."""
+    shapes = _shapes(truth, settings.box_format.endswith("_normalised"))
+    drawn = outlines(
+        [shape for _, shape in shapes], picture, is_upright=answer.is_upright
+    )
+    found = []
+    for row, ((label, _), outline) in enumerate(zip(shapes, drawn, strict=True)):
+        place, hue = colours.of(label)
+        found.append(Found(row, label, None, hue, outline, place=place))
+    return found
 
 
 def said_of(truth: dict[str, Any]) -> str:

@@ -5,8 +5,17 @@
 axes, so the drawing fits any width and its text is never distorted.
 """
 
-from istore.web.plots.bar_plot import BinEdges, Series, bar_plot
+from istore.web.plots.bar_plot import BinEdges, Names, Series, bar_plot
 from istore.web.plots.line_plot import Point, line_plot
 from istore.web.plots.plot import Drag, Plot
 
-__all__ = ["BinEdges", "Drag", "Plot", "Point", "Series", "bar_plot", "line_plot"]
+__all__ = [
+    "BinEdges",
+    "Drag",
+    "Names",
+    "Plot",
+    "Point",
+    "Series",
+    "bar_plot",
+    "line_plot",
+]

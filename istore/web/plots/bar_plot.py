@@ -9,7 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from istore.web.plots.plot import Drag, Key, Mark, Now, Path, Plot, Shape
-from istore.web.plots.ticks import Tick, number_text, number_ticks, time_ticks
+from istore.web.plots.ticks import (
+    Tick,
+    name_ticks,
+    number_text,
+    number_ticks,
+    time_ticks,
+)
 
 GAP = 0.12  # of the width of a bar
 LEAST = 1.2  # percent of the height of a bar that is not empty
@@ -60,6 +66,25 @@ class BinEdges:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """Categories in place of edges: each bin has a name."""
+
+    values: Sequence[str]
+
+    @property
+    def is_time(self) -> bool:
+        return False
+
+    def range_text(self, place: int) -> str:
+        """Return the name of a bin."""
+        return self.values[place]
+
+    def ticks(self) -> list[Tick]:
+        """Return the names, all of them."""
+        return name_ticks(self.values, len(self.values))
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """Counts of one set, one for each bin. ``style`` is its CSS class, ``href`` its list."""
 
@@ -79,7 +104,7 @@ class Series:
 
 
 def bar_plot(
-    edges: BinEdges,
+    edges: BinEdges | Names,
     series: Sequence[Series],
     *,
     label: str,
@@ -92,7 +117,7 @@ def bar_plot(
     now: datetime | None = None,
     peak: float | None = None,
 ) -> Plot:
-    """Return a histogram with equal bins.
+    """Return a histogram with equal bins, or bars of categories.
 
     One series is drawn as bars of its counts. A second one is drawn as an outline over the
     first, both as shares of their own total on one scale, and the difference of the shares, in
@@ -136,6 +161,7 @@ def bar_plot(
         drag,
         _now(edges, now),
         is_time=edges.is_time,
+        shape="named" if isinstance(edges, Names) else "",
         below=_difference(edges, heights, series) if compared else None,
     )
 
@@ -212,7 +238,9 @@ def _outline(heights: Sequence[float], top: float) -> str:
 
 
 def _difference(
-    edges: BinEdges, heights: Sequence[Sequence[float]], series: Sequence[Series]
+    edges: BinEdges | Names,
+    heights: Sequence[Sequence[float]],
+    series: Sequence[Series],
 ) -> Plot:
     """Return the second share minus the first, in percentage points, as bars around zero."""
     points = [100 * (b - a) for a, b in zip(heights[0], heights[1], strict=True)]
@@ -238,9 +266,9 @@ def _difference(
     )
 
 
-def _now(edges: BinEdges, now: datetime | None) -> Now | None:
+def _now(edges: BinEdges | Names, now: datetime | None) -> Now | None:
     """Return the marker of the present, if it lies on the axis or just behind its end."""
-    if now is None or not edges.is_time:
+    if now is None or isinstance(edges, Names) or not edges.is_time:
         return None
     low, high = edges.values[0], edges.values[-1]
     at = (now - low) / (high - low) if high > low else math.inf

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from istore.web.plots.plot import Mark, Path, Plot, Shape
-from istore.web.plots.ticks import Tick, number_ticks, time_ticks
+from istore.web.plots.ticks import Tick, name_ticks, number_ticks, time_ticks
 
 ROOM = 1.05
 COLUMN = 0.7  # of the width of a category
 NAMES_MOST = 12  # categories of which each has its name below
-NAME_LENGTH = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +96,7 @@ def _columns(
                 point.href,
             )
         )
-    every = -(-len(points) // NAMES_MOST)
-    ticks = [
-        Tick(round((place + 0.5) * slot, 3), _short(str(point.x)))
-        for place, point in enumerate(points)
-        if place % every == 0
-    ]
-    return marks, ticks
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
+    return marks, name_ticks([str(point.x) for point in points], NAMES_MOST)
 
 
 def _places(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +20,7 @@ TIME_STEPS = (
 )
 MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120)
 MONTH_SECONDS = 30 * DAY
+NAME_LENGTH = 14  # characters that are written of a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,20 @@ def _digits(step: float) -> int:
         if math.isclose(step, round(step, digits), rel_tol=1e-6):
             return digits
     return 8
+
+
+def name_ticks(names: Sequence[str], most: int) -> list[Tick]:
+    """Return a tick in the middle of each name's stretch; of more than ``most`` names some."""
+    slot, every = 100 / len(names), -(-len(names) // most)
+    return [
+        Tick(round((place + 0.5) * slot, 3), _short(name))
+        for place, name in enumerate(names)
+        if place % every == 0
+    ]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
 
 
 def time_ticks(low: datetime, high: datetime, most: int = 6) -> list[Tick]:

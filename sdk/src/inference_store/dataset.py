@@ -15,8 +15,10 @@ from inference_store.models import (
     DatasetArchive,
     DatasetChange,
     DatasetComparison,
+    DatasetDistribution,
     DatasetEntry,
     DatasetVersion,
+    DuplicateGroup,
     NewAdditionRequest,
     NewDatasetArchiveRequest,
     NewDatasetRequest,
@@ -170,6 +172,7 @@ def list_entries(
     version: int | str = WORKING,
     *,
     label: str | None = None,
+    query: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
 ) -> Call[Page[DatasetEntry]]:
@@ -180,11 +183,14 @@ def list_entries(
         name: name of the dataset.
         version: number of a published version, or ``working``.
         label: only entries that have this label among their annotations.
+        query: only entries that match this text query, such as
+            ``split:test label:ship score<0.4``.
         limit: entries on the page, 50 when not given, up to 1000.
         cursor: the ``next`` of the page before.
 
     Raises:
         NotFound: there is no such version.
+        ValidationError: the query is not one, or asks what entries do not know.
         InferenceStoreError: any other failure.
     """
     return get(
@@ -194,7 +200,12 @@ def list_entries(
         str(version),
         "entries",
         read=page_of(DatasetEntry),
-        parameters={"label": label, "limit": limit, "cursor": cursor},
+        parameters={
+            "label": label,
+            "query": query,
+            "limit": limit,
+            "cursor": cursor,
+        },
     )
 
 
@@ -221,6 +232,39 @@ def remove_entries(project_id: str, name: str, entry_ids: Sequence[int]) -> Call
         "remove",
         body={"entry_ids": list(entry_ids)},
         read=member("removed"),
+    )
+
+
+@blocking
+def move_entries(
+    project_id: str, name: str, entry_ids: Sequence[int], split: str
+) -> Call[int]:
+    """Move entries of the working version to a split; published versions stay as they are.
+
+    With an entry go all that have the same input, or the same group.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+        entry_ids: ids of entries, as ``list_entries`` returns them.
+        split: name of one of the dataset's splits.
+
+    Returns:
+        The number of these entries, which are in the split now.
+
+    Raises:
+        NotFound: there is no such dataset.
+        Conflict: ``not-movable``, the dataset has no splits, or a metadata value decides.
+        ValidationError: there is no such split, or too much was moved.
+        InferenceStoreError: any other failure.
+    """
+    return post(
+        *_of(project_id),
+        name,
+        "entries",
+        "move",
+        body={"entry_ids": list(entry_ids), "split": split},
+        read=member("moved"),
     )
 
 
@@ -309,6 +353,73 @@ def compare_versions(
         "compare",
         f"{before}..{after}",
         read=one(DatasetComparison),
+    )
+
+
+@blocking
+def get_distribution(
+    project_id: str,
+    name: str,
+    version: int | str = WORKING,
+    *,
+    query: str | None = None,
+) -> Call[DatasetDistribution]:
+    """Return how many entries of a version have each label, by split.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+        version: number of a published version, or ``working``.
+        query: only entries that match this text query are counted.
+
+    Raises:
+        NotFound: there is no such version.
+        ValidationError: the query is not one, or asks what entries do not know.
+        InferenceStoreError: any other failure.
+    """
+    return get(
+        *_of(project_id),
+        name,
+        "versions",
+        str(version),
+        "distribution",
+        read=one(DatasetDistribution),
+        parameters={"query": query},
+    )
+
+
+@blocking
+def list_duplicates(
+    project_id: str,
+    name: str,
+    kind: str = "within",
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Call[Page[DuplicateGroup]]:
+    """Return one page of entries of the working version with equal or nearly equal inputs.
+
+    A page may end early, with a cursor and without a group.
+
+    Parameters:
+        project_id: the project.
+        name: name of the dataset.
+        kind: ``within`` for inputs that the dataset holds more than once, ``across`` for
+            those that other datasets of the project hold, too, ``alike`` for those whose
+            embeddings are nearly equal.
+        limit: groups on the page, 24 when not given, up to 100.
+        cursor: the ``next`` of the page before.
+
+    Raises:
+        NotFound: there is no such dataset.
+        InferenceStoreError: any other failure.
+    """
+    return get(
+        *_of(project_id),
+        name,
+        "duplicates",
+        read=page_of(DuplicateGroup),
+        parameters={"kind": kind, "limit": limit, "cursor": cursor},
     )
 
 

@@ -38,10 +38,13 @@ class AsyncDatasetCalls(Namespace[AsyncSender]):
     get_addition = bound(dataset.get_addition)
     list_entries = bound(dataset.list_entries)
     remove_entries = bound(dataset.remove_entries)
+    move_entries = bound(dataset.move_entries)
     publish_version = bound(dataset.publish_version)
     list_versions = bound(dataset.list_versions)
     get_version = bound(dataset.get_version)
     compare_versions = bound(dataset.compare_versions)
+    get_distribution = bound(dataset.get_distribution)
+    list_duplicates = bound(dataset.list_duplicates)
     create_archive = bound(dataset.create_archive)
     get_archive = bound(dataset.get_archive)
 

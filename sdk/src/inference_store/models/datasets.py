@@ -24,13 +24,15 @@ class Splitting(RequestModel):
 
     ``kind`` is one of ``none``; ``share``: by the input's hash; ``group``: by the value of
     the metadata ``key``, so that groups stay together; ``value``: that value is the name of
-    the split. The same ``seed`` gives the same split, whatever is added later.
+    the split. The same ``seed`` gives the same split, whatever is added later. ``moved`` has
+    the split of what ``move_entries`` moved, by a hash; left out, it stays as it is.
     """
 
     kind: str
     shares: dict[str, float] | None = None
     seed: int | None = None
     key: str | None = None
+    moved: dict[str, str] | None = None
 
 
 class NewDatasetRequest(RequestModel):
@@ -134,6 +136,42 @@ class DatasetEntry(AnswerModel):
     ground_truth: dict[str, Any] | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     presigned_url: str | None = None
+
+
+class DatasetDistribution(AnswerModel):
+    """How many entries there are by split, and by label and split.
+
+    ``answers`` counts what the model said and ``truths`` the ground truth; an entry counts once
+    for a label. The empty name has entries without a split.
+    """
+
+    entries: dict[str, int] = Field(default_factory=dict)
+    answers: dict[str, dict[str, int]] = Field(default_factory=dict)
+    truths: dict[str, dict[str, int]] = Field(default_factory=dict)
+
+
+class DuplicateEntry(AnswerModel):
+    """An entry of a dataset that has the input of another one."""
+
+    entry_id: int
+    dataset: str
+    model_id: str
+    inference_id: str
+    has_ground_truth: bool = False
+
+
+class DuplicateGroup(AnswerModel):
+    """Entries of the same input, or of inputs that are nearly equal.
+
+    ``entries`` are the first of ``count``, those with ground truth before others.
+    ``elsewhere`` has entries of other datasets.
+    """
+
+    count: int
+    entries: list[DuplicateEntry] = Field(default_factory=list)
+    elsewhere: list[DuplicateEntry] = Field(default_factory=list)
+    data_hash: str = ""
+    distance: float | None = None
 
 
 class DatasetComparison(AnswerModel):

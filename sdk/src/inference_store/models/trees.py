@@ -97,6 +97,7 @@ class Leaf(Condition, BaseInferenceFilter):
     ground_truth: str | None = None
     ground_truth_label: str | None = None
     in_dataset: str | None = None
+    in_split: str | None = None
     in_any_dataset: bool | None = None
     status: str | None = None
     text: str | None = None

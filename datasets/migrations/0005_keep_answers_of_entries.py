@@ -1,0 +1,40 @@
+"""Columns for the labels and scores of answers, and an index of current inputs alone."""
+
+import django.contrib.postgres.fields
+from django.contrib.postgres.operations import (
+    AddIndexConcurrently,
+    RemoveIndexConcurrently,
+)
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    atomic = False
+    dependencies = [("datasets", "0004_rename_fields_of_tasks")]
+
+    operations = [
+        migrations.AddField(
+            model_name="datasetentry",
+            name="answer_labels",
+            field=django.contrib.postgres.fields.ArrayField(
+                base_field=models.TextField(), null=True, size=None
+            ),
+        ),
+        migrations.AddField(
+            model_name="datasetentry",
+            name="answer_scores",
+            field=django.contrib.postgres.fields.ArrayField(
+                base_field=models.FloatField(null=True), null=True, size=None
+            ),
+        ),
+        AddIndexConcurrently(
+            model_name="datasetentry",
+            index=models.Index(
+                models.F("dataset"),
+                models.F("data_hash"),
+                condition=models.Q(("gone_version", None)),
+                name="dataset_entry_input",
+            ),
+        ),
+        RemoveIndexConcurrently(model_name="datasetentry", name="dataset_entry_hash"),
+    ]
