@@ -26,7 +26,7 @@ from inferences.predictions.parsers.values import (
     Text,
 )
 from inferences.web.view_models.colours import colours_of
-from inferences.web.view_models.plots import Bars, bars
+from inferences.web.view_models.signed_bars import Bars, bars
 from istore import blobs
 
 TURNS_SHOWN, OUTPUTS_SHOWN, STEPS_SHOWN = 100, 200, 500

@@ -11,7 +11,7 @@ from typing import Any
 
 from inferences.models import Inference
 from inferences.previews.pictures import Busy, Measure, Unreadable, measure
-from inferences.web.view_models.plots import Bars, bars
+from inferences.web.view_models.signed_bars import Bars, bars
 from istore import blobs
 
 HEAD = 64 * 1024
