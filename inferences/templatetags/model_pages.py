@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.web.view_models.browsing import Offer
 from inferences.web.view_models.facets import Choice
-from inferences.web.view_models.questions import COLUMNS, Question
+from inferences.web.view_models.questions import Question
 from istore.accounts.access import caller_of
 from istore.models import Role
 
@@ -147,11 +147,6 @@ def chosen_source(offer: Offer, question: Question) -> list[Choice]:
 def action_choices(question: Question) -> list[Choice]:
     chosen = question.query.get("action")
     return [Choice(name, None, name == chosen) for name in InferenceAction.labels]
-
-
-@register.simple_tag
-def column_title(name: str) -> str:
-    return COLUMNS[name]
 
 
 @register.simple_tag

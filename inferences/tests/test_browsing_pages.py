@@ -20,7 +20,8 @@ from inferences.search import text as queries
 from inferences.search.filters.tree import normal
 from inferences.web.view_models import facets as facets_module
 from inferences.web.view_models import histograms
-from inferences.web.view_models.questions import COLUMNS, Question
+from inferences.web.view_models.columns import COLUMNS
+from inferences.web.view_models.questions import Question
 from istore.models import Membership, Role
 
 pytestmark = pytest.mark.django_db
@@ -530,7 +531,7 @@ def test_statistics_of_what_cannot_be_read_say_so(person, model):
 
 def test_no_column_of_the_table_costs_a_statement_a_row(person, model, make_inference):
     client = person()
-    columns = "".join(f"&col={name}" for name in COLUMNS)
+    columns = "".join(f"&columns={name}" for name in COLUMNS)
 
     def statements() -> int:
         with CaptureQueriesContext(connection) as seen:

@@ -1,4 +1,4 @@
-"""The HTML of cards and table rows.
+"""The HTML of cards (``table_markup`` has that of table rows).
 
 It is written in Python, as that of pictures, inputs and answers is: a page has dozens of cards
 with dozens of shapes, and Django's templates took most of the processor time of a list. Every
@@ -7,7 +7,7 @@ value that a caller or a model wrote goes through ``escape``; numbers and names 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from django.urls import reverse
@@ -15,19 +15,19 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.models import RegisteredModel
-from inferences.web.answer_markup import write_answer, write_label, write_score
+from inferences.web.answer_markup import write_answer, write_score
 from inferences.web.input_markup import write_input
 from inferences.web.picture_markup import write_picture
 from inferences.web.view_models.answers import Answer
 from inferences.web.view_models.browsing import Card
-from istore.templatetags.pages import icon, moment, size
+from istore.templatetags.pages import icon, moment
 
 IN_PATHS = "!$&'()*+,;=/~:@"  # characters that Django's routes leave as they are
 NOTHING = '<span class="faint">—</span>'
 
 
 class ListMarkup:
-    """Writes the cards and rows of one list; ``within`` is the query string of links to them."""
+    """Writes the cards of one list; ``within`` is the query string of links to them."""
 
     def __init__(self, model: RegisteredModel, within: str = "") -> None:
         # The address of any inference, so that the routes are asked once for all cards.
@@ -41,22 +41,16 @@ class ListMarkup:
         """Return the items of a gallery."""
         return SafeString("".join(map(self._card, cards)))
 
-    def rows(self, cards: Iterable[Card], columns: Sequence[str]) -> SafeString:
-        """Return the rows of a table."""
-        return SafeString("".join(self._row(card, columns) for card in cards))
-
     def strip(self, cards: Iterable[Card]) -> SafeString:
         """Return the items of a strip of similar inferences."""
         return SafeString("".join(map(self._similar, cards)))
 
-    def _address(self, card: Card) -> str:
+    def address(self, card: Card) -> str:
         return self._base + escape(quote(card.inference.inference_id, safe=IN_PATHS))
 
-    def _link(self, card: Card) -> str:
+    def link(self, card: Card) -> str:
         name = escape(card.inference.inference_id)
-        return (
-            f'<a href="{self._address(card)}{self._within}" title="{name}">{name}</a>'
-        )
+        return f'<a href="{self.address(card)}{self._within}" title="{name}">{name}</a>'
 
     def _card(self, card: Card) -> str:
         look, answer = card.look, card.answer
@@ -64,7 +58,7 @@ class ListMarkup:
         if look.picture:
             kind = f"ratio-{look.ratio}"
             shown = write_picture(
-                look, answer, f"{self._address(card)}/preview", look.in_card, "320 640"
+                look, answer, f"{self.address(card)}/preview", look.in_card, "320 640"
             )
         else:
             kind, shown = "plain", write_input(look)
@@ -72,54 +66,36 @@ class ListMarkup:
             f'<li class="card panel {kind}" data-id="{name}">'
             f'<div class="stage">{shown}</div>'
             f"{_class_tag(answer) if look.picture else ''}{_marks(card)}"
-            f'<div class="caption"><p class="id mono">{self._link(card)}</p>'
+            f'<div class="caption"><p class="id mono">{self.link(card)}</p>'
             f'<div class="said">{write_answer(answer)}</div>'
             f'<div class="foot">{_metadata(card)}{_facts(card)}</div></div>'
-            f'<label class="pick">{_pick(name)}</label></li>'
-        )
-
-    def _row(self, card: Card, columns: Sequence[str]) -> str:
-        look, name = card.look, escape(card.inference.inference_id)
-        if look.picture:
-            source = f"{self._address(card)}/preview"
-            shown = write_picture(
-                look, card.answer, source, look.in_line, "160", tags=False
-            )
-        else:
-            shown = icon("gone", look.missing) if look.missing else icon("table")
-        cells = "".join(_cell(card, column) for column in columns)
-        values = "".join(map(_value, card.values))
-        return (
-            f'<tr data-id="{name}"><td class="pick">{_pick(name)}</td>'
-            f'<td class="thumb"><div class="stage">{shown}</div></td>'
-            f'<th scope="row" class="id mono">{self._link(card)} {_warnings(card)}</th>'
-            f"{cells}{values}</tr>"
+            f'<label class="pick">{write_pick(name)}</label></li>'
         )
 
     def _similar(self, card: Card) -> str:
         look, name = card.look, escape(card.inference.inference_id)
-        source = f"{self._address(card)}/preview"
+        source = f"{self.address(card)}/preview"
         shown = (
             write_picture(look, card.answer, source, look.in_line, "160", tags=False)
             if look.picture
             else write_input(look)
         )
         return (
-            f'<li><a href="{self._address(card)}" title="{name}">'
+            f'<li><a href="{self.address(card)}" title="{name}">'
             f'<span class="stage">{shown}</span>'
             f'<span class="number small">{card.distance or 0:.4f}</span>'
             f'<span class="visually-hidden">{name}</span></a></li>'
         )
 
 
-def _pick(name: str) -> str:
+def write_pick(name: str) -> str:
     return (
         f'<input type="checkbox" data-select value="{name}" name="inference_id" '
         f'form="selection" aria-label="Select {name}">'
     )
 
 
-def _warnings(card: Card) -> str:
+def write_warnings(card: Card) -> str:
     if not (warnings := card.warnings):
         return ""
     count, title = len(warnings), escape(" ".join(warnings))
@@ -171,47 +147,4 @@ def _facts(card: Card) -> str:
         facts.append(f"<span>{escape(inference.source.name)}</span>")
     if inference.is_protected:
         facts.append(icon("shield", "protected"))
-    return f'<p class="spread">{"".join(facts)}{_warnings(card)}</p>'
-
-
-def _cell(card: Card, column: str) -> str:
-    inference = card.inference
-    match column:
-        case "answer":
-            return f"<td>{_answer_cell(card.answer)}</td>"
-        case "action":
-            return f"<td>{escape(inference.get_inference_action_display())}</td>"
-        case "source":
-            name = escape(inference.source.name) if inference.source else NOTHING
-            return f'<td class="nowrap">{name}</td>'
-        case "time":
-            return f'<td class="nowrap">{moment(inference.created_at, "second")}</td>'
-        case "score":
-            score = inference.top_score
-            text = NOTHING if score is None else write_score(score)
-            return f'<td class="number">{text}</td>'
-        case "size":
-            return f'<td class="number nowrap">{size(inference.data_size)}</td>'
-        case "place":
-            place = (
-                NOTHING
-                if inference.latitude is None
-                else f"{inference.latitude:.4f}, {inference.longitude:.4f}"
-            )
-            return f'<td class="number nowrap">{place}</td>'
-    return ""
-
-
-def _value(value: str | None) -> str:
-    if value is None:
-        return f'<td class="value" title="">{NOTHING}</td>'
-    text = escape(value)
-    return f'<td class="value" title="{text}">{text}</td>'
-
-
-def _answer_cell(answer: Answer) -> str:
-    if answer.is_classes:
-        return f'<ul class="labels">{write_label(answer.best[0], 3)}</ul>'
-    if answer.embedding:
-        return f'<span class="soft">{len(answer.embedding)} numbers</span>'
-    return write_answer(answer)
+    return f'<p class="spread">{"".join(facts)}{write_warnings(card)}</p>'

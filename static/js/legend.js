@@ -54,7 +54,7 @@ function choose(link, event) {
     const chosen = query.getAll("label");
     query.delete("label");
     for (const one of chosen.includes(name) ? chosen.filter((label) => label !== name) : [...chosen, name]) query.append("label", one);
-    if (![...query].length) query.set("view", "gallery");
+    if (![...query].length) query.set("view", document.getElementById("browse")?.dataset.usualView ?? "gallery");
   }
   go(`${url.pathname}?${query}`);
 }
