@@ -333,7 +333,8 @@ def test_the_numbers_of_a_key_are_a_histogram_to_drag_on(person, model, fleet):
     said = body(
         person().get(address("one-key", model), {"of": "frame", "of_type": "int"})
     )
-    assert re.search(r'data-low="0"\s+data-high="5"', said)
+    assert re.search(r'data-low="0.0"\s+data-high="5.0"', said)
+    assert re.search(r'data-from="from:frame:int"\s+data-to="to:frame:int"', said)
     assert 'name="from:frame:int"' in said
 
 

@@ -47,6 +47,7 @@ from inferences.web.view_models.facets import (
 from inferences.web.view_models.groups import count_groups, group_choices
 from inferences.web.view_models.legend import legend
 from inferences.web.view_models.matches import detection_test
+from inferences.web.view_models.panel_plots import key_plot, score_plot, volume_plot
 from inferences.web.view_models.questions import Question, Row
 from inferences.web.view_models.sorting import fix_window, window_value
 from inferences.web.view_models.table import table_of, usual_view
@@ -115,6 +116,7 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
         counted = _facets(model, question)
         labels = counted.labels if counted else ()
         context |= {"counts": True, "facets": counted}
+        context |= _plots(model, question, counted)
         context["legend"] = legend(model, question, labels)
     if question.group and counts:
         context |= _group_context(model, question)
@@ -177,6 +179,18 @@ def _facets(model: RegisteredModel, question: Question) -> counting.Facets | Non
         return counting.count_facets(model, question)
     except (ValidationError, OperationalError):
         return None
+
+
+def _plots(
+    model: RegisteredModel, question: Question, counted: counting.Facets | None
+) -> dict[str, Any]:
+    """Return the plots of the panel and of the bar; none if nothing was counted."""
+    if counted is None:
+        return {}
+    return {
+        "score_plot": score_plot(model, question, counted),
+        "volume_plot": volume_plot(model, question, counted),
+    }
 
 
 def is_table(question: Question) -> bool:
@@ -335,6 +349,7 @@ def facets(request: HttpRequest, model_id: str) -> HttpResponse:
             "facets": counted,
             "legend": legend(model, question, counted.labels),
             "page": page,
+            **_plots(model, question, counted),
         }
     except ValidationError:
         return HttpResponse(status=204)
@@ -354,7 +369,8 @@ def one_key(request: HttpRequest, model_id: str) -> HttpResponse:
         raise Http404
     context: dict[str, Any] = {"model": model, "question": question}
     try:
-        context["facet"] = key_facet(model, question, key, type_)
+        context["facet"] = facet = key_facet(model, question, key, type_)
+        context["plot"] = key_plot(model, question, facet)
     except ValidationError:
         return HttpResponse(status=204)
     except OperationalError:

@@ -73,7 +73,7 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-class]");
   if (!link || event.ctrlKey || event.metaKey || event.button) return;
   event.preventDefault();
-  if (event.shiftKey || event.altKey) choose(link, event);
+  if ((event.shiftKey || event.altKey) && link.dataset.excluded === undefined) choose(link, event);
   else go(link.getAttribute("href"));
 });
 

@@ -28,6 +28,7 @@ from inferences.models import (
 from inferences.models.ground_truth import GroundTruth
 from inferences.models.metadata_values import SLOT_BEGINNING
 from inferences.models.row_ids import moment_of
+from inferences.predictions.model_types import type_of
 from inferences.search import counting, planner
 from inferences.search.filters import (
     DetectionFilter,
@@ -212,7 +213,7 @@ def _grouping(model: RegisteredModel, by: str) -> _Grouping | None:
             "labels",
             filter_of=of_label,
             without=Not(DetectionFilter()),
-            is_multiple=True,
+            is_multiple=not type_of(model.task_type).is_one_class,
         )
     if by == "source":
         return _Grouping(
