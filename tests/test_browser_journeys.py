@@ -233,7 +233,7 @@ def test_a_link_shows_another_person_the_same_and_lets_a_viewer_only_look(
     page.goto(f"{live_server.url}{LIST}?label=ship&view=table&density=compact")
     page.locator("summary", has_text="Columns").click()
     page.get_by_role("checkbox", name="camera", exact=True).uncheck()
-    page.wait_for_url("**show=frame**")
+    page.wait_for_url("**columns=meta.frame**")
     expect(page.locator("th", has_text="frame")).to_be_visible()
     link = page.url
     page.locator("summary", has_text="Views").click()

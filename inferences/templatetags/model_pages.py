@@ -13,10 +13,10 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.models import InferenceAction, RegisteredModel
+from inferences.web.access import holds_role
 from inferences.web.view_models.browsing import Offer
 from inferences.web.view_models.facets import Choice
 from inferences.web.view_models.questions import Question
-from istore.accounts.access import caller_of
 from istore.models import Role
 
 register = template.Library()
@@ -107,15 +107,9 @@ def _address(names: tuple[str, ...], model: RegisteredModel) -> str | None:
 
 @register.simple_tag(takes_context=True)
 def may(context: template.Context, role: str, model: RegisteredModel) -> bool:
-    """Whether the person has this role in the model's project; asked once a page."""
+    """Whether the person has this role in the model's project."""
     request = context.get("request")
-    if request is None:
-        return False
-    known: dict[tuple[str, int], bool] = request.__dict__.setdefault("_roles_held", {})
-    place = (role, model.project_id)
-    if place not in known:
-        known[place] = caller_of(request).may(Role(role), model.project)
-    return known[place]
+    return request is not None and holds_role(request, Role(role), model)
 
 
 @register.simple_tag

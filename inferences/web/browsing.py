@@ -30,7 +30,7 @@ from inferences.search.query import InferenceQuery
 from inferences.search.window_sort import WindowPage, page_of_window
 from inferences.store.reading import join_payloads
 from inferences.web import chosen_columns
-from inferences.web.access import visible_model
+from inferences.web.access import holds_role, visible_model
 from inferences.web.errors import sentence
 from inferences.web.list_markup import ListMarkup
 from inferences.web.saved import address_of
@@ -51,7 +51,6 @@ from inferences.web.view_models.panel_plots import key_plot, score_plot, volume_
 from inferences.web.view_models.questions import Question, Row
 from inferences.web.view_models.sorting import fix_window, window_value
 from inferences.web.view_models.table import table_of, usual_view
-from istore.accounts.access import caller_of
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import StoreError
 from istore.models import Role
@@ -231,7 +230,7 @@ def _list(
     onward: dict[str, list[str]] = {}
     if is_table(question):
         table = table_of(model, question, offered, made)
-        may_edit = caller_of(request).may(Role.EDITOR, model.project)
+        may_edit = holds_role(request, Role.EDITOR, model)
         edit = value_page(model) if may_edit else ""
         markup = TableMarkup(model, listed.question.context, table, edit)
         # Further rows have the columns of the first ones.
