@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from inferences.web import (
     browsing,
+    cell_editing,
     completing,
     conversations,
     correcting,
@@ -58,6 +59,7 @@ urlpatterns = also_in_projects(
         re_path(
             rf"^{MODEL}/embeddings/layout$", embedding_map.start_map, name="start-map"
         ),
+        re_path(rf"^{MODEL}/value$", cell_editing.edit_value, name="edit-value"),
         re_path(rf"^{MODEL}/values$", completing.values, name="values"),
         re_path(rf"^{MODEL}/facets$", browsing.facets, name="facets"),
         re_path(rf"^{MODEL}/facets/key$", browsing.one_key, name="one-key"),

@@ -169,6 +169,12 @@ def shot(page: Page, name: str) -> None:
     page.set_viewport_size(size)
 
 
+def shot_as_it_is(page: Page, name: str) -> None:
+    """A picture of the page as it stands, where somebody asks for pictures."""
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"{name}.png", caret="initial")
+
+
 @pytest.fixture
 def findings():
     """What axe finds serious or critical on the page as it stands."""

@@ -32,7 +32,7 @@ def test_a_person_narrows_by_dragging_and_picking(store, watched, live_server, l
     expect(text).to_have_value('meta.camera="north"')
 
     # The histogram of scores: its right half is drawn over.
-    drag(page, page.locator("#facet-scores .histogram"), 0.75, 1)
+    drag(page, page.locator("#facet-scores .area"), 0.75, 1)
     expect(page.get_by_label("Score from")).to_have_value("0.75")
     expect(text).to_have_value('meta.camera="north" score>=0.75 score<=1')
     expect(north).to_be_checked()
@@ -49,7 +49,7 @@ def test_a_person_narrows_by_dragging_and_picking(store, watched, live_server, l
     expect(page.get_by_label("Score from")).to_have_value("0.75")
 
     # A window: dragged on the volume, then a preset instead.
-    drag(page, page.locator("#volume .histogram"), 0, 0.5)
+    drag(page, page.locator("#volume .area"), 0, 0.5)
     expect(page.get_by_label("Since")).not_to_have_value("")
     page.locator("label", has_text="24 hours").click()
     expect(page.get_by_role("heading", name="No inference matches")).to_be_visible()
@@ -233,7 +233,7 @@ def test_a_link_shows_another_person_the_same_and_lets_a_viewer_only_look(
     page.goto(f"{live_server.url}{LIST}?label=ship&view=table&density=compact")
     page.locator("summary", has_text="Columns").click()
     page.get_by_role("checkbox", name="camera", exact=True).uncheck()
-    page.wait_for_url("**show=frame**")
+    page.wait_for_url("**columns=meta.frame**")
     expect(page.locator("th", has_text="frame")).to_be_visible()
     link = page.url
     page.locator("summary", has_text="Views").click()

@@ -70,11 +70,11 @@ class EntryMarkup(GalleryMarkup[EntryCard]):
         super().__init__(within)
         self._base = escape(address)
 
-    def _address(self, card: EntryCard) -> str:
+    def address(self, card: EntryCard) -> str:
         return f"{self._base}/entries/{card.entry.pk}"
 
     def _picture(self, card: EntryCard) -> str:
-        return f"{self._address(card)}/picture"
+        return f"{self.address(card)}/picture"
 
     def _field(self, card: EntryCard) -> tuple[str, str]:
         return "entry", str(card.entry.pk)

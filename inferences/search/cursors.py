@@ -60,8 +60,9 @@ def read(cursor: str, question: object) -> Position:
         rank = json.loads(packed[HEAD.size :]) if packed[HEAD.size :] else None
     except ValueError:
         raise BadCursor("This is not a cursor of this store.") from None
-    if isinstance(rank, int):
-        rank = float(rank)
+    is_large = isinstance(rank, int) and abs(rank) >= 2**63  # than any slot holds
+    if is_large or isinstance(rank, bool | list | dict):
+        raise BadCursor("This is not a cursor of this store.")
     return Position(PagePosition(rank, row_id), passed)
 
 

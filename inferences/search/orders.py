@@ -12,6 +12,7 @@ from inferences.models import LabelName, RegisteredModel
 from inferences.real_numbers import as_real
 from inferences.search.access_paths import TABLE, Sql
 from inferences.search.filters import And, DetectionFilter, Filter, InferenceFilter
+from inferences.store.metadata_slots import SLOT_TYPE, slot_of
 
 LABELS_MOST = 10_000  # with more labels a page is not read label by label
 NO_RANK = Sql("NULL")
@@ -37,7 +38,15 @@ class Order:
 
 
 BY_TIME = Order()
+SQL_TYPES = {"string": "text", "integer": "bigint", "float": "float8"}  # of slots
 BY_TOP_SCORE = Order(Sql(f"{TABLE}.top_score"), "real", "top_score")
+
+
+@dataclass(frozen=True, slots=True)
+class KeySort:
+    """A sort by the values of a metadata key."""
+
+    key: str
 
 
 def detections_of(filters: Filter) -> DetectionFilter | None:
@@ -53,15 +62,30 @@ def detections_of(filters: Filter) -> DetectionFilter | None:
     return None
 
 
-def order_of(sort: str, model: RegisteredModel, filters: Filter) -> Order:
+def order_of(sort: str | KeySort, model: RegisteredModel, filters: Filter) -> Order:
     """Return the order of a sort by columns of the row; ``nearest`` orders by distance."""
     match sort:
+        case KeySort(key):
+            return by_key(model, key)
         case "score":
             return by_score(model, detections_of(filters))
         case "label":
             return by_label(model, detections_of(filters))
         case _:
             return BY_TIME
+
+
+def by_key(model: RegisteredModel, key: str) -> Order:
+    """Return the order by the slot of a metadata key; by time if no slot holds the key.
+
+    The index of the slot, (model_key, slot, id), holds the rows in this order. Values of
+    the key that have another type are in another slot: their rows come last.
+    """
+    place = slot_of(model, key)
+    if place is None:
+        return BY_TIME
+    kind = SQL_TYPES[SLOT_TYPE[place.value_kind]]
+    return Order(Sql(f"{TABLE}.{place.slot}"), kind, place.slot)
 
 
 def by_score(model: RegisteredModel, detections: DetectionFilter | None) -> Order:

@@ -8,6 +8,8 @@ from typing import Generic, Literal, TypeVar
 
 from django.conf import settings
 
+from inferences.search.orders import KeySort
+
 SORTS = ("created_at", "embedding_distance", "score", "label")
 CURSOR_MAX_CHARS = 4_000  # a cursor may hold a label
 OFFSET_MOST = 1_000_000  # an offset reads every row it skips; a cursor skips at no cost
@@ -46,7 +48,7 @@ class Pagination:
     limit: int = 50
     offset: int = 0
     cursor: str | None = None
-    sort: Sort | None = None
+    sort: Sort | KeySort | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= settings.ISTORE_PAGE_MAX:

@@ -10,7 +10,7 @@ from inferences.models import Inference, RegisteredModel
 from inferences.search import cursors, planner
 from inferences.search.cursors import PagePosition, Position, Rank
 from inferences.search.filters import Filter, InferenceFilter
-from inferences.search.orders import order_of
+from inferences.search.orders import KeySort, order_of
 from inferences.search.pagination import (
     OFFSET_MOST,
     BadQuestion,
@@ -39,7 +39,7 @@ class InferenceQuery:
     fields: tuple[str, ...] = ()
 
     @property
-    def sort(self) -> Sort:
+    def sort(self) -> Sort | KeySort:
         """Return the order that is asked for, or the one for this query by default."""
         return self.pagination.sort or (
             "embedding_distance" if self.embedding else "created_at"

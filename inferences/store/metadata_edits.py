@@ -33,6 +33,14 @@ from istore.errors import BadInput, Conflict, NotFound
 Given = list[str]  # [type, text], as payloads hold it
 
 
+class Unchecked:
+    """In place of the value that a key is expected to have: whatever it has is replaced."""
+
+
+UNCHECKED = Unchecked()
+Expected = Given | None | Unchecked
+
+
 def put_value(
     actor: object,
     model: RegisteredModel,
@@ -40,17 +48,19 @@ def put_value(
     value: MetadataValue,
     *,
     replace: bool,
+    expected: Expected = UNCHECKED,
 ) -> None:
     """Set the value of a key on one inference.
 
     Raises ``NotFound`` if there is no such inference, and ``Conflict`` if it has the key already,
-    unless ``replace`` is set.
+    unless ``replace`` is set. With ``expected``, the value that the key was seen with (None for
+    none), it raises ``Conflict`` if somebody has changed that meanwhile.
     """
     inference = find_inference(model, inference_id)
     if inference is None:
         raise NotFound("not-found")
     chosen = model.inferences.live().filter(id=inference.id)
-    if not _put(actor, model, chosen, value, replace=replace):
+    if not _put(actor, model, chosen, value, replace=replace, expected=expected):
         raise Conflict("metadata-exists", f"The inference has {value.key!r} already.")
 
 
@@ -83,15 +93,24 @@ def put_values(
 
 
 def remove_value(
-    actor: object, model: RegisteredModel, inference_id: str, key: str
+    actor: object,
+    model: RegisteredModel,
+    inference_id: str,
+    key: str,
+    expected: Expected = UNCHECKED,
 ) -> bool:
-    """Remove a key from an inference. Returns False if the inference has no such key."""
+    """Remove a key from an inference. Returns False if the inference has no such key.
+
+    Raises ``Conflict`` as ``put_value`` does.
+    """
     inference = find_inference(model, inference_id)
     if inference is None or key not in inference.payload.metadata:
         return False
     chosen = model.inferences.live().filter(id=inference.id)
     with transaction.atomic():
         before = _lock(model, chosen)
+        for given in before.values():
+            _check_expected(given.get(key), expected, key)
         changed = {row_id: given for row_id, given in before.items() if key in given}
         _write(actor, model, {i: given[key] for i, given in changed.items()}, key, None)
     return bool(changed)
@@ -181,6 +200,7 @@ def _put(
     value: MetadataValue,
     *,
     replace: bool,
+    expected: Expected = UNCHECKED,
 ) -> int:
     """Set the value on the chosen rows, in one transaction; return how many changed.
 
@@ -193,6 +213,8 @@ def _put(
     places = metadata_slots.places_for(model, set(value.comparable))
     with transaction.atomic():
         before = {i: given.get(value.key) for i, given in _lock(model, chosen).items()}
+        for given in before.values():
+            _check_expected(given, expected, value.key)
         same = [str(value.type), value.text]
         changed = {
             row_id: given
@@ -203,6 +225,14 @@ def _put(
             return len(before)  # a repeat: nothing to write
         _write(actor, model, changed, value.key, value, places)
     return len(changed)
+
+
+def _check_expected(given: Given | None, expected: Expected, key: str) -> None:
+    """Raise ``Conflict`` if a locked row has another value than somebody has seen."""
+    if isinstance(expected, Unchecked) or given == expected:
+        return
+    now = f"is {given[1][:80]!r} now" if given else "was removed"
+    raise Conflict("metadata-changed", f"Somebody else was first: {key} {now}.")
 
 
 def _lock(

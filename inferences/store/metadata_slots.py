@@ -51,6 +51,10 @@ class SlotRef:
     slot: str
 
     @property
+    def value_kind(self) -> MetadataKind:
+        return MetadataKind(self.kind)
+
+    @property
     def side(self) -> str:
         """The kind of side rows for values without a slot: ``text`` or ``number``."""
         return "text" if SLOT_TYPE[MetadataKind(self.kind)] == "string" else "number"
@@ -87,6 +91,29 @@ def _places(model_key: int, keys_version: int) -> Places:
 def place_of(model: RegisteredModel, key: str, kind: str) -> SlotRef | None:
     """Return the place of a key and kind, or None if the model has no such key."""
     return _places(model.pk, model.keys_version).get((key, kind))
+
+
+# Of a key with values of several types, the first of these is what people sort and group by.
+BY_USE = (
+    MetadataKind.INT,
+    MetadataKind.FLOAT,
+    MetadataKind.JSON_NUMBER,
+    MetadataKind.STRING,
+    MetadataKind.JSON_STRING,
+)
+
+
+def usual_place(model: RegisteredModel, key: str) -> SlotRef | None:
+    """Return the place of a key in its most useful kind, one with a slot before others."""
+    known = _places(model.pk, model.keys_version)
+    found = [known[key, kind] for kind in BY_USE if (key, kind) in known]
+    return next((each for each in found if each.slot), found[0] if found else None)
+
+
+def slot_of(model: RegisteredModel, key: str) -> SlotRef | None:
+    """Return the place of a key that has a slot, by which rows can be sorted, or None."""
+    place = usual_place(model, key)
+    return place if place and place.slot else None
 
 
 def places_under(model: RegisteredModel, key: str) -> list[SlotRef]:

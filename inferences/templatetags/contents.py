@@ -21,7 +21,7 @@ from inferences.web.view_models.contents import (
     contents_of,
 )
 from inferences.web.view_models.inputs import Look
-from inferences.web.view_models.plots import Bars
+from inferences.web.view_models.signed_bars import Bars
 
 register = template.Library()
 

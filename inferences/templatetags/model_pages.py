@@ -15,10 +15,10 @@ from django.utils.safestring import SafeString
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.predictions.model_types import type_of
 from inferences.web import list_downloads
+from inferences.web.access import holds_role
 from inferences.web.view_models.browsing import Offer
 from inferences.web.view_models.facets import Choice
-from inferences.web.view_models.questions import COLUMNS, Question
-from istore.accounts.access import caller_of
+from inferences.web.view_models.questions import Question
 from istore.models import Role
 
 register = template.Library()
@@ -137,15 +137,9 @@ def _address(names: tuple[str, ...], model: RegisteredModel) -> str | None:
 
 @register.simple_tag(takes_context=True)
 def may(context: template.Context, role: str, model: RegisteredModel) -> bool:
-    """Whether the person has this role in the model's project; asked once a page."""
+    """Whether the person has this role in the model's project."""
     request = context.get("request")
-    if request is None:
-        return False
-    known: dict[tuple[str, int], bool] = request.__dict__.setdefault("_roles_held", {})
-    place = (role, model.project_id)
-    if place not in known:
-        known[place] = caller_of(request).may(Role(role), model.project)
-    return known[place]
+    return request is not None and holds_role(request, Role(role), model)
 
 
 @register.simple_tag
@@ -177,11 +171,6 @@ def chosen_source(offer: Offer, question: Question) -> list[Choice]:
 def action_choices(question: Question) -> list[Choice]:
     chosen = question.query.get("action")
     return [Choice(name, None, name == chosen) for name in InferenceAction.labels]
-
-
-@register.simple_tag
-def column_title(name: str) -> str:
-    return COLUMNS[name]
 
 
 @register.simple_tag

@@ -20,7 +20,8 @@ from inferences.search import text as queries
 from inferences.search.filters.tree import normal
 from inferences.web.view_models import facets as facets_module
 from inferences.web.view_models import histograms
-from inferences.web.view_models.questions import COLUMNS, Question
+from inferences.web.view_models.columns import COLUMNS
+from inferences.web.view_models.questions import Question
 from istore.models import Membership, Role
 
 pytestmark = pytest.mark.django_db
@@ -332,7 +333,8 @@ def test_the_numbers_of_a_key_are_a_histogram_to_drag_on(person, model, fleet):
     said = body(
         person().get(address("one-key", model), {"of": "frame", "of_type": "int"})
     )
-    assert re.search(r'data-low="0"\s+data-high="5"', said)
+    assert re.search(r'data-low="0.0"\s+data-high="5.0"', said)
+    assert re.search(r'data-from="from:frame:int"\s+data-to="to:frame:int"', said)
     assert 'name="from:frame:int"' in said
 
 
@@ -530,7 +532,7 @@ def test_statistics_of_what_cannot_be_read_say_so(person, model):
 
 def test_no_column_of_the_table_costs_a_statement_a_row(person, model, make_inference):
     client = person()
-    columns = "".join(f"&col={name}" for name in COLUMNS)
+    columns = "".join(f"&columns={name}" for name in COLUMNS)
 
     def statements() -> int:
         with CaptureQueriesContext(connection) as seen:

@@ -38,3 +38,12 @@ def visible_inference(
     if found is None:
         raise Http404
     return found
+
+
+def holds_role(request: HttpRequest, role: Role, model: RegisteredModel) -> bool:
+    """Return whether the person has this role in the model's project; asked once a page."""
+    known: dict[tuple[str, int], bool] = request.__dict__.setdefault("_roles_held", {})
+    place = (str(role.value), model.project_id)
+    if place not in known:
+        known[place] = caller_of(request).may(role, model.project)
+    return known[place]

@@ -6,6 +6,7 @@ The first response holds only the list. Counts are fetched by separate requests 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -26,12 +27,15 @@ from inferences.search.filters import matching
 from inferences.search.filters.metadata import READERS
 from inferences.search.pagination import BadCursor, BadQuestion, Page
 from inferences.search.query import InferenceQuery
+from inferences.search.window_sort import WindowPage, page_of_window
 from inferences.store.reading import join_payloads
 from inferences.store.text_indexing import is_searched
-from inferences.web.access import visible_model
+from inferences.web import chosen_columns
+from inferences.web.access import holds_role, visible_model
 from inferences.web.errors import sentence
 from inferences.web.list_markup import ListMarkup
 from inferences.web.saved import address_of
+from inferences.web.table_markup import TableMarkup, value_page
 from inferences.web.view_models import facets as counting
 from inferences.web.view_models.activity import count_in_time
 from inferences.web.view_models.browsing import Offer, cards, offer
@@ -42,12 +46,17 @@ from inferences.web.view_models.facets import (
     plain_key,
     preset_choices,
 )
+from inferences.web.view_models.groups import count_groups, group_choices
 from inferences.web.view_models.legend import legend
 from inferences.web.view_models.matches import detection_test
+from inferences.web.view_models.panel_plots import key_plot, score_plot, volume_plot
 from inferences.web.view_models.passages import passages_of, wanted_of
-from inferences.web.view_models.questions import COLUMNS, Question, Row
+from inferences.web.view_models.questions import Question, Row
+from inferences.web.view_models.sorting import fix_window, window_value
+from inferences.web.view_models.table import table_of, usual_view
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import StoreError
+from istore.models import Role
 from istore.web.pages import htmx_of, render_page
 
 PAGE_SIZES = {"gallery": 24, "table": 30}  # enough to fill a large screen
@@ -70,32 +79,37 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
     model = visible_model(request, model_id)
     if not request.GET and (first := model.saved_views.filter(is_default=True).first()):
         return redirect(address_of(first))
-    question = Question(request.GET)
+    question = Question(request.GET, usual_view=usual_view(model))
     part = request.GET.get("part")
     if part == "count":
         return _count(request, model, question)
     if part == "new":
         return _new(request, model, question)
+    if part == "groups":
+        return _groups(request, model, question)
+    was_remembered = part is None and chosen_columns.recall(request, question)
     offered = offer(model)
     question.leave_out(offered.card_keys([]))
     here = reverse("inferences:browse", args=[model.project, model.model_id])
     address = f"{here}{question.pinned if question.cursor else question.link()}"
     counts = request.GET.get("counts") == "true"
     htmx = htmx_of(request)
-    if question.was_a_form and not htmx:
+    if (question.was_a_form or was_remembered) and not htmx:
         return redirect(_counting(address) if counts else address)
     size = picture_size(request, question)
-    page, problem = _page(model, question, size)
+    listed = _page(model, question, size)
     context = {
-        **_list(model, question, offered, page),
+        **_list(request, model, question, offered, listed),
         "size": size,
         "captions": request.COOKIES.get(CAPTIONS_COOKIE) == "1",
         "offer": offered,
-        "problem": problem,
+        "problem": listed.problem,
         "saved": list(model.saved_views.all()),
         "proxy_url": settings.ISTORE_PROXY_URL,
         "quoted": quote(model.model_id, safe=""),
-        "all_columns": [(n, t, n in question.columns) for n, t in COLUMNS.items()],
+        "groupings": group_choices(question, offered) if is_table(question) else [],
+        "ungrouped": question.link(group=None),
+        "usual_columns": question.link(columns=chosen_columns.USUAL, pinned=None),
         "count_address": _counting(address),
         "legend": legend(colours_of(model), question),
         "colours_page": _colours_page(model, question),
@@ -105,6 +119,9 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
         labels = counted.labels if counted else ()
         context |= {"counts": True, "facets": counted}
         context["legend"] = legend(colours_of(model), question, labels)
+        context |= _plots(model, question, counted)
+    if question.group and counts:
+        context |= _group_context(model, question)
     if part == "more":
         return render(request, "inferences/_more.html", context)
     if request.headers.get("HX-Target") == "browse":
@@ -115,6 +132,7 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
         )
     else:
         response = _whole(request, model, question, offered, context)
+    chosen_columns.remember(request, response, question)
     patch_vary_headers(response, ["HX-Request", "HX-Target"])
     if htmx and not htmx.history_restore_request:
         response["HX-Push-Url"] = address
@@ -171,52 +189,125 @@ def _facets(model: RegisteredModel, question: Question) -> counting.Facets | Non
         return None
 
 
-def _list(
-    model: RegisteredModel, question: Question, offered: Offer, page: Page[Inference]
+def _plots(
+    model: RegisteredModel, question: Question, counted: counting.Facets | None
 ) -> dict[str, Any]:
-    shown = offered.card_keys(question.shown_keys)
+    """Return the plots of the panel and of the bar; none if nothing was counted."""
+    if counted is None:
+        return {}
+    return {
+        "score_plot": score_plot(model, question, counted),
+        "volume_plot": volume_plot(model, question, counted),
+    }
+
+
+def is_table(question: Question) -> bool:
+    return question.view == "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of a list, or the kind of problem because of which it is empty.
+
+    ``question`` is the one to link to further pages with. ``window`` says of how many matches a
+    page is that is sorted within the newest of them.
+    """
+
+    page: Page[Inference]
+    question: Question
+    problem: str = ""
+    window: WindowPage | None = None
+
+
+def _list(
+    request: HttpRequest,
+    model: RegisteredModel,
+    question: Question,
+    offered: Offer,
+    listed: Listed,
+) -> dict[str, Any]:
+    page, shown = listed.page, offered.card_keys(question.shown_keys)
     passages = passages_of(model, page.inferences, wanted_of(question))
     made = cards(model, page.inferences, shown, detection_test(question), passages)
-    markup = ListMarkup(model, question.context)
-    is_table = question.view == "table"
-    return {
+    context = {
         "model": model,
         "question": question,
         "shown": shown,
         "cards": made,
-        "items": markup.rows(made, question.columns)
-        if is_table
-        else markup.cards(made),
-        "next": page.next and f"{question.pinned}&cursor={page.next}",
+        "window": listed.window,
         "newest": page.inferences[0].id if page.inferences else 0,
     }
+    onward: dict[str, list[str]] = {}
+    if is_table(question):
+        table = table_of(model, question, offered, made)
+        may_edit = holds_role(request, Role.EDITOR, model)
+        edit = value_page(model) if may_edit else ""
+        markup = TableMarkup(model, listed.question.context, table, edit)
+        # Further rows have the columns of the first ones.
+        onward = {"columns": table.names}
+        context |= {"table": table, "items": markup.rows(made)}
+    else:
+        context["items"] = ListMarkup(model, question.context).cards(made)
+    context |= {
+        "next": page.next
+        and f"{listed.question.pinned_link(**onward)}&cursor={page.next}",
+        "tail": question.link(**onward),
+    }
+    return context
 
 
-def _page(
-    model: RegisteredModel, question: Question, size: int
-) -> tuple[Page[Inference], str]:
-    """Return the page and "", or an empty page and the kind of problem."""
+def _page(model: RegisteredModel, question: Question, size: int) -> Listed:
+    """Return the page, or an empty one with the kind of problem."""
+    empty: Page[Inference] = Page([], None)
+    if question.group:
+        return Listed(empty, question)
     limit = PAGE_SIZES[question.view]
     if question.view == "gallery":
         limit = cards_at_once(size)
     try:
-        query = InferenceQuery(
-            question.filters,
-            question.pagination(limit),
-            embedding=question.embedding,
-        )
         with statement_timeout():
-            return query.page(model), ""
+            return _read(model, question, limit)
     except ValidationError:
-        return Page([], None), "filters"
+        return Listed(empty, question, "filters")
     except BadCursor:
-        return Page([], None), "cursor"
+        return Listed(empty, question, "cursor")
     except BadQuestion as error:
-        return Page([], None), str(error)
+        return Listed(empty, question, str(error))
     except StoreError as error:  # raised by the service that embeds a text
-        return Page([], None), sentence(error)
+        return Listed(empty, question, sentence(error))
     except OperationalError:
-        return Page([], None), "slow"
+        return Listed(empty, question, "slow")
+
+
+def _read(model: RegisteredModel, question: Question, limit: int) -> Listed:
+    if by := window_value(model, question):
+        fixed = fix_window(model, question)
+        pagination = question.pagination(limit)
+        found = page_of_window(model, fixed.filters, by, pagination)
+        return Listed(found.page, fixed, window=found)
+    query = InferenceQuery(
+        question.filters, question.pagination(limit), embedding=question.embedding
+    )
+    return Listed(query.page(model), question)
+
+
+def _groups(
+    request: HttpRequest, model: RegisteredModel, question: Question
+) -> HttpResponse:
+    """Render the groups of a table, which its page asks for by itself."""
+    context = {"model": model, "question": question}
+    context |= _group_context(model, question)
+    return render(request, "inferences/_groups.html", context)
+
+
+def _group_context(model: RegisteredModel, question: Question) -> dict[str, Any]:
+    try:
+        groups = count_groups(model, question.filters, question.group)
+    except ValidationError:
+        return {"groups": None, "problem": "filters"}
+    except OperationalError:
+        return {"groups": None, "problem": "slow"}
+    return {"groups": groups, "are_counted": True}
 
 
 def _new(
@@ -238,7 +329,7 @@ def _new(
             page = Page(join_payloads(model, list(rows)), None)
     except OperationalError:
         page = Page([], None)
-    context = _list(model, question, offer(model), page)
+    context = _list(request, model, question, offer(model), Listed(page, question))
     return render(request, "inferences/_more.html", context)
 
 
@@ -258,7 +349,7 @@ def _count(
 def facets(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the facets of the filter panel, and the volume over time."""
     model = visible_model(request, model_id)
-    question = Question(request.GET)
+    question = Question(request.GET, usual_view=usual_view(model))
     context: dict[str, Any] = {"model": model, "question": question}
     try:
         counted = counting.count_facets(model, question)
@@ -267,6 +358,7 @@ def facets(request: HttpRequest, model_id: str) -> HttpResponse:
             "facets": counted,
             "legend": legend(colours_of(model), question, counted.labels),
             "page": page,
+            **_plots(model, question, counted),
         }
     except ValidationError:
         return HttpResponse(status=204)
@@ -280,13 +372,14 @@ def facets(request: HttpRequest, model_id: str) -> HttpResponse:
 def one_key(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the distribution of one metadata key's values over the matches."""
     model = visible_model(request, model_id)
-    question = Question(request.GET)
+    question = Question(request.GET, usual_view=usual_view(model))
     key, type_ = request.GET.get("of", ""), request.GET.get("of_type", "")
     if not key or type_ not in READERS:
         raise Http404
     context: dict[str, Any] = {"model": model, "question": question}
     try:
-        context["facet"] = key_facet(model, question, key, type_)
+        context["facet"] = facet = key_facet(model, question, key, type_)
+        context["plot"] = key_plot(model, question, facet)
     except ValidationError:
         return HttpResponse(status=204)
     except OperationalError:

@@ -6,7 +6,7 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.web.view_models.inputs import Look
-from inferences.web.view_models.plots import Bars
+from inferences.web.view_models.signed_bars import Bars
 from istore.templatetags.pages import icon
 
 NEGATIVE = ' class="negative"'

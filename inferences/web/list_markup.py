@@ -1,4 +1,4 @@
-"""The HTML of cards and table rows.
+"""The HTML of cards (``table_markup`` has that of table rows).
 
 It is written in Python, as that of pictures, inputs and answers is: a page has dozens of cards
 with dozens of shapes, and Django's templates took most of the processor time of a list. Every
@@ -7,7 +7,7 @@ value that a caller or a model wrote goes through ``escape``; numbers and names 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote
@@ -17,14 +17,14 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.models import RegisteredModel
-from inferences.web.answer_markup import write_answer, write_label, write_score
+from inferences.web.answer_markup import write_answer, write_score
 from inferences.web.input_markup import write_input
 from inferences.web.picture_markup import write_picture
 from inferences.web.view_models.answers import Answer, Found
 from inferences.web.view_models.browsing import Card
 from inferences.web.view_models.inputs import Look
 from inferences.web.view_models.passages import Passage
-from istore.templatetags.pages import icon, moment, size
+from istore.templatetags.pages import icon, moment
 
 IN_PATHS = "!$&'()*+,;=/~:@"  # characters that Django's routes leave as they are
 NOTHING = '<span class="faint">—</span>'
@@ -73,7 +73,7 @@ class GalleryMarkup(Generic[T]):
         """Return the items of a gallery."""
         return SafeString("".join(map(self._card, cards)))
 
-    def _address(self, card: T) -> str:
+    def address(self, card: T) -> str:
         """Return the escaped address of the item's page."""
         raise NotImplementedError
 
@@ -92,11 +92,9 @@ class GalleryMarkup(Generic[T]):
             f'form="selection" aria-label="Select {escape(card.name)}">'
         )
 
-    def _link(self, card: T) -> str:
+    def link(self, card: T) -> str:
         name = escape(card.name)
-        return (
-            f'<a href="{self._address(card)}{self._within}" title="{name}">{name}</a>'
-        )
+        return f'<a href="{self.address(card)}{self._within}" title="{name}">{name}</a>'
 
     def _beside(self, card: T) -> str:
         """Return what stands below the answer."""
@@ -128,7 +126,7 @@ class GalleryMarkup(Generic[T]):
             f'<li class="card panel {kind}" data-id="{self._field(card)[1]}">'
             f"{self.stage(card)}"
             f"{_class_tag(answer) if look.picture else ''}{_marks(card)}"
-            f'<div class="caption"><p class="id mono">{self._link(card)}</p>'
+            f'<div class="caption"><p class="id mono">{self.link(card)}</p>'
             f'<div class="said">{write_answer(answer)}</div>{self._beside(card)}'
             f'<div class="foot">{_metadata(card)}{_facts(card)}</div></div>'
             f'<label class="pick">{self._pick(card)}</label></li>'
@@ -146,44 +144,21 @@ class ListMarkup(GalleryMarkup[Card]):
         )
         self._base = escape(address[:-1])
 
-    def rows(self, cards: Iterable[Card], columns: Sequence[str]) -> SafeString:
-        """Return the rows of a table."""
-        return SafeString("".join(self._row(card, columns) for card in cards))
-
     def strip(self, cards: Iterable[Card]) -> SafeString:
         """Return the items of a strip of similar inferences."""
         return SafeString("".join(map(self._similar, cards)))
 
-    def _address(self, card: Card) -> str:
+    def address(self, card: Card) -> str:
         return self._base + escape(quote(card.inference.inference_id, safe=IN_PATHS))
 
     def _picture(self, card: Card) -> str:
-        return f"{self._address(card)}/preview"
+        return f"{self.address(card)}/preview"
 
     def _field(self, card: Card) -> tuple[str, str]:
         return "inference_id", escape(card.inference.inference_id)
 
     def _beside(self, card: Card) -> str:
         return _passages(card)
-
-    def _row(self, card: Card, columns: Sequence[str]) -> str:
-        look, name = card.look, escape(card.inference.inference_id)
-        if look.picture:
-            source = self._picture(card)
-            shown = write_picture(
-                look, card.answer, source, look.in_line, "160", tags=False
-            )
-        else:
-            shown = icon("gone", look.missing) if look.missing else icon("table")
-        cells = "".join(_cell(card, column) for column in columns)
-        values = "".join(map(_value, card.values))
-        return (
-            f'<tr data-id="{name}"><td class="pick">{self._pick(card)}</td>'
-            f'<td class="thumb"><div class="stage">{shown}</div></td>'
-            f'<th scope="row" class="id mono">{self._link(card)} {_warnings(card)}'
-            f"{_passages(card)}</th>"
-            f"{cells}{values}</tr>"
-        )
 
     def _similar(self, card: Card) -> str:
         look, name = card.look, escape(card.inference.inference_id)
@@ -194,7 +169,7 @@ class ListMarkup(GalleryMarkup[Card]):
             else write_input(look)
         )
         return (
-            f'<li><a href="{self._address(card)}" title="{name}">'
+            f'<li><a href="{self.address(card)}" title="{name}">'
             f'<span class="stage">{shown}</span>'
             f'<span class="number small">{card.distance or 0:.4f}</span>'
             f'<span class="visually-hidden">{name}</span></a></li>'
@@ -217,7 +192,7 @@ def write_passage(passage: Passage) -> SafeString:
     )
 
 
-def _warnings(card: Item) -> str:
+def write_warnings(card: Item) -> str:
     if not (warnings := card.warnings):
         return ""
     count, title = len(warnings), escape(" ".join(warnings))
@@ -269,47 +244,4 @@ def _facts(card: Item) -> str:
         facts.append(f"<span>{escape(card.source)}</span>")
     if card.is_protected:
         facts.append(icon("shield", "protected"))
-    return f'<p class="spread">{"".join(facts)}{_warnings(card)}</p>'
-
-
-def _cell(card: Card, column: str) -> str:
-    inference = card.inference
-    match column:
-        case "answer":
-            return f"<td>{_answer_cell(card.answer)}</td>"
-        case "action":
-            return f"<td>{escape(inference.get_inference_action_display())}</td>"
-        case "source":
-            name = escape(inference.source.name) if inference.source else NOTHING
-            return f'<td class="nowrap">{name}</td>'
-        case "time":
-            return f'<td class="nowrap">{moment(inference.created_at, "second")}</td>'
-        case "score":
-            score = inference.top_score
-            text = NOTHING if score is None else write_score(score)
-            return f'<td class="number">{text}</td>'
-        case "size":
-            return f'<td class="number nowrap">{size(inference.data_size)}</td>'
-        case "place":
-            place = (
-                NOTHING
-                if inference.latitude is None
-                else f"{inference.latitude:.4f}, {inference.longitude:.4f}"
-            )
-            return f'<td class="number nowrap">{place}</td>'
-    return ""
-
-
-def _value(value: str | None) -> str:
-    if value is None:
-        return f'<td class="value" title="">{NOTHING}</td>'
-    text = escape(value)
-    return f'<td class="value" title="{text}">{text}</td>'
-
-
-def _answer_cell(answer: Answer) -> str:
-    if answer.is_classes:
-        return f'<ul class="labels">{write_label(answer.best[0], 3)}</ul>'
-    if answer.embedding:
-        return f'<span class="soft">{len(answer.embedding)} numbers</span>'
-    return write_answer(answer)
+    return f'<p class="spread">{"".join(facts)}{write_warnings(card)}</p>'

@@ -112,6 +112,15 @@ async function step(address) {
   if (await show(absolute(address))) history.replaceState({ drawer: true, listed }, "", address);
 }
 
+// A row of a table opens as its link does, where nothing else in it was meant.
+document.addEventListener("click", (event) => {
+  const row = event.target.closest("[data-list] > tr[data-id]");
+  if (!row || event.defaultPrevented || event.button || event.target.closest("a, button, input, select, label, form, summary")) return;
+  if (!getSelection().isCollapsed) return; // text was marked to be copied
+  const { ctrlKey, metaKey, shiftKey } = event;
+  row.querySelector(".id a").dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true, detail: 1, ctrlKey, metaKey, shiftKey }));
+});
+
 document.addEventListener("click", async (event) => {
   const link = event.target.closest("a[href]");
   if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;

@@ -54,7 +54,7 @@ function choose(link, event) {
     const chosen = query.getAll("label");
     query.delete("label");
     for (const one of chosen.includes(name) ? chosen.filter((label) => label !== name) : [...chosen, name]) query.append("label", one);
-    if (![...query].length) query.set("view", "gallery");
+    if (![...query].length) query.set("view", document.getElementById("browse")?.dataset.usualView ?? "gallery");
   }
   go(`${url.pathname}?${query}`);
 }
@@ -86,7 +86,7 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-class]");
   if (!link || event.ctrlKey || event.metaKey || event.button) return;
   event.preventDefault();
-  if (event.shiftKey || event.altKey) choose(link, event);
+  if ((event.shiftKey || event.altKey) && link.dataset.excluded === undefined) choose(link, event);
   else go(link.getAttribute("href"));
 });
 

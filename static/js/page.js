@@ -105,6 +105,7 @@ document.addEventListener("htmx:afterSettle", () => {
 });
 
 document.addEventListener("htmx:afterSwap", (event) => ready(event.target));
+document.addEventListener("htmx:oobAfterSwap", ({ target }) => { if (target.matches(".toasts")) ready(target); });
 document.addEventListener("inference:shown", () => ready(document));
 ready(document);
 

@@ -8,8 +8,13 @@ const list = () => document.querySelector("[data-list]");
 const count = () => list()?.querySelectorAll("[data-id]").length ?? 0;
 const pause = () => new Promise((resolve) => setTimeout(resolve, 50));
 
+// A table is scrolled within its area, the gallery with the page.
+const area = () => list()?.closest("[data-table-area]");
+
 function keep() {
-  if (list()) sessionStorage.setItem(key(), JSON.stringify({ loaded: count(), top: scrollY }));
+  if (!list()) return;
+  const [inner, across] = [area()?.scrollTop, area()?.scrollLeft];
+  sessionStorage.setItem(key(), JSON.stringify({ loaded: count(), top: scrollY, inner, across }));
 }
 
 // The link to the next part is followed by itself when it comes into view.
@@ -25,9 +30,10 @@ async function build(loaded) {
   }
 }
 
-async function restore({ loaded, top }) {
+async function restore({ loaded, top, inner = 0, across = 0 }) {
   history.scrollRestoration = "manual"; // the browser would scroll in a list that is too short
   await build(loaded);
+  area()?.scrollTo({ top: inner, left: across, behavior: "instant" });
   scrollTo({ top, behavior: "instant" });
 }
 

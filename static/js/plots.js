@@ -33,7 +33,11 @@ function showTip(mark) {
   const middle = hit.left + hit.width / 2 - box.left;
   const half = element.offsetWidth / 2;
   element.style.insetInlineStart = `${Math.min(Math.max(middle, half), Math.max(box.width - half, half))}px`;
-  element.style.insetBlockStart = `${hit.top - box.top}px`;
+  // Above the mark, but where that would cover the legend or the edge of the window: then below.
+  const room = hit.top - Math.max(plot.querySelector(":scope > .graph-legend")?.getBoundingClientRect().bottom ?? 0, 0);
+  const isBelow = room < element.offsetHeight + 4;
+  element.classList.toggle("below", isBelow);
+  element.style.insetBlockStart = `${(isBelow ? hit.bottom : hit.top) - box.top}px`;
   for (const other of plot.querySelectorAll(".mark.at")) other.classList.remove("at");
   mark.classList.add("at");
 }
@@ -93,7 +97,36 @@ function writeEnd(plot, share) {
   return kind === "whole" ? String(Math.round(value)) : String(Number(value.toPrecision(5)));
 }
 
+// The two fields of a panel that a stretch fills. A change of the first one is that of the form.
+function fieldsOf(plot) {
+  const root = document.querySelector("[data-filters]");
+  const find = (name) => document.getElementById(name) ?? root?.querySelector(`[name="${CSS.escape(name)}"]`);
+  return [plot.dataset.from, plot.dataset.to].map((name) => name && find(name));
+}
+
+// What the fields say, as a stretch over the bars.
+function showChosen(plot) {
+  const [from, to] = fieldsOf(plot).map((field) => field?.value ?? "");
+  const read = plot.dataset.kind === "time" ? (text) => Date.parse(text.endsWith("Z") ? text : `${text}Z`) : Number;
+  const [low, high] = [read(plot.dataset.low), read(plot.dataset.high)];
+  const place = (text, otherwise) => {
+    const value = text ? read(text) : NaN;
+    return Number.isFinite(value) && high > low ? Math.min(Math.max((value - low) / (high - low), 0), 1) : otherwise;
+  };
+  const [start, end] = from || to ? [place(from, 0), place(to, 1)] : [0, 0];
+  const stretch = areaOf(plot).querySelector(":scope > .stretch");
+  stretch.setAttribute("x", `${100 * start}%`);
+  stretch.setAttribute("width", `${100 * Math.max(end - start, 0)}%`);
+}
+
 function open(plot, from, to) {
+  const [first, last] = fieldsOf(plot);
+  if (first && last) {
+    const write = (share) => plot.dataset.kind === "time" ? writeEnd(plot, share).slice(0, 19) : writeEnd(plot, share);
+    [first.value, last.value] = [write(from), write(to)];
+    first.dispatchEvent(new Event("change", { bubbles: true }));
+    return;
+  }
   const put = (address, name, share) => address.replaceAll(name, encodeURIComponent(writeEnd(plot, share)));
   location.assign(put(put(plot.dataset.drag, "__low__", from), "__high__", to));
 }
@@ -108,7 +141,7 @@ function swallowClick() {
 document.addEventListener("pointerdown", (event) => {
   const plot = plotOf(event.target);
   const area = plot && areaOf(plot);
-  if (!plot?.dataset.drag || event.button !== 0 || !area.contains(event.target)) return;
+  if (plot?.dataset.drag === undefined || event.button !== 0 || !area.contains(event.target)) return;
   if (event.pointerType === "touch") return; // there it scrolls the page
   const frame = area.getBoundingClientRect();
   const share = (one) => Math.min(Math.max((one.clientX - frame.left) / frame.width, 0), 1);
@@ -131,13 +164,30 @@ document.addEventListener("pointerdown", (event) => {
     if (one.type === "pointerup") {
       const [from, to] = [start, share(one)].sort((a, b) => a - b);
       open(plot, from, to);
-    } else stretch.setAttribute("width", "0");
+    } else if (plot.dataset.from) showChosen(plot);
+    else stretch.setAttribute("width", "0");
   };
   document.addEventListener("pointermove", move);
   document.addEventListener("pointerup", stop);
   document.addEventListener("pointercancel", stop);
 });
-document.addEventListener("dragstart", (event) => { if (plotOf(event.target)?.dataset.drag) event.preventDefault(); });
+document.addEventListener("dragstart", (event) => { if (plotOf(event.target)?.dataset.drag !== undefined) event.preventDefault(); });
 
-document.addEventListener("htmx:afterSettle", () => prepare(document));
-prepare(document);
+// In the panel of a list a bin is asked for as every other filter is: the list is swapped.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("[data-plot][data-from] a[data-mark]");
+  const browse = document.getElementById("browse");
+  if (!link || !browse || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  const source = document.createElement("span");
+  browse.append(source);
+  window.htmx.ajax("GET", link.getAttribute("href"), { source, target: "#browse", select: "#browse", swap: "outerHTML" });
+});
+
+function showAll() {
+  prepare(document);
+  for (const plot of document.querySelectorAll("[data-plot][data-from]")) showChosen(plot);
+}
+document.addEventListener("htmx:afterSettle", showAll);
+document.addEventListener("htmx:oobAfterSwap", showAll);
+showAll();

@@ -82,6 +82,7 @@ class ModelType(Generic[C]):
     action: ClassVar[str] = "predict"
     takes: ClassVar[Takes | None] = None
     has_prompt: ClassVar[bool] = False  # its input is text that a person can read
+    is_tabular: ClassVar[bool] = False  # its inputs are rows of named features
     finds_things: ClassVar[bool] = False  # in the input, instead of one class for it
     # The shape that each item of its part has.
     shape: ClassVar[type[Box] | type[OrientedBox] | type[Polygons] | None] = None

@@ -28,6 +28,7 @@ class MultiOutput(ModelType[Outputs]):
     task = TaskType.MULTI_OUTPUT
     kind = Kind.MULTI_OUTPUT
     takes = Takes.ROWS
+    is_tabular = True
     reader = staticmethod(quantities.read_outputs)
     content = Outputs
     forms = ("values",)

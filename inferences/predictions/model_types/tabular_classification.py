@@ -11,4 +11,5 @@ class TabularClassification(Classification):
     task = TaskType.TABULAR_CLASSIFICATION
     kind = Kind.CLASSIFICATION
     takes = Takes.ROWS
+    is_tabular = True
     mocks = ("tabular-classification",)

@@ -22,6 +22,7 @@ class TabularRegression(ModelType[Quantity]):
     task = TaskType.TABULAR_REGRESSION
     kind = Kind.REGRESSION
     takes = Takes.ROWS
+    is_tabular = True
     reader = staticmethod(quantities.read_quantity)
     content = Quantity
     forms = ("value",)

@@ -24,7 +24,7 @@ from inferences.search.counting import count_by_segments, count_matching
 from inferences.search.filters import Filter, InferenceFilter
 from inferences.store.reading import join_payloads
 from inferences.web.view_models.inputs import Look, looks
-from inferences.web.view_models.plots import Bars, sparkline
+from inferences.web.view_models.signed_bars import Bars, sparkline
 from istore.db.statement_timeout import statement_timeout
 
 AT_LEAST_SECONDS = 1.0

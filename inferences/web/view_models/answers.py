@@ -14,7 +14,7 @@ from inferences.previews.pictures import Measure
 from inferences.store.answer_text import answer_text
 from inferences.web.view_models.colours import Colours, colours_of
 from inferences.web.view_models.matches import DetectionTest
-from inferences.web.view_models.plots import Bars, bars
+from inferences.web.view_models.signed_bars import Bars, bars
 
 EXCERPT_CHARS = 320
 CROWD = 4  # from this many on, names over a thumbnail hide too much of it

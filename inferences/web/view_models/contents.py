@@ -23,7 +23,7 @@ from inferences.predictions.parsers.values import (
     Series,
 )
 from inferences.web.view_models.colours import colours_of
-from inferences.web.view_models.plots import Bars, bars
+from inferences.web.view_models.signed_bars import Bars, bars
 from istore import blobs
 
 OUTPUTS_SHOWN, STEPS_SHOWN = 200, 500

@@ -14,7 +14,7 @@ from inferences.predictions.model_types import type_of
 from inferences.predictions.parsers.prompts import is_textual
 from inferences.previews.pictures import Busy, Measure, Unreadable, measure
 from inferences.web.view_models.conversations import last_user_text
-from inferences.web.view_models.plots import Bars, bars
+from inferences.web.view_models.signed_bars import Bars, bars
 from istore import blobs
 from protocols.conversations import read_conversation
 from protocols.json_text import parse

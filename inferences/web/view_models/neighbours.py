@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
@@ -13,14 +14,19 @@ from inferences.search import planner
 from inferences.search.cursors import PagePosition
 from inferences.search.filters import Filter
 from inferences.search.orders import Order, order_of
+from inferences.search.pagination import Pagination
 from inferences.search.planner import PageSlice
 from inferences.search.vectors import BadEmbedding, EmbeddingFilter, text_embedding
 from inferences.search.vectors.nearest import DEPTH, Search
-from inferences.web.view_models.questions import SORTS, Question
+from inferences.search.window_sort import NamedValue, positions_in_window
+from inferences.web.view_models.questions import Question
+from inferences.web.view_models.sorting import window_value
+from istore import best_effort_cache
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import StoreError
 
 NEIGHBOUR_SECONDS = 1.0  # timeout of each; the page is useful without neighbours too
+WINDOW_SECONDS = 60  # for which the order of a window is kept: people step through it
 TITLES = {"": ("Newer", "Older"), "oldest": ("Older", "Newer")}
 OTHERWISE = ("Previous", "Next")
 
@@ -43,8 +49,12 @@ def neighbours(
         if embedding := question.embedding:
             previous, following = _by_distance(model, inference, embedding, filters)
             titles = OTHERWISE
+        elif by := window_value(model, question):
+            previous, following = _in_window(model, inference, question, by)
+            titles = OTHERWISE
         else:
-            ways = _Ways(model, inference, question.sort, filters)
+            sort = question.pagination(1)
+            ways = _Ways(model, inference, sort, filters)
             previous, following = ways.back(), ways.on()
             titles = TITLES.get(question.sort, OTHERWISE)
     except (ValidationError, BadEmbedding, StoreError, OperationalError):
@@ -63,12 +73,15 @@ class _Ways:
     """Finds the rows before and after one row of a sort order."""
 
     def __init__(
-        self, model: RegisteredModel, inference: Inference, sort: str, filters: Filter
+        self,
+        model: RegisteredModel,
+        inference: Inference,
+        sorted_by: Pagination,
+        filters: Filter,
     ) -> None:
-        _, direction, by = SORTS[sort]
         self.model, self.filters = model, filters
-        self.newest_first = direction == "desc"
-        self.order = order_of(by, model, filters)
+        self.newest_first = sorted_by.direction == "desc"
+        self.order = order_of(sorted_by.sort or "created_at", model, filters)
         self.here = _place(model, inference, self.order)
 
     def on(self) -> PagePosition | None:
@@ -95,6 +108,36 @@ class _Ways:
         except OperationalError:
             return None
         return places[0] if places else None
+
+
+def _in_window(
+    model: RegisteredModel, inference: Inference, question: Question, by: NamedValue
+) -> tuple[PagePosition | None, PagePosition | None]:
+    """Return both neighbours in a window of the newest matches that is sorted by a value."""
+    ids = _window(model, question, by)
+    if inference.id not in ids:
+        return None, None
+    number = ids.index(inference.id)
+    around = (ids[number - 1 : number], ids[number + 1 : number + 2])
+    previous, following = (PagePosition(None, *one) if one else None for one in around)
+    return previous, following
+
+
+def _window(model: RegisteredModel, question: Question, by: NamedValue) -> list[int]:
+    is_descending = question.pagination(1).direction == "desc"
+    asked = repr((model.pk, question.filters, by, is_descending))
+    key = f"window:{hashlib.sha256(asked.encode('utf-8', 'replace')).hexdigest()}"
+    if known := best_effort_cache.recall(key):
+        return list(known)
+    with statement_timeout(NEIGHBOUR_SECONDS):
+        positions, _ = positions_in_window(
+            model, question.filters, by, is_descending=is_descending
+        )
+    ids = [each.row_id for each in positions]
+    # Without an end of its own the window moves with every new inference.
+    if question.query.get("until"):
+        best_effort_cache.remember(key, ids, WINDOW_SECONDS)
+    return ids
 
 
 def _place(model: RegisteredModel, inference: Inference, order: Order) -> PagePosition:

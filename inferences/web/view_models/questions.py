@@ -1,6 +1,6 @@
 """The query string of the browse page: parsed into filters and layout, and written back.
 
-One URL holds everything: filters, order, columns, layout and density. The filter panel
+One URL holds everything: filters, order, columns, grouping, layout and density. The filter panel
 sends metadata in parts: a comparison as ``key``, ``type``, ``operator`` and ``value``, a
 picked value as ``pick``, a range as ``from:frame:int`` and ``to:frame:int``. Each is
 normalised to the parameter ``metadata``, the only form that the API and links have.
@@ -35,6 +35,7 @@ from inferences.search.filters.metadata import (
 from inferences.search.filters.moments import RELATIVE, UNITS, RelativeMoment
 from inferences.search.filters.operands import read_list, write_list
 from inferences.search.filters.time_window import moment_of_url
+from inferences.search.orders import KeySort
 from inferences.search.pagination import Pagination, Sort
 from inferences.search.url_parameters import (
     VALUES_MAX,
@@ -42,6 +43,13 @@ from inferences.search.url_parameters import (
     parameters,
 )
 from inferences.search.vectors import EmbeddingFilter
+from inferences.web.view_models.columns import (
+    Column,
+    ColumnSort,
+    apply_move,
+    former_columns,
+    read_columns,
+)
 
 PARTS = ("key", "type", "operator", "value")
 VIEWS = ("gallery", "table")
@@ -60,19 +68,21 @@ SORTS: dict[str, tuple[str, Literal["asc", "desc"], Sort]] = {
 }
 # Old names of sorts, which saved views and links may still have.
 FORMER_SORTS = {"doubt": "uncertain"}
-COLUMNS = {
-    "answer": "Answer",
-    "action": "Action",
-    "source": "Source",
-    "time": "Time",
-    "score": "Top score",
-    "size": "Size",
-    "place": "Coordinates",
-}
-USUAL_COLUMNS = ["answer", "action", "source", "time"]
 # Parameters of the layout, which do not change what the list holds.
-LAYOUT = ("view", "density", "sort", "similar", "like", "metric", "col", "show")
+LAYOUT = (
+    "view",
+    "density",
+    "sort",
+    "group",
+    "similar",
+    "like",
+    "metric",
+    "columns",
+    "pinned",
+    "show",
+)
 PAGING = ("cursor",)
+FORMER = ("col",)  # columns of the table in older links and saved views
 NEAREST = ("similar", "like", "metric")  # parameters of a search by distance
 TEXTS = ("string", "json.string")
 PRESETS = {
@@ -155,9 +165,15 @@ class Question:
     operators = tuple(LOOKUPS)
     error_names = ("form", *FILTERS)
 
-    def __init__(self, given: QueryDict, now: datetime | None = None) -> None:
+    def __init__(
+        self,
+        given: QueryDict,
+        now: datetime | None = None,
+        usual_view: str = VIEWS[0],
+    ) -> None:
         self.given = given
-        self.was_a_form = "key" in given or "text" in given or "pick" in given
+        self.usual_view = usual_view  # of the model, where the address names none
+        self.was_a_form = any(name in given for name in ("key", "text", "pick", "move"))
         self.now = (now or datetime.now(UTC)).replace(second=0, microsecond=0)
         self.query = _canonical(given)
         self.filterset = self._read(self.query)
@@ -246,6 +262,11 @@ class Question:
     def pagination(self, limit: int) -> Pagination:
         if self.embedding:
             return Pagination("asc", limit, cursor=self.cursor)
+        if by := self.column_sort:
+            direction: Literal["asc", "desc"] = "desc" if by.is_descending else "asc"
+            return Pagination(
+                direction, limit, cursor=self.cursor, sort=KeySort(by.column.key)
+            )
         _, direction, sort = SORTS[self.sort]
         return Pagination(direction, limit, cursor=self.cursor, sort=sort)
 
@@ -263,7 +284,7 @@ class Question:
     @property
     def view(self) -> str:
         name = self.query.get("view")
-        return name if name in VIEWS else VIEWS[0]
+        return name if name in VIEWS else self.usual_view
 
     @property
     def density(self) -> str:
@@ -274,7 +295,12 @@ class Question:
     def sort(self) -> str:
         name = self.query.get("sort", "")
         name = FORMER_SORTS.get(name, name)
-        return name if name in SORTS else ""
+        return name if name in SORTS or ColumnSort.read(name) else ""
+
+    @property
+    def column_sort(self) -> ColumnSort | None:
+        """The column of named values by which the list is sorted, or None."""
+        return None if self.embedding else ColumnSort.read(self.sort)
 
     @property
     def cursor(self) -> str | None:
@@ -285,15 +311,23 @@ class Question:
         return self.query.getlist("show")
 
     @property
-    def columns(self) -> list[str]:
-        return [c for c in self.query.getlist("col") if c in COLUMNS] or USUAL_COLUMNS
+    def columns(self) -> list[Column]:
+        """The columns that the address names, in their order; empty for the usual ones."""
+        return read_columns(self.query.getlist("columns"))
+
+    @property
+    def pinned_columns(self) -> list[str]:
+        return self.query.getlist("pinned")
+
+    @property
+    def group(self) -> str:
+        """What a table is grouped by, as the address has it; empty for one of inferences."""
+        return self.query.get("group", "") if self.view == "table" else ""
 
     def leave_out(self, usual: list[str]) -> None:
-        """Remove keys and columns from the query string if they are the default ones."""
+        """Remove keys from the query string if they are the default ones."""
         if self.shown_keys == usual:
             self.query.pop("show", None)
-        if self.query.getlist("col") == USUAL_COLUMNS:
-            self.query.pop("col", None)
 
     # -- links
 
@@ -305,13 +339,24 @@ class Question:
             if value is not None:
                 kept[name] = [value] if isinstance(value, str) else value
         # Without any parameter the page would show the project's default saved view.
-        return f"?{urlencode(kept, doseq=True) or 'view=gallery'}"
+        return f"?{urlencode(kept, doseq=True) or f'view={self.usual_view}'}"
 
     @property
     def pinned(self) -> str:
         """The query string with absolute times, so that further pages have the same window."""
+        return self.pinned_link()
+
+    def pinned_link(self, **changes: str | list[str] | None) -> str:
+        """Return the query string with absolute times, and with these values changed."""
         given = self.filterset.form.data
-        return self.link(**{name: given[name] for name in WINDOW if given.get(name)})
+        times: dict[str, Any] = {n: given[n] for n in WINDOW if given.get(n)}
+        return self.link(**times | changes)
+
+    def ending_at(self, moment: datetime) -> Question:
+        """Return the same query up to a moment, so that its newest matches stay the same."""
+        query = QueryDict(self.query.urlencode(), mutable=True)
+        query["until"] = _write(moment)
+        return Question(query, self.now, self.usual_view)
 
     @property
     def context(self) -> str:
@@ -345,7 +390,7 @@ class Question:
 
     @property
     def hidden_for_columns(self) -> list[tuple[str, str]]:
-        return self.hidden("col", "show")
+        return self.hidden("columns" if self.view == "table" else "show")
 
     @property
     def views(self) -> list[tuple[str, str, str, bool]]:
@@ -375,7 +420,10 @@ class Question:
 
     @property
     def sorted_by(self) -> str:
-        return "Nearest first" if self.embedding else SORTS[self.sort][0]
+        if self.embedding:
+            return "Nearest first"
+        by = self.column_sort
+        return by.title if by else SORTS[self.sort][0]
 
     @property
     def presets(self) -> list[tuple[str, str, str, bool]]:
@@ -518,6 +566,7 @@ class Question:
 
 # Parameters that only the panel sends, besides those of URLs.
 OF_PANEL = ("text", "pick", *PARTS)
+OF_MENU = ("move",)  # what the menu of columns sends besides the columns
 
 
 def unknown_names(query: QueryDict) -> list[str]:
@@ -527,7 +576,8 @@ def unknown_names(query: QueryDict) -> list[str]:
 
 def _is_known(name: str) -> bool:
     is_range = name.partition(":")[0] in ("from", "to")
-    return is_range or name in (*FILTERS, *OF_PANEL, *LAYOUT, *PAGING)
+    known = (*FILTERS, *OF_PANEL, *OF_MENU, *LAYOUT, *PAGING, *FORMER)
+    return is_range or name in known
 
 
 def check_says_something(query: QueryDict) -> None:
@@ -543,7 +593,7 @@ def check_says_something(query: QueryDict) -> None:
                 raise ValidationError(f"{name}: an empty filter chooses nothing.")
             if UNSTORABLE.search("".join((name, *values))):
                 raise ValidationError(f"{name}: a character that no text may hold.")
-        elif name not in (*LAYOUT, *PAGING):
+        elif name not in (*LAYOUT, *PAGING, *FORMER):
             raise ValidationError(f"{name}: there is no such filter.")
         if is_range and not _range_of(name):
             raise ValidationError(f"{name}: there is no such range.")
@@ -572,6 +622,10 @@ def _canonical(given: QueryDict) -> QueryDict:
             # A time that was typed has precedence over a preset that was chosen.
             kept = values[-1:] if name in SINGLE else list(dict.fromkeys(values))
             query.setlist(name, kept)
+    if "col" in given and "columns" not in query:
+        former = former_columns(given.getlist("col"), given.getlist("show"))
+        query.setlist("columns", former)
+    apply_move(query, given.get("move", ""))
     return query
 
 

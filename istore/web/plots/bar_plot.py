@@ -20,6 +20,7 @@ from istore.web.plots.ticks import (
 GAP = 0.12  # of the width of a bar
 LEAST = 1.2  # percent of the height of a bar that is not empty
 ROOM = 1.05  # of the highest bar, so that it does not touch the frame
+NARROW_TICKS = {"narrow": 3, "strip": 0}  # of the small shapes
 NEAR_NOW = 0.02  # of the range: the last calls are some seconds old
 
 
@@ -52,12 +53,12 @@ class BinEdges:
         unit = " UTC" if self.is_time else f" {self.unit}" if self.unit else ""
         return f"{low} to {high}{unit}"
 
-    def ticks(self) -> list[Tick]:
-        """Return the ticks of the axis."""
+    def ticks(self, most: int = 6) -> list[Tick]:
+        """Return the ticks of the axis; of numbers about ``most``."""
         low, high = self.values[0], self.values[-1]
         if self.is_time:
             return time_ticks(low, high)
-        ticks = number_ticks(float(low), float(high), 6, whole=self.is_whole)
+        ticks = number_ticks(float(low), float(high), most, whole=self.is_whole)
         if not (self.is_whole and self.values[1] - low == 1):
             return ticks
         # Each bin holds one whole number, which stands in its middle.
@@ -79,8 +80,8 @@ class Names:
         """Return the name of a bin."""
         return self.values[place]
 
-    def ticks(self) -> list[Tick]:
-        """Return the names, all of them."""
+    def ticks(self, most: int = 0) -> list[Tick]:
+        """Return the names, all of them, however many are wanted."""
         return name_ticks(self.values, len(self.values))
 
 
@@ -116,6 +117,7 @@ def bar_plot(
     drag: Drag | None = None,
     now: datetime | None = None,
     peak: float | None = None,
+    shape: str = "",
 ) -> Plot:
     """Return a histogram with equal bins, or bars of categories.
 
@@ -123,7 +125,8 @@ def bar_plot(
     first, both as shares of their own total on one scale, and the difference of the shares, in
     percentage points, below. Stacked series are parts of one count. ``link`` gives the address
     of the inferences in a bin. ``peak`` is the highest value of all plots that share a scale;
-    one series alone is then drawn as shares, too.
+    one series alone is then drawn as shares, too. The ``shape`` ``narrow`` has few ticks and no
+    axis of counts, as in a panel; ``strip`` has no axes.
     """
     compared = len(series) > 1 and not is_stacked
     as_shares = compared or peak is not None
@@ -149,21 +152,29 @@ def bar_plot(
             )
         )
     is_whole = all(float(v).is_integer() for each in heights for v in each)
+    is_small = shape in NARROW_TICKS
     return Plot(
         label,
         x_title,
-        "share" if as_shares else noun,
-        edges.ticks(),
-        _y_ticks(top, as_shares, is_whole),
+        "" if is_small else "share" if as_shares else noun,
+        _x_ticks(edges, shape),
+        [] if is_small else _y_ticks(top, as_shares, is_whole),
         marks,
         [Path(series[1].style, _outline(heights[1], top))] if compared else [],
         [Key(s.style, s.name, s.href) for s in series] if len(series) > 1 else [],
         drag,
         _now(edges, now),
         is_time=edges.is_time,
-        shape="named" if isinstance(edges, Names) else "",
         below=_difference(edges, heights, series) if compared else None,
+        shape=f"{shape} named".lstrip() if isinstance(edges, Names) else shape,
     )
+
+
+def _x_ticks(edges: BinEdges | Names, shape: str) -> list[Tick]:
+    if shape not in NARROW_TICKS:
+        return edges.ticks()
+    most = NARROW_TICKS[shape]
+    return edges.ticks(most) if most else []
 
 
 def _peak(heights: Sequence[Sequence[float]], is_stacked: bool) -> float:

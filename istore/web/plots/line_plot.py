@@ -54,6 +54,7 @@ def line_plot(
     if isinstance(first, str):
         marks, x_ticks = _columns(points, y_of, zero)
         paths = []
+        shape = f"{shape} names".lstrip()  # slanted where the page has little room
     else:
         places, x_ticks = _places(points, x_range)
         marks = _dots(points, places, y_of)

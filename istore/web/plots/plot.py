@@ -63,16 +63,17 @@ class Now:
 
 @dataclass(frozen=True, slots=True)
 class Drag:
-    """A stretch that is drawn with the pointer opens ``address``.
+    """A stretch that is drawn with the pointer opens ``address``, or fills two fields.
 
-    In it ``__low__`` and ``__high__`` stand for the ends, written as the ``kind`` (time,
-    number, whole) says.
+    In the address ``__low__`` and ``__high__`` stand for the ends, written as the ``kind`` (time,
+    number, whole) says. ``fields`` are the ids or names of the two fields of the page's filters.
     """
 
     address: str
     low: str
     high: str
     kind: str
+    fields: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +93,4 @@ class Plot:
     zero: float = 100.0  # y of the axis from which bars rise
     is_time: bool = False
     below: Plot | None = None
-    shape: str = ""  # CSS class of the figure: low, square
+    shape: str = ""  # CSS class of the figure: low, square, narrow, strip, names

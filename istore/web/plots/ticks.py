@@ -45,17 +45,36 @@ def number_ticks(
     With ``whole`` the step is a whole number, as for counts.
     """
     span = high - low
-    # Ends so close to each other, for their size, that a double has no steps between them.
-    if not math.isfinite(span) or span <= FINEST * max(abs(low), abs(high)):
+    values = round_numbers(low, high, most, whole=whole)
+    if not values:
         return [Tick(0.0, number_text(low))]
-    step = _number_step(span / most)
-    if whole:
-        step = max(1.0, float(math.ceil(step)))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    step = _step(low, high, most, whole)
     return [
-        Tick(round(100 * (n * step - low) / span, 3), number_text(n * step, step))
-        for n in range(first, last + 1)
+        Tick(round(100 * (value - low) / span, 3), number_text(value, step))
+        for value in values
     ]
+
+
+def round_numbers(
+    low: float, high: float, most: int, *, whole: bool = False
+) -> list[float]:
+    """Return the multiples of a round step between two numbers, both included.
+
+    There are about ``most`` of them; none where the ends are so close to each other, for
+    their size, that a double has no steps between them.
+    """
+    span = high - low
+    if not math.isfinite(span) or span <= FINEST * max(abs(low), abs(high)):
+        return []
+    step = _step(low, high, most, whole)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    # A product such as 3 * 0.1 is not the double that is nearest to 0.3.
+    return [float(f"{n * step:.12g}") for n in range(first, last + 1)]
+
+
+def _step(low: float, high: float, most: int, whole: bool) -> float:
+    step = _number_step((high - low) / most)
+    return max(1.0, float(math.ceil(step))) if whole else step
 
 
 def _number_step(least: float) -> float:

@@ -1,4 +1,4 @@
-"""Small plots as coordinates for SVG: bars of an embedding, volume over time."""
+"""Small charts of signed bars, as coordinates for SVG: an embedding, numbers of an input, a volume."""
 
 from __future__ import annotations
 
