@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.web.view_models.browsing import Offer
 from inferences.web.view_models.facets import Choice
+from inferences.web.view_models.meant import Meant, first_meant
 from inferences.web.view_models.questions import COLUMNS, Question
 from istore.accounts.access import caller_of
 from istore.models import Role
@@ -39,7 +40,7 @@ ACTIONS = (
     ("Export", "download", Role.EDITOR, "exports:new"),
     ("Add to dataset", "stack", Role.EDITOR, "datasets:add"),
     ("Protect", "shield", Role.EDITOR, "inferences:protect"),
-    ("Label", "tag", Role.EDITOR, "inferences:label"),
+    ("Tag", "tag", Role.EDITOR, "inferences:tag"),
     ("Delete", "trash", Role.EDITOR, "inferences:remove"),
 )
 
@@ -49,7 +50,7 @@ class Action:
     title: str
     icon: str
     address: str
-    is_final: bool
+    is_danger: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,13 @@ def action_choices(question: Question) -> list[Choice]:
 @register.simple_tag
 def column_title(name: str) -> str:
     return COLUMNS[name]
+
+
+@register.simple_tag
+def meant_by(model: RegisteredModel, chosen: Any) -> list[Meant]:
+    """The first inferences of a selection of another app: ids, or a question without some ids."""
+    question = None if chosen.ids else chosen.question
+    return first_meant(model, chosen.ids, question, chosen.excluded)
 
 
 @register.simple_tag

@@ -105,7 +105,7 @@ document.addEventListener("htmx:afterSettle", () => {
 });
 
 document.addEventListener("htmx:afterSwap", (event) => ready(event.target));
-document.addEventListener("inference:shown", () => ready(document));
+for (const name of ["inference:shown", "list:acted"]) document.addEventListener(name, () => ready(document));
 ready(document);
 
 // A page that was reloaded while it was open beside a list has entries of that list in its history.
