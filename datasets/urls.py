@@ -1,8 +1,8 @@
 """URLs of the dataset pages. Names of datasets have no slash, so they fit one segment."""
 
-from django.urls import re_path
+from django.urls import path, re_path
 
-from datasets import views
+from datasets import overview, views
 from istore.addresses import MODEL, PROJECT, also_in_projects
 
 app_name = "datasets"
@@ -13,6 +13,7 @@ TASK = r"(?P<task_id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 
 urlpatterns = also_in_projects(
     [
+        path("datasets", overview.overview, name="overview"),
         re_path(rf"^{MODEL}/add-to-dataset$", views.add, name="add"),
         re_path(rf"^{DATASETS}$", views.datasets, name="datasets"),
         re_path(

@@ -11,11 +11,14 @@ class ExportsConfig(AppConfig):
         from exports.schedules import verifying as scheduled
         from inferences.erasure import TraceHolder, trace_holders
         from istore.checks.verification import Check, checks
+        from istore.web import rail
 
         trace_holders.register(
             "exports",
             TraceHolder(of_records=erasing.of_records, of_value=erasing.of_value),
         )
+        place = rail.Place("download", 30, rail.named("exports:overview"), ("exports",))
+        rail.places.register("Exports", place)
         checks.register("archives", Check(verifying.archives))
         checks.register("leftovers of exports", Check(verifying.leftovers))
         checks.register("files of schedules", Check(scheduled.files))
