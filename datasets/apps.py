@@ -14,10 +14,12 @@ class DatasetsConfig(AppConfig):
         from inferences.store import pack_rewriting
         from inferences.web import held_in
         from istore.checks.verification import Check, checks
-        from istore.web import finding
+        from istore.web import finding, rail
 
         finding.sources.register("Datasets", found.find_datasets)
         held_in.holders.register("datasets", of_model.holdings_of)
+        place = rail.Place("stack", 20, rail.named("datasets:overview"), ("datasets",))
+        rail.places.register("Datasets", place)
         in_dataset.lookups.register("datasets", membership.rows_in)
         pack_rewriting.repoints.register("datasets", shared_blobs.repoint)
         trace_holders.register(

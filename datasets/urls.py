@@ -1,6 +1,6 @@
 """URLs of the dataset pages. Names of datasets have no slash, so they fit one segment."""
 
-from django.urls import re_path
+from django.urls import path, re_path
 
 from datasets.web import (
     additions,
@@ -8,6 +8,7 @@ from datasets.web import (
     downloads,
     duplicates,
     entries,
+    of_all_projects,
     of_model,
     overview,
     settings,
@@ -25,6 +26,7 @@ TASK = r"(?P<task_id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 
 urlpatterns = also_in_projects(
     [
+        path("datasets", of_all_projects.overview, name="overview"),
         re_path(rf"^{MODEL}/add-to-dataset$", additions.add, name="add"),
         re_path(rf"^{MODEL}/datasets$", of_model.show_datasets, name="of-model"),
         re_path(rf"^{DATASETS}$", overview.datasets, name="datasets"),

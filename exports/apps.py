@@ -12,6 +12,7 @@ class ExportsConfig(AppConfig):
         from inferences.erasure import TraceHolder, trace_holders
         from inferences.web import list_downloads
         from istore.checks.verification import Check, checks
+        from istore.web import rail
 
         list_downloads.formats.register("exports", quick.offered_formats)
 
@@ -19,6 +20,8 @@ class ExportsConfig(AppConfig):
             "exports",
             TraceHolder(of_records=erasing.of_records, of_value=erasing.of_value),
         )
+        place = rail.Place("download", 30, rail.named("exports:overview"), ("exports",))
+        rail.places.register("Exports", place)
         checks.register("archives", Check(verifying.archives))
         checks.register("leftovers of exports", Check(verifying.leftovers))
         checks.register("files of schedules", Check(scheduled.files))

@@ -1,8 +1,8 @@
 """Routes of the export pages."""
 
-from django.urls import re_path
+from django.urls import path, re_path
 
-from exports import views
+from exports import overview, views
 from exports.schedules import pages as schedules
 from istore.addresses import MODEL, also_in_projects
 
@@ -13,6 +13,7 @@ SCHEDULE = rf"{MODEL}/exports/schedules/(?P<schedule_id>[0-9a-f-]{{36}})"
 
 urlpatterns = also_in_projects(
     [
+        path("exports", overview.overview, name="overview"),
         re_path(rf"^{MODEL}/exports/schedules$", schedules.schedules, name="schedules"),
         re_path(rf"^{SCHEDULE}/run$", schedules.run, name="schedule-run"),
         re_path(rf"^{SCHEDULE}/delete$", schedules.delete, name="schedule-delete"),

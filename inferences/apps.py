@@ -26,11 +26,15 @@ class InferencesConfig(AppConfig):
         from inferences.store import lost_copies
         from inferences.web import found
         from istore.checks.operations import Panel, panels
-        from istore.web import finding
+        from istore.web import finding, rail
 
         finding.sources.register("Models", found.find_models)
         finding.sources.register("Saved views", found.find_views)
         finding.sources.register("Inferences", found.find_inferences)
+        models = rail.Place(
+            "grid", 10, rail.named("inferences:models"), ("inferences",)
+        )
+        rail.places.register("Models", models)
         storage, lost = "operations/_storage.html", "operations/_lost_copies.html"
         panels.register(
             "Storage", Panel(storage, storage_by_model.by_model, is_scoped=True)

@@ -3,6 +3,7 @@
 from django.urls import path, re_path
 
 from inferences.web import (
+    acts,
     browsing,
     cell_editing,
     completing,
@@ -17,7 +18,6 @@ from inferences.web import (
     recolouring,
     record,
     saved,
-    selection,
     statistics,
 )
 from istore.addresses import INFERENCE, MODEL, PROJECT, also_in_projects
@@ -65,13 +65,12 @@ urlpatterns = also_in_projects(
         re_path(rf"^{MODEL}/facets/key$", browsing.one_key, name="one-key"),
         re_path(rf"^{MODEL}/session$", conversations.session, name="session"),
         re_path(rf"^{MODEL}/compare$", conversations.compare, name="compare"),
-        re_path(rf"^{MODEL}/selection/protect$", selection.protect, name="protect"),
-        re_path(
-            rf"^{MODEL}/selection/unprotect$", selection.unprotect, name="unprotect"
-        ),
-        re_path(rf"^{MODEL}/selection/label$", selection.label, name="label"),
-        re_path(rf"^{MODEL}/selection/unlabel$", selection.unlabel, name="unlabel"),
-        re_path(rf"^{MODEL}/selection/remove$", selection.remove, name="remove"),
+        re_path(rf"^{MODEL}/selection/protect$", acts.protect, name="protect"),
+        re_path(rf"^{MODEL}/selection/unprotect$", acts.unprotect, name="unprotect"),
+        re_path(rf"^{MODEL}/selection/tag$", acts.tag, name="tag"),
+        re_path(rf"^{MODEL}/selection/untag$", acts.untag, name="untag"),
+        re_path(rf"^{MODEL}/selection/remove$", acts.remove, name="remove"),
+        re_path(rf"^{MODEL}/selection/unremove$", acts.unremove, name="unremove"),
         re_path(rf"^{MODEL}/deleted$", deleted.deleted, name="deleted"),
         re_path(
             rf"^{MODEL}/deleted/change$", deleted.change_deleted, name="change-deleted"

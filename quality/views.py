@@ -47,7 +47,6 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
         "interval": interval if interval in INTERVALS else "day",
         "label": label,
         "asked": _query_string(request),
-        "counts": _counts(model),
         "most": settings.ISTORE_QUALITY_ROWS if all_rows else first_rows,
         "may_look_at_more": not all_rows and first_rows < settings.ISTORE_QUALITY_ROWS,
     }
@@ -64,6 +63,7 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
         # The page is sent at once, and htmx then fetches the figures; a link does without scripts.
         if is_part or request.GET.get("figures") == "true":
             context |= _show(model, question.filters, query, measure(model, query))
+            context["counts"] = _counts(model)
     except (ValidationError, ValueError) as error:
         context["problem"] = " ".join(getattr(error, "messages", [str(error)]))
         # htmx swaps a fragment into the page only with a 2xx status, so errors are 200 too.

@@ -8,8 +8,10 @@ class ServicesConfig(AppConfig):
 
     def ready(self) -> None:
         from inferences.search.vectors import text_embedding
-        from istore.web import finding
+        from istore.web import finding, rail
         from services import embedding, found
 
         text_embedding.embedders.register("services", embedding.embed)
         finding.sources.register("Services", found.find_services)
+        place = rail.Place("plug", 40, rail.named("services:services"), ("services",))
+        rail.places.register("Services", place)

@@ -27,7 +27,7 @@ from inferences.web.view_models.json_text import highlight
 from istore.accounts.access import caller_of
 from istore.errors import StoreError
 from istore.models import Role
-from istore.web.pages import render_page, require
+from istore.web.pages import render_page, require, visible_project
 from services import calling, session_reaper, sessions
 from services.examples import example_for
 from services.forms import CallForm, MockForm, NewServiceForm, SessionForm
@@ -43,6 +43,10 @@ SERVICES_SHOWN = 200
 def services(request: HttpRequest) -> HttpResponse:
     caller = caller_of(request)
     seen = InferenceService.objects.visible_to(caller).select_related("project")
+    project = None
+    if project_id := request.GET.get("project", ""):
+        project = visible_project(request, project_id)
+        seen = seen.filter(project=project)
     is_live = Q(sessions__status__in=LIVE)
     is_ready = Q(sessions__status=Status.READY)
     found = seen.annotate(
@@ -52,6 +56,7 @@ def services(request: HttpRequest) -> HttpResponse:
     context = {
         "services": found[:SERVICES_SHOWN],
         "is_cut": len(found) > SERVICES_SHOWN,
+        "project": project,
         "may_edit": edited.exists(),
         "projects": edited,
         "mocks": mock_titles(),

@@ -88,7 +88,7 @@ def test_a_person_selects_all_that_match_and_acts(store, watched, live_server, l
     page.get_by_role("button", name="Select all 2").click()
     expect(page.locator("[data-selected-count]")).to_have_text("All 2 selected")
     page.get_by_role("button", name="Protect").click()
-    expect(page.get_by_role("heading")).to_contain_text("these 2 inferences")
+    expect(page.get_by_role("dialog")).to_contain_text("these 2 inferences")
     page.get_by_role("button", name="Protect 2").click()
     expect(page.get_by_text("2 protected.")).to_be_visible()
     assert store.inferences.filter(is_protected=True).count() == 2
@@ -96,12 +96,13 @@ def test_a_person_selects_all_that_match_and_acts(store, watched, live_server, l
     expect(page.get_by_text("2 no longer protected.")).to_be_visible()
     assert store.inferences.filter(is_protected=True).count() == 0
 
-    # Removal wants the number.
+    # Removal for good wants the number.
     page.get_by_role("button", name="Select all 2").click()
     page.get_by_role("button", name="Delete").click()
-    page.get_by_label("Type 2 to confirm").fill("2")
+    page.get_by_role("radio", name="For good").check()
+    page.get_by_label("type 2 to confirm").fill("2")
     page.get_by_role("button", name="Delete 2").click()
-    expect(page.get_by_text("2 inferences deleted.")).to_be_visible()
+    expect(page.get_by_text("2 inferences deleted for good.")).to_be_visible()
     assert store.inferences.live().count() == 1
 
 
@@ -113,16 +114,17 @@ def test_what_was_done_is_taken_back_from_its_toast(
     log_in(page)
     page.goto(live_server.url + LIST)
     page.get_by_role("button", name="Select all 3").click()
-    page.get_by_role("button", name="Label").click()
-    page.get_by_role("textbox", name="Key").fill("reviewed")
-    page.get_by_role("textbox", name="Value").fill("yes")
-    page.get_by_role("button", name="Label 3").click()
-    expect(page.get_by_text("3 inferences labelled with reviewed.")).to_be_visible()
+    page.get_by_role("button", name="Tag").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Key", exact=True).fill("reviewed")
+    dialog.get_by_label("Value", exact=True).fill("yes")
+    page.get_by_role("button", name="Tag 3").click()
+    expect(page.get_by_text("3 inferences tagged with reviewed.")).to_be_visible()
     assert not findings(page, "a toast")
-    shot(page, "undo-label")
+    shot(page, "undo-tag")
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_text("3 inferences as before the label.")).to_be_visible()
-    expect(page).to_have_url(f"{live_server.url}{LIST}?view=gallery")
+    expect(page.get_by_text("3 inferences as before the tag.")).to_be_visible()
+    expect(page).to_have_url(live_server.url + LIST)
 
     # Beside each other by their score, as the list was; and one value is changed.
     page.goto(f"{live_server.url}{LIST}/harbour/1?sort=score")
@@ -249,7 +251,7 @@ def test_a_link_shows_another_person_the_same_and_lets_a_viewer_only_look(
     assert page.locator(".listing tbody [data-id]").all_inner_texts() == rows
     page.locator("summary", has_text="Views").click()
     expect(page.get_by_role("link", name="Ships")).to_be_visible()
-    for name in ("Protect", "Delete", "Label", "Export", "Save"):
+    for name in ("Protect", "Delete", "Tag", "Export", "Save"):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
     page.goto(f"{live_server.url}{LIST}/harbour/1")
     expect(page.get_by_role("heading", name="Ground truth")).to_be_visible()
@@ -310,11 +312,11 @@ def test_what_opens_can_be_used_by_everyone(
     page.keyboard.press("?")
     look("shortcuts")
     page.keyboard.press("Escape")
-    for action in ("Protect", "Label", "Delete"):
+    for action in ("Protect", "Tag", "Delete", "Export", "Add to dataset"):
         page.goto(live_server.url + LIST)
         page.get_by_role("button", name="Select all 3").click()
         page.get_by_role("button", name=action).click()
-        page.wait_for_url("**/selection/**")
+        expect(page.get_by_role("dialog").locator("form")).to_be_visible()
         look(action)
     page.goto(f"{live_server.url}{LIST}/harbour/1")
     page.get_by_role("button", name="Begin with the answer").click()

@@ -101,53 +101,6 @@ def background(page: Page) -> str:
     return page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
-PAGES = [
-    "/",
-    "/?view=table",
-    "/models/yolo-harbour/inferences",
-    "/models/yolo-harbour/inferences?view=table&metadata=camera=north&source=x",
-    "/models/yolo-harbour/inferences?since=x",
-    "/models/yolo-harbour/inferences/harbour/1",
-    "/models/wine/inferences",
-    "/models/wine/inferences/bottle",
-    "/models/yolo-harbour/retention/tasks",
-    "/models/yolo-harbour/inferences?view=table&density=compact&since=24h",
-    "/models/yolo-harbour/statistics?text=label:ship&vs=label:crane&of=frame:int",
-    "/models/yolo-harbour/try",
-    "/models/yolo-harbour/quality",
-    "/models/yolo-harbour/retention",
-    "/models/yolo-harbour/exports",
-    "/models/yolo-harbour/exports/new",
-    "/models/yolo-harbour/settings",
-    "/register",
-    "/projects/harbour/tokens",
-    "/projects/harbour/members",
-    "/password",
-]
-
-
-def test_every_page_can_be_used_by_everyone(
-    store, watched, live_server, log_in, findings
-):
-    """No serious finding of axe in either theme, and no page wider than a phone."""
-    page, found = watched, []
-    page.emulate_media(reduced_motion="reduce")
-    page.goto(f"{live_server.url}/login")
-    found += findings(page, "/login")
-    log_in(page)
-    for address in PAGES:
-        page.goto(live_server.url + address)
-        page.wait_for_load_state("networkidle")
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            found += findings(page, f"{scheme} {address}")
-        page.set_viewport_size({"width": 320, "height": 640})
-        width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 320, f"{address} is {width} pixels wide"
-        page.set_viewport_size({"width": 1280, "height": 800})
-    assert not found
-
-
 def test_the_pages_work_without_scripts(store, browser, live_server, log_in):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

@@ -36,9 +36,10 @@ ALL = {"everything": "true", "query": "?", "sure": "true"}
 ACTS = {
     f"{MODEL}/selection/protect": ALL,
     f"{MODEL}/selection/unprotect": ALL,
-    f"{MODEL}/selection/label": {**ALL, "key": "k", "type": "string", "value": "v"},
-    f"{MODEL}/selection/unlabel": {"key": "k", "type": "string", "value": "v"},
+    f"{MODEL}/selection/tag": {**ALL, "key": "k", "type": "string", "value": "v"},
+    f"{MODEL}/selection/untag": {"key": "k", "type": "string", "value": "v"},
     f"{MODEL}/selection/remove": {**ALL, "number": "3"},
+    f"{MODEL}/selection/unremove": {"hidden": "x"},
     f"{MODEL}/add-to-dataset": {**ALL, "dataset": "hard cases"},
     f"{MODEL}/exports/new": {**ALL, "format": "jsonl"},
     f"{MODEL}/views": {"name": "mine", "query": "?label=ship"},

@@ -183,6 +183,13 @@ def test_finds_by_trees_and_by_queries(client, make_inference):
     assert metadata.bulk_add_metadata("yolo-harbour", every, [seen], tree=doubted) == {
         "seen": 1
     }
+    but = ["carn", "of nobody"]
+    assert (
+        inference.bulk_delete_inferences(
+            "yolo-harbour", every, query="meta.seen=1", exclude_inference_ids=but
+        )
+        == []
+    )
     gone = inference.bulk_delete_inferences("yolo-harbour", every, query="meta.seen=1")
     assert gone == ["carn"]
     assert inference.bulk_delete_inferences("yolo-harbour", every, tree=~north) == [

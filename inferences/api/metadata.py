@@ -13,8 +13,11 @@ from rest_framework.response import Response
 from inferences.api.creating import MetadataValueSerializer
 from inferences.api.serializers import MetadataSerializer
 from inferences.models import MetadataChange, RegisteredModel
-from inferences.search.api.filter_serializers import FilteredSerializer
-from inferences.search.rare_label_scan import all_matching
+from inferences.search.api.filter_serializers import (
+    ChangedSelectionSerializer,
+    FilteredSerializer,
+    matching_but,
+)
 from inferences.search.statistics import (
     BINS_MAX,
     StatisticsQuery,
@@ -122,11 +125,7 @@ class MetadataHistoryView(StoreView):
         return Response({"results": MetadataChangeSerializer(changes, many=True).data})
 
 
-class BulkMetadataSerializer(FilteredSerializer):
-    """A filter must be there: a misspelt one must never mean everything."""
-
-    is_change = must_choose = True
-
+class BulkMetadataSerializer(ChangedSelectionSerializer):
     # The length is an argument of the list that DRF makes of it.
     metadata = MetadataValueSerializer(  # type: ignore[call-arg]
         many=True, allow_empty=False, max_length=20
@@ -154,7 +153,7 @@ class BulkMetadataView(StoreView):
         changed = put_values(
             self.caller,
             model,
-            lambda: all_matching(model, wanted["filters"]),
+            lambda: matching_but(model, wanted),
             wanted["metadata"],
             replace=wanted["replace"],
         )

@@ -12,8 +12,10 @@ from rest_framework.response import Response
 
 from inferences.api.views import InferenceView
 from inferences.models.metadata_values import UNSTORABLE
-from inferences.search.api.filter_serializers import FilteredSerializer
-from inferences.search.rare_label_scan import all_matching
+from inferences.search.api.filter_serializers import (
+    ChangedSelectionSerializer,
+    matching_but,
+)
 from inferences.store import protection
 from inferences.store.protection import REASON_MAX_CHARS, Protection
 from istore.api.fields import FlagField, MomentField, TextField
@@ -88,11 +90,7 @@ class ProtectionView(InferenceView):
         return super().delete(request, model_id, f"{inference_id}/protection")
 
 
-class BulkProtectionSerializer(FilteredSerializer):
-    """A filter must be there: a misspelt one must never mean everything."""
-
-    is_change = must_choose = True
-
+class BulkProtectionSerializer(ChangedSelectionSerializer):
     is_protected = FlagField(required=False, default=True)
     reason = ReasonField(default="")
     dry_run = FlagField(required=False, default=False)
@@ -125,7 +123,7 @@ class BulkProtectionView(InferenceView):
         wanted = Protection(asked["is_protected"], asked["reason"])
 
         def chosen() -> Any:
-            return all_matching(model, asked["filters"])
+            return matching_but(model, asked)
 
         if asked["dry_run"]:
             with statement_timeout():

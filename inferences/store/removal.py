@@ -263,12 +263,15 @@ def _audit_details(bytes_gone_by: datetime | None) -> dict[str, str]:
     return {"bytes_gone_by": bytes_gone_by.isoformat()} if bytes_gone_by else {}
 
 
-def hide_records(model: RegisteredModel, chosen: InferenceQuerySet) -> Batch:
+def hide_records(
+    model: RegisteredModel, chosen: InferenceQuerySet, skip_locked: bool = True
+) -> Batch:
     """Soft-delete one batch. Rows and answers stay, and inputs expire by their own age.
 
-    Call it in the transaction that records the reason.
+    Call it in the transaction that records the reason. Without ``skip_locked`` it waits for
+    rows that somebody else holds, so that none of the chosen is left out.
     """
-    ids = [row_id for row_id, _, _ in _lock(chosen, skip_locked=True)]
+    ids = [row_id for row_id, _, _ in _lock(chosen, skip_locked)]
     removal_sql.run(removal_sql.HIDE_SOFTLY, model, ids)
     return Batch(ids)
 

@@ -1,4 +1,4 @@
-"""Soft-deleted inferences: find them, restore them, or remove them for good.
+"""Soft deletion by hand: hide inferences, find them, restore them, or remove them for good.
 
 A soft-deleted record is hidden (``deleted``), and its payload has the time
 (``deleted_at``). While its row exists and no intent is set, an administrator may restore
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
+from typing import Protocol, Self
 
 from django.conf import settings
 from django.db import transaction
@@ -62,6 +62,63 @@ class Done:
 
     count: int = 0
     more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenBatch:
+    """Rows that were hidden together ``at`` one moment, with ids from ``first`` to ``last``.
+
+    No other row has all three, so whoever hid them can name them without a list of ids.
+    """
+
+    at: datetime
+    first: int
+    last: int
+    count: int = 0
+
+    @classmethod
+    def read(cls, at: str, first: int, last: int) -> Self:
+        """Return the batch of a moment in ISO 8601 and two row ids."""
+        return cls(datetime.fromisoformat(at), first, last)
+
+
+def hide_all(
+    actor: object, model: RegisteredModel, chosen: Chosen
+) -> list[HiddenBatch]:
+    """Soft-delete all chosen rows that exist now, batch by batch, and return the batches."""
+    newest = chosen().order_by("-id").values_list("id", flat=True).first()
+    batches: list[HiddenBatch] = []
+    while newest is not None:
+        rows = chosen().filter(id__lte=newest)
+        if (
+            batches
+        ):  # without this bound each batch would scan the rows of the former ones
+            rows = rows.filter(id__gt=batches[-1].last)
+        with transaction.atomic():
+            ids = removal.hide_records(model, rows, skip_locked=False).ids
+            if not ids:
+                if rows.exists():
+                    continue  # all of the batch went while this waited for locks
+                break
+            payloads = InferencePayload.objects.beside(model).filter(id=ids[0])
+            at = payloads.values_list("deleted_at", flat=True).get()
+            assert at is not None  # set by the statement that hid the row
+            _audit(actor, "inference.soft_delete", model, len(ids))
+        batches.append(HiddenBatch(at, ids[0], ids[-1], len(ids)))
+    return batches
+
+
+def find_hidden(
+    model: RegisteredModel, batches: list[HiddenBatch]
+) -> InferenceQuerySet:
+    """Return the rows of these batches that are still soft-deleted since then."""
+    anyone = Q(pk__in=())
+    for batch in batches:
+        payloads = _waiting(OuterRef("registered_model")).filter(
+            id=OuterRef("id"), deleted_at=batch.at
+        )
+        anyone |= Q(id__range=(batch.first, batch.last)) & Q(Exists(payloads))
+    return model.inferences.filter(anyone, deleted=True)
 
 
 def _waiting(model: RegisteredModel | OuterRef) -> SideRowQuerySet[InferencePayload]:

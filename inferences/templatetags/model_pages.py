@@ -18,6 +18,7 @@ from inferences.web import list_downloads
 from inferences.web.access import holds_role
 from inferences.web.view_models.browsing import Offer
 from inferences.web.view_models.facets import Choice
+from inferences.web.view_models.meant import Meant, first_meant
 from inferences.web.view_models.questions import Question
 from istore.models import Role
 
@@ -42,7 +43,7 @@ ACTIONS = (
     ("Export", "download", Role.EDITOR, "exports:new"),
     ("Add to dataset", "stack", Role.EDITOR, "datasets:add"),
     ("Protect", "shield", Role.EDITOR, "inferences:protect"),
-    ("Label", "tag", Role.EDITOR, "inferences:label"),
+    ("Tag", "tag", Role.EDITOR, "inferences:tag"),
     ("Delete", "trash", Role.EDITOR, "inferences:remove"),
 )
 # What takes two of a list, of models whose inputs are texts.
@@ -54,7 +55,7 @@ class Action:
     title: str
     icon: str
     address: str
-    is_final: bool
+    is_danger: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,14 @@ def chosen_source(offer: Offer, question: Question) -> list[Choice]:
 def action_choices(question: Question) -> list[Choice]:
     chosen = question.query.get("action")
     return [Choice(name, None, name == chosen) for name in InferenceAction.labels]
+
+
+@register.simple_tag
+@register.simple_tag
+def meant_by(model: RegisteredModel, chosen: Any) -> list[Meant]:
+    """The first inferences of a selection of another app: ids, or a question without some ids."""
+    question = None if chosen.ids else chosen.question
+    return first_meant(model, chosen.ids, question, chosen.excluded)
 
 
 @register.simple_tag

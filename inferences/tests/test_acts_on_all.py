@@ -44,7 +44,7 @@ def editor(client, admin_user, project):
 
 
 @pytest.mark.parametrize("query", UNREADABLE, ids=repr)
-@pytest.mark.parametrize("act", ["protect", "remove", "label"])
+@pytest.mark.parametrize("act", ["protect", "remove", "tag"])
 def test_a_question_that_cannot_be_read_changes_nothing(
     editor, model, make_inference, query, act
 ):

@@ -367,14 +367,15 @@ def test_a_selection_is_protected_and_the_protection_undone(
     assert not first.is_protected
 
 
-def test_all_that_match_are_removed_when_their_number_is_typed(
+def test_all_that_match_are_removed_for_good_when_their_number_is_typed(
     person, model, make_inference
 ):
     for camera in ("north", "north", "south"):
         make_inference({"camera": camera})
     client, here = person(), address("remove", model)
     chosen = {"everything": "true", "query": "?metadata=camera:string=north"}
-    assert "Type <strong" in body(client.post(here, chosen))
+    chosen |= {"how": "hard"}
+    assert "type <strong" in body(client.post(here, chosen))
     wrong = client.post(here, {**chosen, "sure": "true", "number": "3"})
     assert wrong.status_code == 400
     assert model.inferences.live().count() == 3
@@ -401,7 +402,7 @@ def test_what_arrives_meanwhile_is_not_part_of_a_selection(
 @pytest.mark.parametrize(
     "query", ["?label=", "?sorce=quay-3", "?q=%20", "?label=car&since=", "?text="]
 )
-@pytest.mark.parametrize("act", ["protect", "label", "remove"])
+@pytest.mark.parametrize("act", ["protect", "tag", "remove"])
 def test_an_act_does_not_take_a_filter_that_says_nothing_for_none(
     person, model, make_inference, act, query
 ):
@@ -417,15 +418,15 @@ def test_an_act_does_not_take_a_filter_that_says_nothing_for_none(
     assert model.inferences.live().count() == 1
 
 
-def test_a_selection_is_labelled(person, model, make_inference):
+def test_a_selection_is_tagged(person, model, make_inference):
     made = make_inference(inference_id="a")
     given_value = {"key": "reviewed", "type": "int", "value": "1", "sure": "true"}
     client = person()
-    client.post(address("label", model), {"inference_id": "a", **given_value})
+    client.post(address("tag", model), {"inference_id": "a", **given_value})
     found = client.get(address("browse", model), {"metadata": "reviewed:int=1"})
     assert listed(found) == [made.inference_id]
     wrong = {"inference_id": "a", **given_value, "value": "one"}
-    assert client.post(address("label", model), wrong).status_code == 400
+    assert client.post(address("tag", model), wrong).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -447,7 +448,7 @@ def test_a_query_that_is_nonsense_changes_nothing(
     assert not made.is_protected
 
 
-ACTS = ("protect", "unprotect", "label", "remove", "saved-views", "try")
+ACTS = ("protect", "unprotect", "tag", "remove", "unremove", "saved-views", "try")
 
 
 @pytest.mark.parametrize("name", ACTS)

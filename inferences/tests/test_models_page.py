@@ -22,7 +22,7 @@ from istore.models import Role
 def test_models_are_listed_with_count_and_state(person, model, make_inference):
     make_inference()
     make_inference()
-    page = text(person().get("/"))
+    page = text(person().get("/?figures=true"))
     assert "yolo-harbour" in page
     assert ">2</p>" in page
     assert "storing" in page
@@ -126,7 +126,7 @@ def test_a_model_says_how_many_warnings_and_how_much_agreement_it_has(
         put_agreement(model, made, agrees=number != 1)
     old = make_inference(created_at=now - timedelta(days=40))
     put_agreement(model, old, agrees=True)
-    page = one_line(person().get("/"))
+    page = one_line(person().get("/?figures=true"))
     assert "20 % with warnings" in page
     assert "75 % agree, -25.0 points" in page
 

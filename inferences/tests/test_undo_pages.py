@@ -118,7 +118,7 @@ def test_a_ground_truth_is_taken_back(client, model, make_inference):
     assert find_truth(model, "a").truth == before
 
 
-def test_a_label_is_taken_back_where_nobody_changed_it_since(
+def test_a_tag_is_taken_back_where_nobody_changed_it_since(
     client, model, make_inference
 ):
     for name, has in (("none", {}), ("old", {"seen": "no"}), ("later", {})):
@@ -128,14 +128,14 @@ def test_a_label_is_taken_back_where_nobody_changed_it_since(
     label = {"key": "seen", "type": "string", "value": "yes", "replace": "true"}
 
     told = client.post(
-        f"{MODEL}/selection/label", {**chosen, **label, "sure": "true"}, follow=True
+        f"{MODEL}/selection/tag", {**chosen, **label, "sure": "true"}, follow=True
     )
-    assert "3 inferences labelled" in told.content.decode()
+    assert "3 inferences tagged" in told.content.decode()
     value = MetadataValue("seen", "string", "perhaps")
     metadata_edits.put_value("somebody", model, "later", value, replace=True)
     back = take_back(client, told)
 
-    assert "2 inferences as before the label. 1 changed meanwhile" in (
+    assert "2 inferences as before the tag. 1 changed meanwhile" in (
         back.content.decode()
     )
     assert "seen" not in metadata(model, "none")
@@ -146,19 +146,19 @@ def test_a_label_is_taken_back_where_nobody_changed_it_since(
     assert b'data-id="old"' in found.content
 
 
-def test_a_label_of_a_type_that_there_is_not_changes_nothing(
+def test_a_tag_of_a_type_that_there_is_not_changes_nothing(
     client, model, make_inference
 ):
     make_inference(inference_id="a")
     label = {"key": "seen", "type": "colour", "value": "yes", "sure": "true"}
     page = client.post(
-        f"{MODEL}/selection/label", {**label, "inference_id": "a"}, follow=True
+        f"{MODEL}/selection/tag", {**label, "inference_id": "a"}, follow=True
     )
     assert "A type is one of string, int, float, json." in page.content.decode()
     assert metadata(model, "a") == {}
 
 
-def test_what_another_person_labelled_is_not_taken_back(client, model, make_inference):
+def test_what_another_person_tagged_is_not_taken_back(client, model, make_inference):
     make_inference(inference_id="a")
     value = MetadataValue("seen", "string", "yes")
     metadata_edits.put_value("user igor", model, "a", value, replace=False)
@@ -166,7 +166,7 @@ def test_what_another_person_labelled_is_not_taken_back(client, model, make_infe
     form = {"key": "seen", "type": "string", "value": "yes"}
 
     client.post(
-        f"{MODEL}/selection/unlabel", {**form, "since": "0", "until": str(newest)}
+        f"{MODEL}/selection/untag", {**form, "since": "0", "until": str(newest)}
     )
 
     assert metadata(model, "a")["seen"] == ["string", "yes"]
@@ -189,7 +189,7 @@ def test_a_form_that_cannot_be_read_takes_nothing_back(
     make_inference(inference_id="a")
     given = {"inference_id": "a", "sure": "true", "key": "seen"}
     label = {**given, "type": "string", "value": "yes"}
-    told = client.post(f"{MODEL}/selection/label", label, follow=True)
+    told = client.post(f"{MODEL}/selection/tag", label, follow=True)
     address, fields = undo_of(told)
 
     assert client.post(address, {**fields, **wrong}).status_code in (302, 400)
@@ -198,7 +198,7 @@ def test_a_form_that_cannot_be_read_takes_nothing_back(
 
 def test_a_viewer_takes_nothing_back(client, model, project):
     Membership.objects.update(role=Role.VIEWER)
-    assert client.post(f"{MODEL}/selection/unlabel", {}).status_code == 403
+    assert client.post(f"{MODEL}/selection/untag", {}).status_code == 403
 
 
 def test_all_that_was_protected_is_taken_back_however_many(
@@ -225,11 +225,11 @@ def test_a_protection_from_before_is_not_lost_by_taking_back(
     assert not offers_undo(told)
 
 
-def test_a_removal_says_before_that_nothing_brings_it_back(
+def test_a_removal_for_good_says_before_that_nothing_brings_it_back(
     client, model, make_inference
 ):
     make_inference(inference_id="a")
     asked = client.post(f"{MODEL}/selection/remove", {"inference_id": "a"})
     assert "Nothing brings them back." in asked.content.decode()
-    sure = {"inference_id": "a", "sure": "true", "number": "1"}
+    sure = {"inference_id": "a", "sure": "true", "how": "hard", "number": "1"}
     assert not offers_undo(client.post(f"{MODEL}/selection/remove", sure, follow=True))

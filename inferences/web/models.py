@@ -15,7 +15,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import (
@@ -38,27 +38,38 @@ from istore.tasks.pages import stop_task
 from istore.web.pages import redirect_back
 
 SORTS = {"": "name", "last": "last inference", "task_type": "task"}
-CARDS_AT_ONCE = 12  # the activity of further models is fetched when scrolled to
+CARDS_AT_ONCE = 12  # models whose activity one response has, where it is asked for
 
 
 @login_required
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
-    """Render the models that the person may see."""
+    """Render the models that the person may see, or those of one ``project``.
+
+    Each card fetches its own activity, so that none waits for another. With ``figures=true`` the
+    activity of the first is in the response, for browsers without JavaScript.
+    """
     caller = caller_of(request)
     administered = set(caller.visible_projects(Role.ADMINISTRATOR))
     edited = set(caller.visible_projects(Role.EDITOR))
     text, sort = request.GET.get("q", "").strip()[:200], request.GET.get("sort", "")
     sort = sort if sort in SORTS else ""
+    chosen = request.GET.get("project", "")
+    projects = list(caller.visible_projects())
+    if chosen:
+        projects = [each for each in projects if each.project_id == chosen]
+        if not projects:
+            raise Http404
     groups: dict[Any, list[tuple[RegisteredModel, Any]]] = {
-        project: [] for project in caller.visible_projects()
+        project: [] for project in projects
     }
-    for number, model in enumerate(_seen(person_of(request), text, sort)):
-        shown = activity(model) if number < CARDS_AT_ONCE else None
+    found = [m for m in _seen(person_of(request), text, sort) if m.project in groups]
+    at_once = CARDS_AT_ONCE if request.GET.get("figures") == "true" else 0
+    for number, model in enumerate(found):
+        shown = activity(model) if number < at_once else None
         groups[model.project].append((model, shown))
-    is_new = not text and not any(
-        shown and shown.newest for group in groups.values() for _, shown in group
-    )
+    first = found[:CARDS_AT_ONCE]
+    is_new = not text and not any(each.inferences.live().exists() for each in first)
     context = {
         "groups": [
             {
@@ -74,17 +85,20 @@ def models(request: HttpRequest) -> HttpResponse:
         if edited and is_new
         else None,
         "count": sum(map(len, groups.values())),
+        "has_figures": bool(at_once),
         "view": "table" if request.GET.get("view") == "table" else "cards",
         "text": text,
         "sort": sort,
         "sorts": SORTS,
-        "kept": _other_parameters(text, sort),
+        "chosen": chosen,
+        "kept": _other_parameters(text, sort, chosen),
     }
     return render(request, "inferences/models.html", context)
 
 
-def _other_parameters(text: str, sort: str) -> str:
-    kept = {name: value for name, value in (("q", text), ("sort", sort)) if value}
+def _other_parameters(text: str, sort: str, project_id: str) -> str:
+    given = {"q": text, "sort": sort, "project": project_id}
+    kept = {name: value for name, value in given.items() if value}
     return f"&{urlencode(kept)}" if kept else ""
 
 

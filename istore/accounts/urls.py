@@ -3,7 +3,7 @@
 from django.contrib.auth import views as auth_views
 from django.urls import path, re_path, reverse_lazy
 
-from istore.accounts import views
+from istore.accounts import projects, views
 from istore.accounts.login_throttle import LoginForm, answering_delays
 from istore.addresses import PROJECT
 
@@ -26,6 +26,8 @@ urlpatterns = [
         ),
         name="password",
     ),
+    path("projects", projects.projects, name="projects"),
+    path("projects/new", projects.new_project, name="new-project"),
     path("theme", views.choose_theme, name="theme"),
     re_path(rf"^{PROJECT}/tokens$", views.tokens, name="tokens"),
     re_path(

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from istore.json_text import format_moment
 from istore.web.pages import THEME_COOKIE, THEMES
+from istore.web.rail import Rail, draw_rail
 
 register = template.Library()
 
@@ -59,6 +60,12 @@ def theme(context: template.Context) -> str:
     request = context.get("request")
     chosen = request.COOKIES.get(THEME_COOKIE, "") if request else ""
     return chosen if chosen in THEMES else ""
+
+
+@register.simple_tag(takes_context=True)
+def rail(context: template.Context) -> Rail:
+    """Return the rail of the page, for a person who is logged in."""
+    return draw_rail(context["request"], context)
 
 
 @register.simple_tag

@@ -58,6 +58,9 @@ def _ask_all(caller: Caller, text: str) -> Iterator[tuple[str, list[Found]]]:
 def _find_pages(caller: Caller, text: str) -> list[Found]:
     pages = [
         ("Models", "inferences:models", "grid", False),
+        ("Datasets", "datasets:overview", "stack", False),
+        ("Exports", "exports:overview", "download", False),
+        ("Projects", "projects", "box", False),
         ("Register a model", "inferences:register", "plus", False),
         ("Services", "services:services", "plug", False),
         ("API documentation", "api-docs", "book", False),

@@ -93,6 +93,26 @@ document.addEventListener("error", (event) => {
 }, true);
 for (const image of document.images) if (image.complete && !image.naturalWidth && image.getAttribute("src")) broken(image);
 
+// A part of the page that cannot be had says so in place of its skeleton, and is asked for again by a button.
+function tellOfFailure(place) {
+  if (place.matches("[data-count]")) place.textContent = "Not counted";
+  const area = place.dataset.waiting ? document.querySelector(place.dataset.waiting) : place;
+  const spot = area?.querySelector("[role=status]:has(.skeleton)") ?? area?.querySelector(".skeleton");
+  if (!spot) return;
+  const notice = Object.assign(document.createElement("p"), { className: "notice warn failed-part" });
+  notice.setAttribute("role", "alert");
+  const again = Object.assign(document.createElement("button"), { type: "button", className: "button quiet", textContent: "Try again" });
+  notice.append(Object.assign(document.createElement("span"), { textContent: "This could not be loaded." }), again);
+  spot.replaceWith(notice);
+  again.addEventListener("click", () => {
+    notice.replaceWith(spot);
+    window.htmx.ajax("GET", place.getAttribute("hx-get"), { source: place, target: place, swap: place.getAttribute("hx-swap") ?? "innerHTML" });
+  });
+}
+for (const failure of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(failure, (event) => tellOfFailure(event.detail.elt));
+}
+
 // A menu whose form was used stays open over the swap that follows.
 let used = "";
 document.addEventListener("htmx:beforeRequest", (event) => {
@@ -106,7 +126,7 @@ document.addEventListener("htmx:afterSettle", () => {
 
 document.addEventListener("htmx:afterSwap", (event) => ready(event.target));
 document.addEventListener("htmx:oobAfterSwap", ({ target }) => { if (target.matches(".toasts")) ready(target); });
-document.addEventListener("inference:shown", () => ready(document));
+for (const name of ["inference:shown", "list:acted"]) document.addEventListener(name, () => ready(document));
 ready(document);
 
 // A page that was reloaded while it was open beside a list has entries of that list in its history.

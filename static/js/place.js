@@ -37,6 +37,7 @@ async function restore({ loaded, top, inner = 0, across = 0 }) {
   scrollTo({ top, behavior: "instant" });
 }
 
+document.addEventListener("list:renewed", ({ detail }) => restore(detail));
 addEventListener("pagehide", keep);
 const came = performance.getEntriesByType("navigation")[0]?.type;
 const kept = sessionStorage.getItem(key());

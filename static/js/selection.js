@@ -132,6 +132,10 @@ if (document.querySelector("[data-toast].acted") && bar()) keep([]);
 if (bar() && performance.getEntriesByType("navigation")[0]?.type === "navigate") {
   keep(new Set([...ids(), ...boxes().filter((box) => box.checked).map((box) => box.value)]));
 }
-document.addEventListener("htmx:afterSettle", show);
-document.addEventListener("list:grown", show);
+document.addEventListener("list:acted", ({ detail }) => {
+  if (!detail.acted || !bar()) return;
+  everything(false);
+  keep([]);
+});
+for (const name of ["htmx:afterSettle", "list:grown", "list:renewed"]) document.addEventListener(name, show);
 show();

@@ -9,7 +9,7 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from inferences.models import InferenceAction
+from inferences.models import InferenceAction, InferenceQuerySet, RegisteredModel
 from inferences.search import text
 from inferences.search.api.quick_queries import read_quickly
 from inferences.search.counting import CountQuery
@@ -53,6 +53,7 @@ from inferences.search.filters.metadata import (
 from inferences.search.filters.status import filter_of as filter_of_status
 from inferences.search.filters.text_expressions import CHARS_MAX
 from inferences.search.filters.tree import DEPTH_MAX
+from inferences.search.leaving_out import all_matching_but
 from inferences.search.pagination import CURSOR_MAX_CHARS, SORTS, Pagination
 from inferences.search.query import InferenceQuery
 from inferences.search.vectors import METRICS, EmbeddingFilter
@@ -75,6 +76,7 @@ from istore.api.serializers import (
     optional,
 )
 
+EXCLUDED_MAX = 200_000  # ids that a call may leave out
 TEXT_MAX_CHARS = 10_000  # of a text to search by
 
 
@@ -396,6 +398,30 @@ class FilteredSerializer(StrictSerializer):
             except ValueError as error:
                 raise invalid(str(error), "filters") from None
         return fields
+
+
+class ChangedSelectionSerializer(FilteredSerializer):
+    """A body that says which inferences a call changes or removes: all that match but some.
+
+    A filter must be there: a misspelt one must never mean everything.
+    """
+
+    is_change = must_choose = True
+
+    exclude_inference_ids = ListField(
+        child=OutsideIdField(),
+        required=False,
+        max_length=EXCLUDED_MAX,
+        help_text="These are left as they are, although they match.",
+    )
+
+
+def matching_but(
+    model: RegisteredModel, wanted: Mapping[str, Any]
+) -> InferenceQuerySet:
+    """Return what a valid ``ChangedSelectionSerializer`` chooses."""
+    excluded = wanted.get("exclude_inference_ids") or ()
+    return all_matching_but(model, wanted["filters"], excluded)
 
 
 def check_says_something(body: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from inference_store.models import (
     BaseInferenceFilter,
     BatchResult,
     Condition,
+    DeleteAction,
     Inference,
     NewGetInferencesRequest,
     NewInferenceAndMetadataCollection,
@@ -412,14 +413,18 @@ def bulk_delete_inferences(
     *,
     tree: Condition | None = None,
     query: str | None = None,
+    exclude_inference_ids: Sequence[str] = (),
+    delete_action: DeleteAction = DeleteAction.HARD,
 ) -> Call[list[str | None]]:
-    """Permanently delete every inference that matches. An empty filter matches all.
+    """Delete every inference that matches, permanently by default. An empty filter matches all.
 
     Parameters:
         model_id: the model whose inferences are deleted.
         filter_: which inferences. They are deleted even if they are protected.
         tree: a filter with AND, OR and NOT that must hold as well.
         query: a text query that must hold as well.
+        exclude_inference_ids: inferences that are left as they are, although they match.
+        delete_action: ``DeleteAction.SOFT`` hides them, and an administrator can restore them.
 
     Returns:
         The ids of the deleted inferences. ``count_inferences`` returns beforehand how
@@ -430,10 +435,14 @@ def bulk_delete_inferences(
         ValidationError: a filter is not valid, or ``too-many-matches``.
         InferenceStoreError: any other failure.
     """
+    body = selection_body(filter_, tree, query, exclude_inference_ids)
+    body |= {"dry_run": False}
+    if delete_action != DeleteAction.HARD:
+        body["delete_action"] = str(delete_action)
     return post(
         *_of(model_id),
         "delete",
-        body=selection_body(filter_, tree, query) | {"dry_run": False},
+        body=body,
         read=member("deleted_inference_ids"),
     )
 

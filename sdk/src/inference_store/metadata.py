@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from inference_store import metadata_text
@@ -95,6 +95,7 @@ def bulk_add_metadata(
     *,
     tree: Condition | None = None,
     query: str | None = None,
+    exclude_inference_ids: Sequence[str] = (),
 ) -> Call[dict[str, int]]:
     """Set metadata of every inference that matches. An empty filter matches all.
 
@@ -105,6 +106,7 @@ def bulk_add_metadata(
         replace: whether to overwrite values that exist; they are kept by default.
         tree: a filter with AND, OR and NOT that must hold as well.
         query: a text query that must hold as well.
+        exclude_inference_ids: inferences that are left as they are, although they match.
 
     Returns:
         For each key the number of inferences that changed.
@@ -114,7 +116,7 @@ def bulk_add_metadata(
         ValidationError: a filter or value is not valid.
         InferenceStoreError: any other failure.
     """
-    body = selection_body(filter_, tree, query) | {
+    body = selection_body(filter_, tree, query, exclude_inference_ids) | {
         "metadata": [item.model_dump(mode="json") for item in metadata],
         "replace": replace,
     }

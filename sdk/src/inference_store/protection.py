@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import httpx2
 
@@ -66,6 +67,7 @@ def protect_inferences(
     *,
     tree: Condition | None = None,
     query: str | None = None,
+    exclude_inference_ids: Sequence[str] = (),
     dry_run: bool = False,
 ) -> Steps[ProtectionResult]:
     """Protect every inference that matches, or end its protection.
@@ -77,6 +79,7 @@ def protect_inferences(
         is_protected: False ends the protection.
         tree: a filter with AND, OR and NOT that must hold as well.
         query: a text query that must hold as well.
+        exclude_inference_ids: inferences that are left as they are, although they match.
         dry_run: whether only to count, and to change nothing.
 
     Returns:
@@ -88,7 +91,7 @@ def protect_inferences(
         ValidationError: a filter is not valid.
         InferenceStoreError: any other failure. Repeat the call to continue after it.
     """
-    body = selection_body(filter_, tree, query) | {
+    body = selection_body(filter_, tree, query, exclude_inference_ids) | {
         "is_protected": is_protected,
         "reason": reason,
         "dry_run": dry_run,

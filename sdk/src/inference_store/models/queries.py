@@ -98,13 +98,21 @@ class NewGetInferencesRequest(Question):
 
 
 def selection_body(
-    filters: BaseInferenceFilter, tree: Condition | None, query: str | None
+    filters: BaseInferenceFilter,
+    tree: Condition | None,
+    query: str | None,
+    excluded: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the part of a request body that selects inferences; all conditions must hold."""
+    """Return the part of a request body that selects inferences; all conditions must hold.
+
+    ``excluded`` ids are left out of what matches.
+    """
     given = {"filters": filters, "filter": tree}
     written = {
         name: condition.model_dump(mode="json", exclude_none=True)
         for name, condition in given.items()
         if condition is not None
     }
+    if excluded:
+        written["exclude_inference_ids"] = list(excluded)
     return written if query is None else written | {"query": query}

@@ -1,0 +1,39 @@
+"""The datasets of all projects that a person may see."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_safe
+
+from datasets.models import Dataset
+from istore.accounts.access import caller_of
+from istore.web.pages import visible_project
+
+SHOWN = 200
+
+
+@login_required
+@require_safe
+def overview(request: HttpRequest) -> HttpResponse:
+    """List the datasets by project; of one project it is that project's own page."""
+    if project_id := request.GET.get("project", ""):
+        project = visible_project(request, project_id)
+        return redirect("datasets:datasets", project.project_id)
+    projects = list(caller_of(request).visible_projects())
+    if len(projects) == 1:
+        return redirect("datasets:datasets", projects[0].project_id)
+    live = Dataset.objects.live().filter(project__in=projects)
+    found = live.annotate(versions_count=Count("versions")).order_by("-updated_at")
+    shown = list(found[: SHOWN + 1])
+    context = {
+        "groups": [
+            (project, [each for each in shown[:SHOWN] if each.project_id == project.pk])
+            for project in projects
+        ],
+        "is_cut": len(shown) > SHOWN,
+        "most": SHOWN,
+    }
+    return render(request, "datasets/overview.html", context)

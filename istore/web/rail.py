@@ -1,0 +1,105 @@
+"""The rail beside every page: where a person can go, and which project they look at.
+
+Apps register their places. What a page costs for the rail is a few links: the projects to choose
+from are asked for when the switcher is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import ResolverMatch, reverse
+from django.utils.http import urlencode
+
+from istore.hooks import Hook
+from istore.models import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place of the rail. ``address`` takes the id of a project, or "" for all of them.
+
+    ``routes`` are namespaces and names of URLs: a page of one of them lies at this place.
+    """
+
+    icon: str
+    order: int
+    address: Callable[[str], str]
+    routes: tuple[str, ...]
+    is_of_staff: bool = False
+
+
+places: Hook[Place] = Hook()  # by title
+places.register(
+    "Operations",
+    Place(
+        "live",
+        90,
+        lambda project_id: reverse("operations"),
+        ("operations", "verify-now"),
+        is_of_staff=True,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    title: str
+    icon: str
+    address: str
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rail:
+    """The links of the rail on one page, and the project that they and the page are about."""
+
+    links: list[Link]
+    project_id: str
+
+    @property
+    def current(self) -> str:
+        """The title of the place where the page lies; "" for a page of none."""
+        return next((link.title for link in self.links if link.is_current), "")
+
+
+def named(route: str) -> Callable[[str], str]:
+    """Return the addresses of a page that is of one project where ``project`` names it."""
+
+    def address(project_id: str) -> str:
+        query = f"?{urlencode({'project': project_id})}" if project_id else ""
+        return reverse(route) + query
+
+    return address
+
+
+def draw_rail(request: HttpRequest, context: Any) -> Rail:
+    """Return the rail of a page: ``context`` may have its ``project`` or ``model``."""
+    project_id = _project_id(request, context)
+    match = request.resolver_match
+    is_staff = bool(request.user.is_staff)
+    ordered = sorted(places.items(), key=lambda each: each[1].order)
+    links = [
+        Link(title, place.icon, place.address(project_id), _is_at(place, match))
+        for title, place in ordered
+        if is_staff or not place.is_of_staff
+    ]
+    return Rail(links, project_id)
+
+
+def _project_id(request: HttpRequest, context: Any) -> str:
+    project = context.get("project") or getattr(context.get("model"), "project", None)
+    if isinstance(project, Project):
+        return project.project_id
+    return request.GET.get("project", "")[:255]
+
+
+def _is_at(place: Place, match: ResolverMatch | None) -> bool:
+    if match is None:  # an error page
+        return False
+    if "model_id" in match.kwargs:  # whatever app it is of, it is a page of a model
+        return "inferences" in place.routes
+    return match.namespace in place.routes or match.view_name in place.routes
