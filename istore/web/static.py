@@ -10,6 +10,9 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 class StaticStorage(CompressedManifestStaticFilesStorage):
     """Django's storage of hashed static files, with cached URLs."""
 
+    # Modules import the hashed names of others, so that a page runs modules of one release.
+    support_js_module_import_aggregation = True
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._addresses: dict[str, str] = {}
