@@ -101,7 +101,7 @@ def _without_input(payload: Any) -> Look:
 def _look(payload: Any) -> Look:
     key, content_type = payload.input_key, payload.data_content_type
     try:
-        if _may_be_picture(content_type):
+        if may_be_picture(content_type):
             try:
                 return Look(picture=measure(key))
             except Unreadable as error:
@@ -117,7 +117,8 @@ def _look(payload: Any) -> Look:
         return Look(missing="Too many pictures at once: try again.")
 
 
-def _may_be_picture(content_type: str) -> bool:
+def may_be_picture(content_type: str) -> bool:
+    """Return whether an input of this type is decoded to see whether it is a picture."""
     return content_type.startswith("image/") or content_type in (
         "",
         "application/octet-stream",

@@ -166,6 +166,11 @@ class Question:
             for name in WINDOW:
                 self._stay_relative(name, given.get(name, ""))
 
+    @classmethod
+    def of_link(cls, query: str) -> Question:
+        """Return the question of a query string, with or without its question mark."""
+        return cls(QueryDict(query.removeprefix("?")))
+
     def _read(self, query: QueryDict) -> InferenceFilterSet:
         resolved = query.copy()
         for name in WINDOW:
