@@ -397,3 +397,43 @@ def test_it_works_without_scripts(nights, browser, live_server, log_in):
     assert truth_of(nights, "night/4")["boxes"][0]["label"] == "buoy"
     assert truth_of(nights, "night/3")["boxes"][0]["label"] == "ship"
     page.close()
+
+
+def test_patches_are_selected_and_acted_on(
+    nights, watched, live_server, log_in, findings
+):
+    truth = [{"label": "ship", **box(24, 20, 90, 70)}]
+    put_truth("test", nights, "night/5", {"boxes": truth})
+    page = watched
+    page.emulate_media(reduced_motion="reduce")
+    log_in(page)
+    page.goto(live_server.url + LIST)
+    page.get_by_role("link", name="Patches").click()
+    patches = page.locator(".patch")
+    expect(patches).to_have_count(12)
+    page.wait_for_load_state("networkidle")
+    shown = "all => all.every((one) => one.complete && one.naturalWidth > 0)"
+    assert page.locator(".patch img").evaluate_all(shown)
+    shot(page, "patches")
+    assert not findings(page, "patches")
+
+    page.locator("summary", has_text="Newest first").click()
+    page.get_by_role("link", name="Lowest IoU first").click()
+    expect(patches).to_have_count(1)
+    expect(patches.locator(".verdict-mark")).to_contain_text("0.94")
+    page.go_back()
+    expect(patches).to_have_count(12)
+    # Both patches of an inference are selected with it.
+    patches.filter(has_text="harbour/2").first.hover()
+    page.get_by_role("checkbox", name="Select harbour/2, ship").check()
+    expect(page.get_by_role("checkbox", name="Select harbour/2, crane")).to_be_checked()
+    expect(page.locator("[data-selected-count]")).to_have_text("1 selected")
+    page.get_by_role("button", name="Protect").click()
+    page.get_by_role("button", name="Protect this inference").or_(
+        page.get_by_role("button", name="Protect 1")
+    ).first.click()
+    expect(page.locator("[data-toast]")).to_contain_text("1 protected")
+    expect(page.locator(".patch")).to_have_count(12)
+    # A patch opens its inference.
+    patches.filter(has_text="night/5").first.locator(".id a").click()
+    expect(page.locator("#drawer .judged")).to_be_visible()

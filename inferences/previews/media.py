@@ -31,6 +31,7 @@ from istore.web.filenames import file_stem
 
 CHUNK = 256 * 1024
 RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
+CROP = re.compile(",".join(["([0-9]{1,4})"] * 4), re.ASCII)
 Response = TypeVar("Response", bound=HttpResponseBase)
 SANDBOX = "sandbox; default-src 'none'"
 
@@ -55,27 +56,42 @@ def serve_blob(
 def serve_preview(request: HttpRequest, key: str) -> HttpResponse:
     """Return the preview of a picture, in the ``size`` that the query asks for.
 
+    With ``crop`` it is of a part: left, top, right and bottom in thousandths of the picture.
     It answers 404 if there is no picture, or 204 with ``missing=empty``, for pages that do not
     know whether there is one; and 503 while all workers are busy.
     """
     asked = request.GET.get("size", "320")
     if asked not in map(str, pictures.SIZES):
         raise Http404
+    crop = _crop(request.GET.get("crop", ""))
     if not key:
         return _no_preview(request)
     size = int(asked)
     try:
-        made = pictures.preview(key, size)
+        made = pictures.preview(key, size, crop)
     except (FileNotFoundError, pictures.Unreadable):
         return _no_preview(request)
     except pictures.Busy:
         return HttpResponse(status=503, headers={"Retry-After": "5"})
-    tag = pictures.etag(key, size)
+    tag = pictures.etag(key, size, crop)
     if tag in request.headers.get("If-None-Match", ""):
         response = HttpResponse(status=304)
     else:
         response = HttpResponse(made, content_type="image/webp")
     return _for_revalidation(response, tag)
+
+
+def _crop(given: str) -> pictures.Crop | None:
+    """Return the part of a picture; None for the whole. Raises ``Http404`` if it is none."""
+    if not given:
+        return None
+    found = CROP.fullmatch(given)
+    if found is None:
+        raise Http404
+    left, top, right, bottom = map(int, found.groups())
+    if not (left < right <= 1000 and top < bottom <= 1000):
+        raise Http404
+    return left, top, right, bottom
 
 
 def _no_preview(request: HttpRequest) -> HttpResponse:

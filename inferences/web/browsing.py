@@ -22,7 +22,9 @@ from django.views.decorators.http import require_safe
 
 from inferences.models import Inference, RegisteredModel
 from inferences.models.row_ids import first_id_at, moment_of
-from inferences.search.filters import matching
+from inferences.predictions.model_types import type_of
+from inferences.search.filters import And, matching
+from inferences.search.filters.ground_truth import TruthFilter
 from inferences.search.filters.metadata import READERS
 from inferences.search.pagination import BadCursor, BadQuestion, Page
 from inferences.search.query import InferenceQuery
@@ -42,12 +44,17 @@ from inferences.web.view_models.facets import (
 )
 from inferences.web.view_models.legend import legend
 from inferences.web.view_models.matches import detection_test
+from inferences.web.view_models.patches import patches_of
 from inferences.web.view_models.questions import COLUMNS, Question, Row
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import StoreError
 from istore.web.pages import htmx_of, render_page
 
-PAGE_SIZES = {"gallery": 24, "table": 30}  # enough to fill a large screen
+# Enough to fill a large screen; patches are of so many inferences.
+PAGE_SIZES = {"gallery": 24, "table": 30, "patches": 48}
+SORTED_BY_OVERLAP = (
+    240  # inferences with ground truth, among which patches are sorted by IoU
+)
 # Of small pictures a screen holds a multiple. A browser keeps the size that a person chose, and
 # whether there is text below the pictures, in cookies: links say what is shown, not how large.
 MULTIPLES = {1: 3, 2: 2}
@@ -84,7 +91,8 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
     size = _size(request, question)
     page, problem = _page(model, question, size)
     context = {
-        **_list(model, question, offered, page),
+        **_list(model, question, offered, page, size),
+        "finds_shapes": finds_shapes(model),
         "size": size,
         "captions": request.COOKIES.get(CAPTIONS_COOKIE) == "1",
         "offer": offered,
@@ -163,9 +171,15 @@ def _facets(model: RegisteredModel, question: Question) -> counting.Facets | Non
 
 
 def _list(
-    model: RegisteredModel, question: Question, offered: Offer, page: Page[Inference]
+    model: RegisteredModel,
+    question: Question,
+    offered: Offer,
+    page: Page[Inference],
+    size: int = GALLERY_SIZES[""],
 ) -> dict[str, Any]:
     shown = offered.card_keys(question.shown_keys)
+    if question.view == "patches":
+        return _patches(model, question, page, size) | {"shown": shown}
     made = cards(model, page.inferences, shown, detection_test(question))
     markup = ListMarkup(model, question.context)
     is_table = question.view == "table"
@@ -182,6 +196,27 @@ def _list(
     }
 
 
+def _patches(
+    model: RegisteredModel, question: Question, page: Page[Inference], size: int
+) -> dict[str, Any]:
+    found = patches_of(model, page.inferences, question, detection_test(question))
+    sizes = "160 320" if size <= GALLERY_SIZES[""] else "320 640"
+    return {
+        "model": model,
+        "question": question,
+        "cards": page.inferences,
+        "patches": found,
+        "items": ListMarkup(model, question.context).patches(found.shown, sizes),
+        "next": page.next and f"{question.pinned}&cursor={page.next}",
+        "newest": 0,
+    }
+
+
+def finds_shapes(model: RegisteredModel) -> bool:
+    """Return whether the answers of a model may have shapes: by its type, or for want of one."""
+    return not model.task_type or type_of(model.task_type).shape is not None
+
+
 def _page(
     model: RegisteredModel, question: Question, size: int
 ) -> tuple[Page[Inference], str]:
@@ -190,8 +225,12 @@ def _page(
     if question.view == "gallery":
         limit *= MULTIPLES.get(size, 1)
     try:
+        filters = question.filters
+        if question.sort == "iou":
+            limit = SORTED_BY_OVERLAP
+            filters = And((filters, TruthFilter("given")))
         query = InferenceQuery(
-            question.filters,
+            filters,
             question.pagination(limit),
             embedding=question.embedding,
         )

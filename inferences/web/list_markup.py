@@ -17,9 +17,10 @@ from django.utils.safestring import SafeString
 from inferences.models import RegisteredModel
 from inferences.web.answer_markup import write_answer, write_label, write_score
 from inferences.web.input_markup import write_input
-from inferences.web.picture_markup import write_picture
+from inferences.web.picture_markup import write_patch, write_picture
 from inferences.web.view_models.answers import Answer
 from inferences.web.view_models.browsing import Card
+from inferences.web.view_models.patches import Patch
 from istore.templatetags.pages import icon, moment, size
 
 IN_PATHS = "!$&'()*+,;=/~:@"  # characters that Django's routes leave as they are
@@ -41,6 +42,10 @@ class ListMarkup:
         """Return the items of a gallery."""
         return SafeString("".join(map(self._card, cards)))
 
+    def patches(self, patches: Iterable[Patch], sizes: str) -> SafeString:
+        """Return the items of a gallery of patches; ``sizes`` are those of plain and dense screens."""
+        return SafeString("".join(self._patch(patch, sizes) for patch in patches))
+
     def rows(self, cards: Iterable[Card], columns: Sequence[str]) -> SafeString:
         """Return the rows of a table."""
         return SafeString("".join(self._row(card, columns) for card in cards))
@@ -49,10 +54,10 @@ class ListMarkup:
         """Return the items of a strip of similar inferences."""
         return SafeString("".join(map(self._similar, cards)))
 
-    def _address(self, card: Card) -> str:
+    def _address(self, card: Card | Patch) -> str:
         return self._base + escape(quote(card.inference.inference_id, safe=IN_PATHS))
 
-    def _link(self, card: Card) -> str:
+    def _link(self, card: Card | Patch) -> str:
         name = escape(card.inference.inference_id)
         return (
             f'<a href="{self._address(card)}{self._within}" title="{name}">{name}</a>'
@@ -76,6 +81,33 @@ class ListMarkup:
             f'<div class="said">{write_answer(answer)}</div>'
             f'<div class="foot">{_metadata(card)}{_facts(card)}</div></div>'
             f'<label class="pick">{_pick(name)}</label></li>'
+        )
+
+    def _patch(self, patch: Patch, sizes: str) -> str:
+        found, name = patch.found, escape(patch.inference.inference_id)
+        label, score = escape(found.label), write_score(found.score, 2)
+        shown = write_patch(patch, f"{self._address(patch)}/preview", sizes)
+        verdict = found.verdict
+        kind = "ground truth" if patch.is_true else "answer"
+        words = [f"{kind}: {label} {score}".strip()]
+        mark = ""
+        if verdict:
+            words.append(verdict.title)
+            mark = (
+                f'<p class="marks verdict-mark {verdict.kind}"><span>{verdict.mark}</span>'
+                f'<span class="number">{verdict.overlap:.2f}</span></p>'
+            )
+        if patch.others:
+            words.append(f"{patch.others} more of this inference")
+        more = f" <span>+{patch.others}</span>" if patch.others else ""
+        said = "".join(f"<p>{word}</p>" for word in words)
+        return (
+            f'<li class="card panel patch{" true" if patch.is_true else ""} ratio-{patch.ratio}" '
+            f'data-id="{name}"><div class="stage">{shown}</div>'
+            f'<p class="class-tag hue-{found.hue}">{label} <span>{score}</span>{more}</p>{mark}'
+            f'<div class="caption"><p class="id mono">{self._link(patch)}</p>'
+            f'<div class="said">{said}</div></div>'
+            f'<label class="pick">{_pick(name, f", {label} {score}".rstrip())}</label></li>'
         )
 
     def _row(self, card: Card, columns: Sequence[str]) -> str:
@@ -112,10 +144,11 @@ class ListMarkup:
         )
 
 
-def _pick(name: str) -> str:
+def _pick(name: str, part: str = "") -> str:
+    """Return the box that selects an inference; ``part`` names the patch of it."""
     return (
         f'<input type="checkbox" data-select value="{name}" name="inference_id" '
-        f'form="selection" aria-label="Select {name}">'
+        f'form="selection" aria-label="Select {name}{part}">'
     )
 
 

@@ -9,6 +9,7 @@ from django.utils.safestring import SafeString
 
 from inferences.web.view_models.answers import Answer, Found
 from inferences.web.view_models.inputs import Look
+from inferences.web.view_models.patches import Patch
 
 LAZY = ' loading="lazy"'
 # How many pixels pictures with names are high at least: in rows of cards, and on a phone.
@@ -61,6 +62,27 @@ def write_picture(
         f'alt="{escape(alt)}"{LAZY if is_lazy else ""} decoding="async">{"".join(layers)}'
         '<span class="why">The picture cannot be shown: it is gone, or cannot be decoded.</span>'
         "</div>"
+    )
+
+
+def write_patch(patch: Patch, source: str, sizes: str) -> SafeString:
+    """Return a part of a picture with the outline of the shape that it is of."""
+    plain, _, dense = sizes.partition(" ")
+    part = f"{source}?crop={','.join(map(str, patch.crop))}&amp;size="
+    x, y, width, height = patch.box
+    scale = min(400 / width, 240 / height)
+    wide, high = max(round(width * scale), 1), max(round(height * scale), 1)
+    found = patch.found
+    truth = ' class="truth"' if patch.is_true else ""
+    judged = " judged" if found.verdict else ""
+    box = f"{x:.6g} {y:.6g} {width:.6g} {height:.6g}"
+    return SafeString(
+        f'<div class="frame{judged}" data-frame><img src="{part}{plain}" '
+        f'srcset="{part}{plain} 1x, {part}{dense} 2x" width="{wide}" height="{high}" alt=""'
+        f'{LAZY} decoding="async"><svg{truth} viewBox="{box}" aria-hidden="true">'
+        f'<g class="shape hue-{found.hue}{_verdict(found)}" {_write_data(found)}>'
+        f"{_write_paths(found)}</g></svg>"
+        '<span class="why">The picture cannot be shown.</span></div>'
     )
 
 

@@ -55,8 +55,7 @@ class Look:
     @property
     def ratio(self) -> int:
         """The class of the picture's width by height, so that a row of pictures is even."""
-        w, h = self._upright
-        return min(max(round((math.log(w / h) - RATIO_FIRST) / RATIO_STEP), 0), RATIOS)
+        return ratio_class(*self._upright)
 
     @property
     def in_card(self) -> tuple[int, int]:
@@ -73,6 +72,12 @@ class Look:
             return self.fitted(480, 480)
         # Small pictures are enlarged, up to a limit.
         return self.fitted(min(1080, 3 * w), min(680, 3 * h))
+
+
+def ratio_class(width: float, height: float) -> int:
+    """Return the number of the class ``ratio-…`` that is nearest."""
+    place = (math.log(width / height) - RATIO_FIRST) / RATIO_STEP
+    return min(max(round(place), 0), RATIOS)
 
 
 def looks(inferences: Sequence[Inference]) -> dict[int, Look]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from inferences.ground_truth.truths import allowed
 from inferences.ground_truth.upsert import Version, history
@@ -86,27 +86,43 @@ def truth_view(
     versions = [Former(v, said_of(v.truth)) for v in former[-VERSIONS_SHOWN:]]
     if picture is None:
         return TruthView(truth, said, forms, versions, [], answer)
-    is_shares = model.box_format.endswith("_normalised")
     given = truth.truth if truth else {}
-    shapes = _shapes(given, is_shares)
+    answer, drawn, counted, is_upright = match_with_truth(model, given, answer, picture)
+    drawing = drawing_of(model, given, answer, picture, is_upright=is_upright)
+    return TruthView(
+        truth, said, forms, versions, drawn, answer, drawing=drawing, tally=counted
+    )
+
+
+class Matched(NamedTuple):
+    """An answer and the true shapes, with the verdicts on both where they can be matched."""
+
+    answer: Answer
+    drawn: list[Found]
+    tally: Tally | None
+    is_upright: bool  # the model had turned the picture, as far as its shapes tell
+
+
+def match_with_truth(
+    model: RegisteredModel, truth: dict[str, Any], answer: Answer, picture: Measure
+) -> Matched:
+    """Return the answer and the shapes of its ground truth, to be drawn over the picture."""
+    shapes = _shapes(truth, model.box_format.endswith("_normalised"))
     is_upright = answer.is_upright or is_upright_already(
         [shape for _, shape in shapes], picture
     )
-    drawn = outlines(
+    lines = outlines(
         [shape for _, shape in shapes], picture, is_upright=answer.is_upright
     )
-    found = [
-        Found(row, label, None, colours_of(model)(label), outline)
-        for row, ((label, _), outline) in enumerate(zip(shapes, drawn, strict=True))
-    ]
-    answer, found, counted = judged(answer, found, given)
-    drawing = drawing_of(model, given, answer, picture, is_upright=is_upright)
-    return TruthView(
-        truth, said, forms, versions, found, answer, drawing=drawing, tally=counted
-    )
+    colours = colours_of(model)
+    drawn = []
+    for row, ((label, _), outline) in enumerate(zip(shapes, lines, strict=True)):
+        place, hue = colours.of(label)
+        drawn.append(Found(row, label, None, hue, outline, place=place))
+    return Matched(*_judged(answer, drawn, truth), is_upright)
 
 
-def judged(
+def _judged(
     answer: Answer, drawn: list[Found], truth: dict[str, Any]
 ) -> tuple[Answer, list[Found], Tally | None]:
     """Return the answer and the true shapes with the verdicts on them, and their numbers.
