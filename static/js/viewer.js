@@ -1,6 +1,7 @@
 // The large picture: zoom with the wheel, buttons or keys, pan by dragging, layers on and off; and
 // the form of the metadata beside it.
 const MOST = 16;
+const PREVIEW = 1280; // pixels a side
 function attach(root) {
   const stage = root.querySelector("[data-viewer]");
   const frame = stage?.querySelector("[data-frame]");
@@ -44,6 +45,7 @@ function attach(root) {
   }
 
   tools.hidden = false;
+  if (frame.clientWidth * devicePixelRatio > 1.2 * PREVIEW) sharpen();
   stage.addEventListener("wheel", (event) => {
     event.preventDefault();
     const box = stage.getBoundingClientRect();

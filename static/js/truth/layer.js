@@ -33,7 +33,10 @@ export class Layer {
   draw({ shapes, chosen, point, sketch, pointer, hueOf }) {
     this.svg.replaceChildren(...shapes.map((shape, number) => this.#shape(shape, number, number === chosen, point, hueOf)));
     if (sketch) this.svg.append(this.#sketch(sketch, pointer));
-    this.names.replaceChildren(...shapes.map((shape, number) => this.#name(shape, number === chosen, hueOf)));
+    // The answer beside it has the name of what it found, as long as nobody changes it.
+    const isNamed = (shape, number) => shape.verdict !== "right" || number === chosen;
+    const named = shapes.flatMap((shape, number) => (isNamed(shape, number) ? [this.#name(shape, number === chosen, hueOf)] : []));
+    this.names.replaceChildren(...named);
   }
 
   #shape(shape, number, isChosen, point, hueOf) {
