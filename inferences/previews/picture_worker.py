@@ -115,18 +115,25 @@ def work(
             return {**facts, "error": f"More than {pixels:,} pixels."}, b""
         if size is None:
             return facts, b""
-        part = cut(picture, crop, turn) if crop else picture
+        part = cut(picture, crop, turn, size) if crop else picture
         return facts, preview(part, size, turn)
 
 
 def cut(
-    picture: Image.Image, crop: tuple[int, int, int, int], turn: int
+    picture: Image.Image, crop: tuple[int, int, int, int], turn: int, size: int
 ) -> Image.Image:
-    """Return a part of the picture as decoded, which ``preview`` turns upright."""
+    """Return a part of the picture as decoded, which ``preview`` turns upright.
+
+    It has ``size`` pixels a side or more, if the picture has as many there.
+    """
     left, top, right, bottom = (each / 1000 for each in crop)
     (x1, y1), (x2, y2) = (
         as_decoded(x, y, turn) for x, y in ((left, top), (right, bottom))
     )
+    # A JPEG is decoded at a half, a quarter or an eighth of its size where that is enough: of
+    # 12 megapixels that takes a fifth of the time.
+    sides = abs(x2 - x1), abs(y2 - y1)
+    picture.draft(None, tuple(math.ceil(size / side) for side in sides))
     width, height = picture.size
     x, y = int(min(x1, x2) * width), int(min(y1, y2) * height)
     far_x = max(math.ceil(max(x1, x2) * width), x + 1)
