@@ -14,6 +14,7 @@ from inferences.predictions.parsers.values import (
     Detection,
     Entities,
     Outputs,
+    Point,
     Quantity,
     Series,
     Text,
@@ -117,6 +118,7 @@ def contours_to_correct(
     shape: Any, picture: Measure | None
 ) -> list[list[list[float]]] | None:
     """Return contours of three points or more; None for a shape that is no area of contours."""
+    drawn: Sequence[Sequence[Point]]
     match shape:
         case Polygons(contours):
             drawn = contours

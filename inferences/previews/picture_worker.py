@@ -132,8 +132,8 @@ def cut(
     )
     # A JPEG is decoded at a half, a quarter or an eighth of its size where that is enough: of
     # 12 megapixels that takes a fifth of the time.
-    sides = abs(x2 - x1), abs(y2 - y1)
-    picture.draft(None, tuple(math.ceil(size / side) for side in sides))
+    enough = math.ceil(size / abs(x2 - x1)), math.ceil(size / abs(y2 - y1))
+    picture.draft(None, enough)
     width, height = picture.size
     x, y = int(min(x1, x2) * width), int(min(y1, y2) * height)
     far_x = max(math.ceil(max(x1, x2) * width), x + 1)

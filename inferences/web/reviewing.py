@@ -7,6 +7,7 @@ some (``skip``).
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -53,7 +54,7 @@ def review(request: HttpRequest, model_id: str) -> HttpResponse:
         tuple(dict.fromkeys(given.getlist("only")[:NAMED_MAX])),
         tuple(dict.fromkeys(given.getlist("skip")[:NAMED_MAX])),
     )
-    context = {
+    context: dict[str, Any] = {
         "model": model,
         "question": question,
         "listed": _list_of(model, question),
@@ -123,7 +124,7 @@ def _first(model: RegisteredModel, chosen: Chosen) -> tuple[Inference | None, st
 
 def _at(
     model: RegisteredModel, inference: Inference, chosen: Chosen, page: str
-) -> dict[str, object]:
+) -> dict[str, Any]:
     look = looks([inference])[inference.id]
     test = detection_test(chosen.question)
     answer = answer_of(model, inference, look.picture, from_blob=True, test=test)
