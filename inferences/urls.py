@@ -17,6 +17,7 @@ from inferences.web import (
     prices,
     recolouring,
     record,
+    reviewing,
     saved,
     statistics,
 )
@@ -45,6 +46,7 @@ urlpatterns = also_in_projects(
         re_path(rf"^{MODEL}/pin$", models.pin_model, name="pin"),
         re_path(rf"^{MODEL}/activity$", models.model_activity, name="activity"),
         re_path(rf"^{MODEL}/inferences$", browsing.browse, name="browse"),
+        re_path(rf"^{MODEL}/review$", reviewing.review, name="review"),
         re_path(rf"^{MODEL}/colours$", recolouring.colours, name="colours"),
         re_path(rf"^{MODEL}/try$", playground.try_it, name="try"),
         re_path(rf"^{MODEL}/tried$", playground.tried, name="tried"),

@@ -173,36 +173,85 @@ def _shapes(actual: list[dict[str, Any]], predicted: Predicted) -> bool | None:
     ]
     if unmatched:
         return False
-    verdicts = [
-        _match(
-            [one for one in found if comparable(one.label) == label],
-            [each for each in actual if comparable(each["label"]) == label],
-        )
-        for label in sorted(labels)
-    ]
-    return None if None in verdicts else all(verdicts)
+    matching = match_shapes(found, actual)
+    if matching is None:
+        return None
+    left_over = (
+        _counts(one)
+        for one, match in zip(found, matching.of_found, strict=True)
+        if match.other is None
+    )
+    is_found = all(match.other is not None for match in matching.of_true)
+    return is_found and not any(left_over)
 
 
 def _counts(one: Detection) -> bool:
     return one.score is None or one.score >= COUNTS_FROM
 
 
-def _match(found: Sequence[Detection], actual: Sequence[dict[str, Any]]) -> bool | None:
+@dataclass(frozen=True, slots=True)
+class ShapeMatch:
+    """The shape of the other side that a shape matches, and its best IoU with any of its label."""
+
+    other: int | None = None  # its place in the other list
+    overlap: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """The match of each found shape, and of each true one."""
+
+    of_found: list[ShapeMatch]
+    of_true: list[ShapeMatch]
+
+
+def match_shapes(
+    found: Sequence[Detection], actual: Sequence[dict[str, Any]]
+) -> Matching | None:
     """Match shapes of one label one to one, the highest score first; None if units differ.
 
-    Returns whether all true shapes are matched and no shape that counts is left over.
+    Of the true shapes that are free a found one gets that with the largest IoU, from
+    ``MATCHED_FROM`` on. What agrees with a ground truth and what pages draw as right follow
+    from this one rule.
     """
-    overlaps = overlaps_of(found, actual)
-    if overlaps is None:
-        return None
-    free = set(range(len(actual)))
-    for row, one in enumerate(found):
+    of_found = [ShapeMatch() for _ in found]
+    of_true = [ShapeMatch() for _ in actual]
+    best_first = sorted(range(len(found)), key=lambda place: -(found[place].score or 0))
+    for label in sorted({comparable(each["label"]) for each in actual}):
+        rows = [n for n in best_first if comparable(found[n].label) == label]
+        columns = [
+            n for n, each in enumerate(actual) if comparable(each["label"]) == label
+        ]
+        overlaps = overlaps_of([found[n] for n in rows], [actual[n] for n in columns])
+        if overlaps is None:
+            return None
+        pairs = _pair(overlaps)
+        for row, place in enumerate(rows):
+            column = pairs.get(row)
+            other = None if column is None else columns[column]
+            best = overlaps[row].max() if column is None else overlaps[row, column]
+            of_found[place] = ShapeMatch(other, float(best))
+        of_row = {column: row for row, column in pairs.items()}
+        for column, place in enumerate(columns):
+            found_by = of_row.get(column)
+            other = None if found_by is None else rows[found_by]
+            best = overlaps[:, column].max(initial=0)
+            if found_by is not None:
+                best = overlaps[found_by, column]
+            of_true[place] = ShapeMatch(other, float(best))
+    return Matching(of_found, of_true)
+
+
+def _pair(overlaps: np.ndarray) -> dict[int, int]:
+    """Return the true shape (column) of each found one (row) that matches; rows are best first."""
+    free = set(range(overlaps.shape[1]))
+    pairs = {}
+    for row in range(overlaps.shape[0]):
         best = max(free, key=lambda column: overlaps[row, column], default=None)
         if best is not None and overlaps[row, best] >= MATCHED_FROM:
             free.discard(best)
-        elif _counts(one):
-            return False
-    return not free
+            pairs[row] = best
+    return pairs
 
 
 def overlaps_of(

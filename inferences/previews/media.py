@@ -31,6 +31,7 @@ from istore.web.filenames import file_stem
 
 CHUNK = 256 * 1024
 RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
+CROP = re.compile(",".join(["([0-9]{1,4})"] * 4), re.ASCII)
 Response = TypeVar("Response", bound=HttpResponseBase)
 SANDBOX = "sandbox; default-src 'none'"
 
@@ -55,15 +56,15 @@ def serve_blob(
 def serve_preview(request: HttpRequest, key: str) -> HttpResponse:
     """Return the preview of a picture, in the ``size`` that the query asks for.
 
+    With ``crop`` it is of a part: left, top, right and bottom in thousandths of the picture.
     It answers 404 if there is no picture, or 204 with ``missing=empty``, for pages that do not
     know whether there is one; and 503 while all workers are busy.
     """
-    size = _size(request)
+    size, crop = _size(request), _crop(request.GET.get("crop", ""))
     if not key:
         return _no_preview(request)
-    return _preview(
-        request, lambda: pictures.preview(key, size), pictures.etag(key, size)
-    )
+    tag = pictures.etag(key, size, crop)
+    return _preview(request, lambda: pictures.preview(key, size, crop), tag)
 
 
 def serve_preview_of(request: HttpRequest, content: bytes | None) -> HttpResponse:
@@ -109,6 +110,19 @@ def _preview(request: HttpRequest, make: Callable[[], bytes], tag: str) -> HttpR
     else:
         response = HttpResponse(made, content_type="image/webp")
     return _for_revalidation(response, tag)
+
+
+def _crop(given: str) -> pictures.Crop | None:
+    """Return the part of a picture; None for the whole. Raises ``Http404`` if it is none."""
+    if not given:
+        return None
+    found = CROP.fullmatch(given)
+    if found is None:
+        raise Http404
+    left, top, right, bottom = map(int, found.groups())
+    if not (left < right <= 1000 and top < bottom <= 1000):
+        raise Http404
+    return left, top, right, bottom
 
 
 def _no_preview(request: HttpRequest) -> HttpResponse:

@@ -88,7 +88,10 @@ class Pool:
             self.places.put(None)
 
     def ask(
-        self, content: bytes, size: int | None = None
+        self,
+        content: bytes,
+        size: int | None = None,
+        crop: tuple[int, int, int, int] | None = None,
     ) -> tuple[dict[str, Any], bytes]:
         """Return what the picture is, and its preview. Raises ``Unreadable`` or ``Busy``."""
         try:
@@ -100,7 +103,7 @@ class Pool:
                 if worker:
                     worker.end()
                 worker = Worker()
-            facts, made = worker.ask({"size": size}, content)
+            facts, made = worker.ask({"size": size, "crop": crop}, content)
         finally:
             if worker and worker.jobs_left < 1:
                 worker.end()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import resource
 import struct
 import sys
@@ -63,7 +64,9 @@ def main() -> None:
         bound_processor_time()
         job_fields, content = job
         try:
-            facts, made = work(content, job_fields.get("size"), pixels)
+            facts, made = work(
+                content, job_fields.get("size"), pixels, job_fields.get("crop")
+            )
         except Exception as error:  # decoders raise anything, and the next job must run
             facts, made = {"error": sentence_of(error)}, b""
         write(answers, facts, made)
@@ -86,10 +89,17 @@ def bound_processor_time() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (spent + SECONDS_A_JOB, hard))
 
 
-def work(content: bytes, size: int | None, pixels: int) -> tuple[dict[str, Any], bytes]:
+def work(
+    content: bytes,
+    size: int | None,
+    pixels: int,
+    crop: tuple[int, int, int, int] | None = None,
+) -> tuple[dict[str, Any], bytes]:
     """Return what the picture is, and its preview if a size was asked for.
 
-    Width and height are those of the decoded pixels. The preview is turned upright.
+    Width and height are those of the decoded pixels. The preview is turned upright; with
+    ``crop`` it is of that part alone: left, top, right and bottom in thousandths of the upright
+    picture.
     """
     with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
         width, height = picture.size
@@ -105,7 +115,43 @@ def work(content: bytes, size: int | None, pixels: int) -> tuple[dict[str, Any],
             return {**facts, "error": f"More than {pixels:,} pixels."}, b""
         if size is None:
             return facts, b""
-        return facts, preview(picture, size, turn)
+        part = cut(picture, crop, turn, size) if crop else picture
+        return facts, preview(part, size, turn)
+
+
+def cut(
+    picture: Image.Image, crop: tuple[int, int, int, int], turn: int, size: int
+) -> Image.Image:
+    """Return a part of the picture as decoded, which ``preview`` turns upright.
+
+    It has ``size`` pixels a side or more, if the picture has as many there.
+    """
+    left, top, right, bottom = (each / 1000 for each in crop)
+    (x1, y1), (x2, y2) = (
+        as_decoded(x, y, turn) for x, y in ((left, top), (right, bottom))
+    )
+    # A JPEG is decoded at a half, a quarter or an eighth of its size where that is enough: of
+    # 12 megapixels that takes a fifth of the time.
+    enough = math.ceil(size / abs(x2 - x1)), math.ceil(size / abs(y2 - y1))
+    picture.draft(None, enough)
+    width, height = picture.size
+    x, y = int(min(x1, x2) * width), int(min(y1, y2) * height)
+    far_x = max(math.ceil(max(x1, x2) * width), x + 1)
+    far_y = max(math.ceil(max(y1, y2) * height), y + 1)
+    return picture.crop((x, y, min(far_x, width), min(far_y, height)))
+
+
+def as_decoded(x: float, y: float, turn: int) -> tuple[float, float]:
+    """Return where a place of the upright picture is in the decoded one, both in shares."""
+    return {
+        2: (1 - x, y),
+        3: (1 - x, 1 - y),
+        4: (x, 1 - y),
+        5: (y, x),
+        6: (y, 1 - x),
+        7: (1 - y, 1 - x),
+        8: (1 - y, x),
+    }.get(turn, (x, y))
 
 
 def preview(picture: Image.Image, size: int, turn: int) -> bytes:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ __all__ = [
 
 SIZES = (160, 320, 640, 1280)
 MEASURE = "measure"
+CROPS = "crops"  # a directory of the cache, with one directory for each input
+WHOLE = (MEASURE, *map(str, SIZES))  # kinds of cached files that are not parts
 HEAD = 256 * 1024  # bytes; nearly all pictures have their size in these
 LARGEST_INPUT = 64 * 1024**2
 KEPT_SECONDS = 24 * 3600
@@ -44,6 +47,9 @@ FEW = 100  # keys; up to so many are looked up one by one
 NEVER_SHOWN = (f"/{blobs.ANSWER}", f"/{blobs.METADATA}")
 
 _written = 0
+
+# Left, top, right and bottom of a part, in thousandths of the upright picture.
+Crop = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +96,8 @@ def _measure(key: str) -> dict[str, Any]:
     return pool.ask(_content(key))[0]
 
 
-def preview(key: str, size: int) -> bytes:
-    """Return an upright WebP picture of at most ``size`` pixels a side.
+def preview(key: str, size: int, crop: Crop | None = None) -> bytes:
+    """Return an upright WebP picture of at most ``size`` pixels a side, or a part of it.
 
     Raises ``ValueError`` for another size than ``SIZES``, otherwise as ``measure`` does.
     """
@@ -103,10 +109,11 @@ def preview(key: str, size: int) -> bytes:
     except FileNotFoundError:
         forget([key])
         raise
-    kept = _read(key, str(size))
+    kind = _kind(size, crop)
+    kept = _read(key, kind)
     if kept is None:
-        _, kept = pool.ask(_content(key), size)
-        _keep(key, str(size), kept)
+        _, kept = pool.ask(_content(key), size, crop)
+        _keep(key, kind, kept)
     return kept
 
 
@@ -123,26 +130,34 @@ def preview_of(content: bytes, size: int) -> bytes:
     return pool.ask(content, size)[1]
 
 
-def etag(key: str, size: int) -> str:
-    """Return the entity tag of a preview. A key is written once, so key and size suffice."""
-    return f'"{_name(key, str(size))[:32]}"'
+def _kind(size: int, crop: Crop | None) -> str:
+    return f"{size} {crop}" if crop else str(size)
+
+
+def etag(key: str, size: int, crop: Crop | None = None) -> str:
+    """Return the entity tag of a preview. A key is written once, so key, size and part suffice."""
+    return f'"{_name(key, _kind(size, crop))[:32]}"'
 
 
 def forget(keys: list[str]) -> None:
     """Delete the cached files of these inputs."""
     directory = _directory()
-    kinds = (MEASURE, *map(str, SIZES))
     # Most inputs have no cached file, so many keys are looked up in one directory listing.
     there = set(os.listdir(directory)) if len(keys) > FEW else None
     if there is not None and not there:
         return
+    cut = None
+    if there is not None:
+        cut = set(os.listdir(directory / CROPS)) if CROPS in there else set()
     for key in keys:
         if key.endswith(NEVER_SHOWN):
             continue
-        for name in (_name(key, kind) for kind in kinds):
+        for name in (_name(key, kind) for kind in WHOLE):
             if there is None or name in there:
                 with suppress(OSError):
                     os.unlink(directory / name)
+        if cut is None or _name(key, CROPS) in cut:
+            shutil.rmtree(_crops_of(key), ignore_errors=True)
 
 
 def _content(key: str) -> bytes:
@@ -162,8 +177,14 @@ def _directory() -> Path:
     return settings.ISTORE_HOME.directory("previews")
 
 
+def _crops_of(key: str) -> Path:
+    """Return the directory of the parts of one picture, of which there may be any number."""
+    return _directory() / CROPS / _name(key, CROPS)
+
+
 def _path(key: str, kind: str) -> Path:
-    return _directory() / _name(key, kind)
+    holder = _directory() if kind in WHOLE else _crops_of(key)
+    return holder / _name(key, kind)
 
 
 def _read(key: str, kind: str) -> bytes | None:
@@ -183,6 +204,8 @@ def _keep(key: str, kind: str, content: bytes) -> None:
     path = _path(key, kind)
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     with suppress(OSError):
+        if kind not in WHOLE:
+            path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(content)
         os.replace(partial, path)
     if packs.is_released(key) if packs.is_member(key) else not blobs.exists(key):
@@ -195,10 +218,11 @@ def _keep(key: str, kind: str, content: bytes) -> None:
 def sweep(now: float | None = None) -> None:
     """Delete cached files older than a day, and the oldest ones above ``KEPT_BYTES``."""
     found = []
-    for entry in os.scandir(_directory()):
-        with suppress(OSError):
-            seen = entry.stat()
-            found.append((seen.st_mtime, seen.st_size, entry.path))
+    for holder, _, names in os.walk(_directory()):
+        for path in (os.path.join(holder, name) for name in names):
+            with suppress(OSError):
+                seen = os.stat(path)
+                found.append((seen.st_mtime, seen.st_size, path))
     oldest = (now or time.time()) - KEPT_SECONDS
     total = sum(size for _, size, _ in found)
     for written_at, size, path in sorted(found):
@@ -206,4 +230,5 @@ def sweep(now: float | None = None) -> None:
             break
         with suppress(OSError):
             os.unlink(path)
+            os.rmdir(os.path.dirname(path))  # of the parts of a picture, if it is empty
         total -= size

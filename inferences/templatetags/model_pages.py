@@ -40,6 +40,7 @@ TABS = (
 OF_A_QUESTION = ("inferences", "statistics", "embeddings", "quality")
 # What a list offers to do with a selection, where its name resolves.
 ACTIONS = (
+    ("Review", "eye", Role.EDITOR, "inferences:review"),
     ("Export", "download", Role.EDITOR, "exports:new"),
     ("Add to dataset", "stack", Role.EDITOR, "datasets:add"),
     ("Protect", "shield", Role.EDITOR, "inferences:protect"),

@@ -71,7 +71,7 @@ def drawn(client, model, inference_id: str) -> tuple[list[dict], list[dict], str
     shown = client.get(address("detail", model, inference_id)).content.decode()
     boxes, answer = (
         json.loads(html.unescape(re.search(rf'{name}="([^"]*)"', shown)[1]))
-        for name in ("data-boxes", "data-suggested")
+        for name in ("data-shapes", "data-suggested")
     )
     turn = re.search(r'name="turn" value="([^"]*)"', shown)
     return boxes, answer, turn[1] if turn else ""

@@ -23,7 +23,9 @@ from django.views.decorators.http import require_safe
 
 from inferences.models import Inference, RegisteredModel
 from inferences.models.row_ids import first_id_at, moment_of
-from inferences.search.filters import matching
+from inferences.predictions.model_types import type_of
+from inferences.search.filters import And, matching
+from inferences.search.filters.ground_truth import TruthFilter
 from inferences.search.filters.metadata import READERS
 from inferences.search.pagination import BadCursor, BadQuestion, Page
 from inferences.search.query import InferenceQuery
@@ -34,6 +36,7 @@ from inferences.web import chosen_columns
 from inferences.web.access import holds_role, visible_model
 from inferences.web.errors import sentence
 from inferences.web.list_markup import ListMarkup
+from inferences.web.patch_markup import PatchMarkup
 from inferences.web.saved import address_of
 from inferences.web.table_markup import TableMarkup, value_page
 from inferences.web.view_models import facets as counting
@@ -51,6 +54,7 @@ from inferences.web.view_models.legend import legend
 from inferences.web.view_models.matches import detection_test
 from inferences.web.view_models.panel_plots import key_plot, score_plot, volume_plot
 from inferences.web.view_models.passages import passages_of, wanted_of
+from inferences.web.view_models.patches import patches_of
 from inferences.web.view_models.questions import Question, Row
 from inferences.web.view_models.sorting import fix_window, window_value
 from inferences.web.view_models.table import table_of, usual_view
@@ -59,7 +63,11 @@ from istore.errors import StoreError
 from istore.models import Role
 from istore.web.pages import htmx_of, render_page
 
-PAGE_SIZES = {"gallery": 24, "table": 30}  # enough to fill a large screen
+# Enough to fill a large screen; patches are of so many inferences.
+PAGE_SIZES = {"gallery": 24, "table": 30, "patches": 48}
+SORTED_BY_OVERLAP = (
+    240  # inferences with ground truth, among which patches are sorted by IoU
+)
 # Of small pictures a screen holds a multiple. A browser keeps the size that a person chose, and
 # whether there is text below the pictures, in cookies: links say what is shown, not how large.
 MULTIPLES = {1: 3, 2: 2}
@@ -99,7 +107,8 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
     size = picture_size(request, question)
     listed = _page(model, question, size)
     context = {
-        **_list(request, model, question, offered, listed),
+        **_list(request, model, question, offered, listed, size),
+        "finds_shapes": finds_shapes(model),
         "size": size,
         "captions": request.COOKIES.get(CAPTIONS_COOKIE) == "1",
         "offer": offered,
@@ -225,8 +234,11 @@ def _list(
     question: Question,
     offered: Offer,
     listed: Listed,
+    size: int = GALLERY_SIZES[""],
 ) -> dict[str, Any]:
     page, shown = listed.page, offered.card_keys(question.shown_keys)
+    if question.view == "patches":
+        return _patches(model, question, page, size) | {"shown": shown}
     passages = passages_of(model, page.inferences, wanted_of(question))
     made = cards(model, page.inferences, shown, detection_test(question), passages)
     context = {
@@ -254,6 +266,27 @@ def _list(
         "tail": question.link(**onward),
     }
     return context
+
+
+def _patches(
+    model: RegisteredModel, question: Question, page: Page[Inference], size: int
+) -> dict[str, Any]:
+    found = patches_of(model, page.inferences, question, detection_test(question))
+    sizes = "160 320" if size <= GALLERY_SIZES[""] else "320 640"
+    return {
+        "model": model,
+        "question": question,
+        "cards": page.inferences,
+        "patches": found,
+        "items": PatchMarkup(model, question.context).patches(found.shown, sizes),
+        "next": page.next and f"{question.pinned}&cursor={page.next}",
+        "newest": 0,
+    }
+
+
+def finds_shapes(model: RegisteredModel) -> bool:
+    """Return whether the answers of a model may have shapes: by its type, or for want of one."""
+    return not model.task_type or type_of(model.task_type).shape is not None
 
 
 def _page(model: RegisteredModel, question: Question, size: int) -> Listed:
@@ -285,8 +318,11 @@ def _read(model: RegisteredModel, question: Question, limit: int) -> Listed:
         pagination = question.pagination(limit)
         found = page_of_window(model, fixed.filters, by, pagination)
         return Listed(found.page, fixed, window=found)
+    filters = question.filters
+    if question.sort == "iou":
+        limit, filters = SORTED_BY_OVERLAP, And((filters, TruthFilter("given")))
     query = InferenceQuery(
-        question.filters, question.pagination(limit), embedding=question.embedding
+        filters, question.pagination(limit), embedding=question.embedding
     )
     return Listed(query.page(model), question)
 

@@ -10,27 +10,30 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
+from inferences.ground_truth.accepted_answers import truth_of_answer
 from inferences.ground_truth.labels import Labels
 from inferences.ground_truth.truths import read_truth
 from inferences.ground_truth.upsert import find_truth, put_truth, remove_truth
 from inferences.models import Inference, RegisteredModel
 from inferences.models.metadata_values import MetadataValue, metadata_type
-from inferences.predictions.geometry import stored_box
-from inferences.previews.pictures import Measure
+from inferences.predictions.parse import deconstructed
 from inferences.store import metadata_edits, protection
 from inferences.store.protection import Protection
 from inferences.web.access import visible_inference, visible_model
 from inferences.web.errors import sentence
 from inferences.web.record import detail
 from inferences.web.undo import with_undo
+from inferences.web.view_models.answers import text_of
+from inferences.web.view_models.drawing import DRAWN_FORMS, turned_back
+from inferences.web.view_models.inputs import looks
 from inferences.web.view_models.questions import Question
 from istore.accounts.access import caller_of
 from istore.errors import StoreError
 from istore.models import Role
+from istore.web.pages import redirect_back
 
 UNDO_MAX_CHARS = 100_000  # the undo form is stored in the session
 View = Callable[[HttpRequest, str, str], HttpResponse]
@@ -57,14 +60,14 @@ def posted_to(name: str) -> Callable[[View], View]:
 
 
 def _back(
-    request: HttpRequest, model: RegisteredModel, inference_id: str
+    request: HttpRequest, model: RegisteredModel, inference_id: str, address: str = ""
 ) -> HttpResponse:
-    """Redirect to the inference, with the query of the list that it was opened from."""
+    """Redirect to an address of ours, or to the inference within the list it was opened from."""
     question = Question(QueryDict(request.POST.get("within", "").removeprefix("?")))
     here = reverse(
         "inferences:detail", args=[model.project, model.model_id, inference_id]
     )
-    return redirect(f"{here}{question.context}")
+    return redirect_back(request, address, f"{here}{question.context}")
 
 
 @login_required
@@ -145,12 +148,18 @@ def change_truth(
 ) -> HttpResponse:
     """Set the ground truth, in the form that ``form`` names; with ``remove`` delete it.
 
-    Forms are ``labels`` (separated by commas), ``value``, ``text``, ``boxes`` and ``json``.
+    Forms are ``labels`` (separated by commas), ``value``, ``text``, ``boxes``, ``polygons``,
+    ``json``, and ``answer``, which accepts what the model said. A form of the review goes on
+    to ``onward`` when it is saved, and back to ``here`` when it is not.
     """
     model = visible_model(request, model_id, Role.EDITOR)
     inference = visible_inference(request, model_id, inference_id)
     caller, before = caller_of(request), find_truth(model, inference_id)
     fields = [("within", request.POST.get("within", ""))]
+    if here := request.POST.get(
+        "here"
+    ):  # undo leads back to the inference under review
+        fields += [("here", here), ("onward", here)]
     if before is None:
         fields += [("remove", "true")]
     else:
@@ -159,11 +168,14 @@ def change_truth(
         if "remove" in request.POST:
             if not remove_truth(caller, model, inference_id):
                 messages.error(request, "There is no ground truth any more.")
-                return _back(request, model, inference_id)
+                return _back(request, model, inference_id, request.POST.get("here", ""))
             said = "The ground truth is removed."
         else:
-            labels = Labels.of(model)
-            truth = read_truth(_give(request.POST), model.task_type, labels)
+            if request.POST.get("form") == "answer":
+                given = _accepted(model, inference, request.POST.get("least", ""))
+            else:
+                given = _give(request.POST)
+            truth = read_truth(given, model.task_type, Labels.of(model))
             put_truth(caller, model, inference_id, truth)
             said = "The ground truth is saved."
         messages.success(
@@ -173,7 +185,9 @@ def change_truth(
         messages.error(request, str(error))
     except StoreError as problem:
         messages.error(request, f"Not saved: {sentence(problem)}")
-    return _back(request, model, inference_id)
+    else:
+        return _back(request, model, inference_id, request.POST.get("onward", ""))
+    return _back(request, model, inference_id, request.POST.get("here", ""))
 
 
 def _give(posted: Any) -> Any:
@@ -189,37 +203,23 @@ def _give(posted: Any) -> Any:
             raise ValueError("Not saved: this is no number.") from None
     if form == "text":
         return {"text": posted.get("text", "")}
+    is_drawn = form in DRAWN_FORMS
     try:
-        read = json.loads(posted.get("boxes" if form == "boxes" else "json", ""))
+        read = json.loads(posted.get(form if is_drawn else "json", ""))
     except (ValueError, RecursionError):
         raise ValueError("Not saved: this is no JSON.") from None
-    if form != "boxes":
-        return read
-    return {"boxes": _turned_back(read, posted.get("turn", ""))}
+    return {form: turned_back(read, posted.get("turn", ""))} if is_drawn else read
 
 
-def _turned_back(boxes: Any, turn: str) -> Any:
-    """Return boxes drawn over a picture that EXIF rotates, in the pixels of the file.
-
-    Items that are no boxes are passed on unchanged, so that validation names their place.
-    """
-    if not turn:
-        return boxes
+def _accepted(model: RegisteredModel, inference: Inference, least: str) -> Any:
+    """Return the answer as ground truth, of its shapes those of the least score."""
     try:
-        orientation, width, height = map(int, turn.split())
+        score = float(least or 0)
     except ValueError:
-        raise ValueError("Not saved: this is no turn of a picture.") from None
-    if not isinstance(boxes, list) or not all(map(_is_box, boxes)):
-        return boxes
-    drawn_over = Measure(width, height, orientation)
-    return [stored_box(box, drawn_over) for box in boxes]
-
-
-def _is_box(box: Any) -> bool:
-    sides = ("xmin", "ymin", "xmax", "ymax")
-    return isinstance(box, dict) and all(
-        type(box.get(side)) in (int, float) for side in sides
-    )
+        raise ValueError("Not saved: the least score is no number.") from None
+    picture = looks([inference])[inference.id].picture
+    answer = deconstructed(model, text_of(inference))
+    return truth_of_answer(model.task_type, answer, score, picture)
 
 
 @login_required

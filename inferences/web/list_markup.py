@@ -149,7 +149,11 @@ class ListMarkup(GalleryMarkup[Card]):
         return SafeString("".join(map(self._similar, cards)))
 
     def address(self, card: Card) -> str:
-        return self._base + escape(quote(card.inference.inference_id, safe=IN_PATHS))
+        return self.address_of(card.inference.inference_id)
+
+    def address_of(self, inference_id: str) -> str:
+        """Return the escaped address of the page of an inference."""
+        return self._base + escape(quote(inference_id, safe=IN_PATHS))
 
     def _picture(self, card: Card) -> str:
         return f"{self.address(card)}/preview"

@@ -9,6 +9,7 @@ from django.utils.safestring import SafeString
 
 from inferences.web.view_models.answers import Answer, Found
 from inferences.web.view_models.inputs import Look
+from inferences.web.view_models.patches import Patch
 
 LAZY = ' loading="lazy"'
 # How many pixels pictures with names are high at least: in rows of cards, and on a phone.
@@ -41,19 +42,47 @@ def write_picture(
     tagged = answer.tagged if tags is True else tags or ()
     high = LEAST_IN_CARD if tags is True else LEAST_IN_PAGE
     kind = ' class="segments"' if answer.kind == "image_segmentation" else ""
+    missed = [each for each in truth if each.verdict and each.verdict.kind == "missed"]
     layers = (
         _write_layer(f"data-answer{kind}{box}", _write_shapes(answer)),
         _write_layer("data-answer", "".join(_write_tag(each, high) for each in tagged)),
         _write_layer(
             f'data-truth class="truth"{box}', "".join(map(_write_true_shape, truth))
         ),
+        _write_layer(
+            "data-truth",
+            "".join(_write_tag(each, high, "") for each in missed if each.tag),
+        ),
     )
+    is_judged = answer.is_judged or bool(missed)
+    classes = f"{' tiny' if look.is_tiny else ''}{' judged' if is_judged else ''}"
     return SafeString(
-        f'<div class="frame{" tiny" if look.is_tiny else ""}" data-frame>'
+        f'<div class="frame{classes}" data-frame>'
         f'<img src="{source}?size={plain}"{sources} width="{fit[0]}" height="{fit[1]}" '
         f'alt="{escape(alt)}"{LAZY if is_lazy else ""} decoding="async">{"".join(layers)}'
         '<span class="why">The picture cannot be shown: it is gone, or cannot be decoded.</span>'
         "</div>"
+    )
+
+
+def write_patch(patch: Patch, source: str, sizes: str) -> SafeString:
+    """Return a part of a picture with the outline of the shape that it is of."""
+    plain, _, dense = sizes.partition(" ")
+    part = f"{source}?crop={','.join(map(str, patch.crop))}&amp;size="
+    x, y, width, height = patch.box
+    scale = min(400 / width, 240 / height)
+    wide, high = max(round(width * scale), 1), max(round(height * scale), 1)
+    found = patch.found
+    truth = ' class="truth"' if patch.is_true else ""
+    judged = " judged" if found.verdict else ""
+    box = f"{x:.6g} {y:.6g} {width:.6g} {height:.6g}"
+    return SafeString(
+        f'<div class="frame{judged}" data-frame><img src="{part}{plain}" '
+        f'srcset="{part}{plain} 1x, {part}{dense} 2x" width="{wide}" height="{high}" alt=""'
+        f'{LAZY} decoding="async"><svg{truth} viewBox="{box}" aria-hidden="true">'
+        f'<g class="shape hue-{found.hue}{_verdict(found)}" {_write_data(found)}>'
+        f"{_write_paths(found)}</g></svg>"
+        '<span class="why">The picture cannot be shown.</span></div>'
     )
 
 
@@ -63,11 +92,25 @@ def _write_layer(attributes: str, content: str) -> str:
 
 def _write_shapes(answer: Answer) -> str:
     return "".join(
-        f'<g class="shape hue-{each.hue}'
+        f'<g class="shape hue-{each.hue}{_verdict(each)}'
         f'{" other" if answer.is_marked and not each.is_match else ""}" {_write_data(each)}>'
-        f"{_write_paths(each)}</g>"
+        f"{_write_paths(each, _write_title(each) if each.verdict else '')}</g>"
         for each in answer.drawn
     )
+
+
+def _verdict(each: Found) -> str:
+    """Return the classes of a shape that was matched with a ground truth."""
+    if each.verdict is None:
+        return ""
+    return f" {each.verdict.kind}" + ("" if each.verdict.counts else " uncounted")
+
+
+def _write_title(each: Found) -> str:
+    """Return what is read over a shape."""
+    score = "" if each.score is None else f" {each.score:.2f}"
+    verdict = f": {each.verdict.title}" if each.verdict else ""
+    return f"<title>{escape(each.label)}{score}{verdict}</title>"
 
 
 def _write_data(each: Found) -> str:
@@ -87,19 +130,21 @@ def _write_paths(each: Found, title: str = "") -> str:
 def _write_true_shape(each: Found) -> str:
     if each.outline is None:
         return ""
-    title = f"<title>{escape(each.label)}</title>"
+    paths = _write_paths(each, _write_title(each))
     return (
-        f'<g class="shape hue-{each.hue}" data-label="{each.place}">'
-        f"{_write_paths(each, title)}</g>"
+        f'<g class="shape hue-{each.hue}{_verdict(each)}" data-label="{each.place}">'
+        f"{paths}</g>"
     )
 
 
-def _write_tag(each: Found, high: int) -> str:
+def _write_tag(each: Found, high: int, data: str | None = None) -> str:
+    """Return the name over a shape; that of a true shape has no ``data`` for scripts."""
     tag = each.tag
     assert tag is not None
+    data = _write_data(each) if data is None else data
     return (
-        f'<svg class="tag hue-{each.hue}" {_write_data(each)} x="{tag.x}%" y="{tag.y}%" '
-        f'overflow="visible"><g transform="translate({tag.shift_x} {tag.shift_y(high)})">'
+        f'<svg class="tag hue-{each.hue}{_verdict(each)}" {data} x="{tag.x}%" '
+        f'y="{tag.y}%" overflow="visible"><g transform="translate({tag.shift_x} {tag.shift_y(high)})">'
         f'<rect width="{tag.width}" height="17" rx="3"/>'
         f'<text x="5" y="12">{escape(tag.text)}</text></g></svg>'
     )

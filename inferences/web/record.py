@@ -85,8 +85,8 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
         "inference": inference,
         "payload": payload,
         "look": look,
-        "answer": answer,
-        "rows": answer.found[:ROWS_SHOWN],
+        "answer": truth.answer,
+        "rows": truth.answer.found[:ROWS_SHOWN],
         "json": written,
         "json_is_whole": is_whole,
         "json_is_long": written.count("\n") > JSON_OPEN_LINES,
@@ -108,7 +108,7 @@ def detail(request: HttpRequest, model_id: str, inference_id: str) -> HttpRespon
         "as_python": (repr(model.model_id), repr(inference_id)),
         "as_query": _as_query(inference, hash_),
         "may_compare": bool(model.embedding_size),
-        "full": _full(payload.data_content_type),
+        "full": full_picture(payload.data_content_type),
         **conversation_context(request, model, inference, answer),
     }
     return render_page(
@@ -147,7 +147,7 @@ def _as_query(inference: Inference, hash_: str) -> str:
     )
 
 
-def _full(content_type: str) -> bool:
+def full_picture(content_type: str) -> bool:
     """Return whether browsers can show a picture of this type as it is stored."""
     return content_type in ("image/png", "image/jpeg", "image/webp", "image/gif")
 

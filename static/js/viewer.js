@@ -1,6 +1,7 @@
 // The large picture: zoom with the wheel, buttons or keys, pan by dragging, layers on and off; and
 // the form of the metadata beside it.
 const MOST = 16;
+const PREVIEW = 1280; // pixels a side
 function attach(root) {
   const stage = root.querySelector("[data-viewer]");
   const frame = stage?.querySelector("[data-frame]");
@@ -44,15 +45,26 @@ function attach(root) {
   }
 
   tools.hidden = false;
+  if (frame.clientWidth * devicePixelRatio > 1.2 * PREVIEW) sharpen();
   stage.addEventListener("wheel", (event) => {
     event.preventDefault();
     const box = stage.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left - box.width / 2, event.clientY - box.top - box.height / 2];
     zoom(event.deltaY < 0 ? 1.25 : 0.8, x, y);
   }, { passive: false });
+  // While shapes are drawn, the picture is moved with Alt or with the middle button.
   stage.addEventListener("pointerdown", (event) => {
-    if (event.button === 0 && place.scale > 1 && !stage.classList.contains("correcting")) { event.preventDefault(); pan(event); }
+    const isDrawn = stage.classList.contains("correcting");
+    const isMeant = event.button === 1 || (event.button === 0 && (!isDrawn || event.altKey));
+    if (isMeant && place.scale > 1) { event.preventDefault(); pan(event); }
   });
+  // What lies under the pointer is said at once, also where shapes are drawn over it.
+  const said = tools.querySelector("[data-hover-said]");
+  stage.addEventListener("pointermove", (event) => {
+    const under = document.elementsFromPoint(event.clientX, event.clientY).find((one) => one.matches(".shape .line"));
+    said.value = under?.querySelector("title")?.textContent ?? "";
+  });
+  stage.addEventListener("pointerleave", () => { said.value = ""; });
   stage.addEventListener("dblclick", () => { if (!stage.classList.contains("correcting")) zoom(place.scale > 1 ? 1 / MOST : 2.5); });
   tools.addEventListener("click", (event) => {
     const button = event.target.closest("[data-zoom]");
@@ -61,8 +73,13 @@ function attach(root) {
   const showLayer = (box) => {
     for (const each of frame.querySelectorAll(`[data-${box.dataset.show}]`)) each.classList.toggle("off", !box.checked);
   };
-  tools.addEventListener("change", (event) => showLayer(event.target));
+  const showVerdicts = (box) => frame.classList.toggle("judged", box.checked);
+  tools.addEventListener("change", (event) => {
+    if ("verdicts" in event.target.dataset) showVerdicts(event.target);
+    else showLayer(event.target);
+  });
   tools.querySelectorAll("[data-show]").forEach(showLayer); // a reload gives the boxes back as they were left
+  tools.querySelectorAll("[data-verdicts]").forEach(showVerdicts);
 }
 document.addEventListener("inference:shown", (event) => attach(event.target));
 attach(document);

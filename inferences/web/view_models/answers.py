@@ -9,12 +9,13 @@ from inferences.models import Inference, RegisteredModel
 from inferences.predictions.geometry import Outline, is_upright_already, outlines
 from inferences.predictions.parse import AnswerSettings, deconstructed
 from inferences.predictions.parsers import Detection, Kind
-from inferences.predictions.parsers.values import Content
+from inferences.predictions.parsers.values import Content, Shape
 from inferences.previews.pictures import Measure
 from inferences.store.answer_text import answer_text
 from inferences.web.view_models.colours import Colours, colours_of
 from inferences.web.view_models.matches import DetectionTest
 from inferences.web.view_models.signed_bars import Bars, bars
+from inferences.web.view_models.verdicts import Verdict
 
 EXCERPT_CHARS = 320
 CROWD = 4  # from this many on, names over a thumbnail hide too much of it
@@ -65,6 +66,8 @@ class Found:
     is_match: bool = True  # False if the query of the page asks for other detections
     most: float = 1.0  # the largest score; of a ranking that of its best item
     place: int = 0  # the number of the label within its model
+    shape: Shape | None = None  # as the model wrote it
+    verdict: Verdict | None = None  # where it was matched with a ground truth
 
     @property
     def step(self) -> int | None:
@@ -86,6 +89,8 @@ class Found:
         label = self.label
         label = label if len(label) <= TAG_CHARS else f"{label[: TAG_CHARS - 1]}…"
         text = label if self.score is None else f"{label} {self.score:.2f}"
+        if self.verdict:
+            text = f"{self.verdict.mark} {text}"
         box = self.outline
         middle = round((box.left + box.right) / 2, 2)
         return Tag(text, middle, box.top, width=round(len(text) * 6.7 + 10))
@@ -122,6 +127,11 @@ class Answer:
         """
         drawn = [each for each in reversed(self.found) if each.outline]
         return sorted(drawn, key=lambda each: each.is_match)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether its shapes were matched with a ground truth."""
+        return any(each.verdict for each in self.found)
 
     @property
     def matches(self) -> list[Found]:
@@ -254,7 +264,17 @@ def answer_read_by(
         place, hue = colours.of(one.label)
         row = len(found)
         found.append(
-            Found(row, one.label, one.score, hue, outline, is_match, full, place)
+            Found(
+                row,
+                one.label,
+                one.score,
+                hue,
+                outline,
+                is_match,
+                full,
+                place,
+                one.shape,
+            )
         )
     plain = not found and parsed.embedding is None and parsed.content is None
     return Answer(

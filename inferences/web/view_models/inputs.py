@@ -64,8 +64,7 @@ class Look:
     @property
     def ratio(self) -> int:
         """The class of the picture's width by height, so that a row of pictures is even."""
-        w, h = self._upright
-        return min(max(round((math.log(w / h) - RATIO_FIRST) / RATIO_STEP), 0), RATIOS)
+        return ratio_class(*self._upright)
 
     @property
     def in_card(self) -> tuple[int, int]:
@@ -82,6 +81,12 @@ class Look:
             return self.fitted(480, 480)
         # Small pictures are enlarged, up to a limit.
         return self.fitted(min(1080, 3 * w), min(680, 3 * h))
+
+
+def ratio_class(width: float, height: float) -> int:
+    """Return the number of the class ``ratio-…`` that is nearest."""
+    place = (math.log(width / height) - RATIO_FIRST) / RATIO_STEP
+    return min(max(round(place), 0), RATIOS)
 
 
 def looks(inferences: Sequence[Inference]) -> dict[int, Look]:
@@ -155,7 +160,7 @@ def _without_input(payload: Any) -> Look:
 
 def _look(key: str, content_type: str) -> Look:
     try:
-        if _may_be_picture(content_type):
+        if may_be_picture(content_type):
             try:
                 return Look(picture=measure(key))
             except Unreadable as error:
@@ -171,7 +176,8 @@ def _look(key: str, content_type: str) -> Look:
         return Look(missing="Too many pictures at once: try again.")
 
 
-def _may_be_picture(content_type: str) -> bool:
+def may_be_picture(content_type: str) -> bool:
+    """Return whether an input of this type is decoded to see whether it is a picture."""
     return content_type.startswith("image/") or content_type in (
         "",
         "application/octet-stream",

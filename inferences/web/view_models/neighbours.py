@@ -47,25 +47,64 @@ def neighbours(
     try:
         filters = question.filters
         if embedding := question.embedding:
-            previous, following = _by_distance(model, inference, embedding, filters)
+            before, after = _by_distance(model, inference, embedding, filters)
             titles = OTHERWISE
         elif by := window_value(model, question):
-            previous, following = _in_window(model, inference, question, by)
+            before, after = _in_window(model, inference, question, by)
             titles = OTHERWISE
         else:
-            sort = question.pagination(1)
-            ways = _Ways(model, inference, sort, filters)
-            previous, following = ways.back(), ways.on()
+            ways = _Ways(model, inference, question.pagination(1), filters)
+            before, after = ways.back(), ways.on()
             titles = TITLES.get(question.sort, OTHERWISE)
     except (ValidationError, BadEmbedding, StoreError, OperationalError):
         return Neighbours()
-    ids = [place.row_id for place in (previous, following) if place]
+    ids = [place.row_id for place in (*before[:1], *after[:1])]
     rows = model.inferences.filter(id__in=ids)
     names = dict(rows.values_list("id", "inference_id"))
     return Neighbours(
-        names.get(previous.row_id, "") if previous else "",
-        names.get(following.row_id, "") if following else "",
+        names.get(before[0].row_id, "") if before else "",
+        names.get(after[0].row_id, "") if after else "",
         titles,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The row ids before and after one inference in the order of a list, nearest first.
+
+    ``is_whole`` says that they are the whole list, so that its length is known.
+    """
+
+    before: list[int]
+    after: list[int]
+    is_whole: bool
+
+
+def surroundings(
+    model: RegisteredModel, inference: Inference, question: Question, depth: int
+) -> Surroundings:
+    """Return at most ``depth`` neighbours to each side, as an index holds them.
+
+    Empty where the list cannot be asked for, or finding them takes too long.
+    """
+    try:
+        if embedding := question.embedding:
+            filters = question.filters
+            before, after = _by_distance(model, inference, embedding, filters)
+            is_whole = len(before) + 1 + len(after) < DEPTH
+        elif by := window_value(model, question):
+            before, after = _in_window(model, inference, question, by)
+            is_whole = False
+        else:
+            ways = _Ways(model, inference, question.pagination(1), question.filters)
+            before, after = ways.back(depth), ways.on(depth)
+            is_whole = max(len(before), len(after)) < depth and not ways.is_late
+    except (ValidationError, BadEmbedding, StoreError, OperationalError):
+        return Surroundings([], [], False)
+    return Surroundings(
+        [place.row_id for place in before[:depth]],
+        [place.row_id for place in after[:depth]],
+        is_whole,
     )
 
 
@@ -83,44 +122,51 @@ class _Ways:
         self.newest_first = sorted_by.direction == "desc"
         self.order = order_of(sorted_by.sort or "created_at", model, filters)
         self.here = _place(model, inference, self.order)
+        self.is_late = False  # whether a search was given up
 
-    def on(self) -> PagePosition | None:
-        return self._first(self.newest_first, self.here)
+    def on(self, limit: int = 1) -> list[PagePosition]:
+        """Return the rows after it, nearest first."""
+        return self._places(self.newest_first, self.here, limit)
 
-    def back(self) -> PagePosition | None:
-        """Return the row before. The order is reversed, but rows without rank come last in both."""
-        found = self._first(not self.newest_first, self.here)
+    def back(self, limit: int = 1) -> list[PagePosition]:
+        """Return the rows before it, nearest first.
+
+        The order is reversed, but rows without rank come last in both directions.
+        """
+        found = self._places(not self.newest_first, self.here, limit)
         if self.order.is_by_time:
             return found
-        if self.here.rank is None and found is None:
-            found = self._first(not self.newest_first, None)
-            return found if found and found.rank is not None else None
-        is_last = found and (found.rank is None) != (self.here.rank is None)
-        return None if is_last else found
+        if self.here.rank is not None:
+            return [place for place in found if place.rank is not None]
+        if left := limit - len(found):
+            ranked = self._places(not self.newest_first, None, left)
+            found += [place for place in ranked if place.rank is not None]
+        return found
 
-    def _first(
-        self, newest_first: bool, after: PagePosition | None
-    ) -> PagePosition | None:
-        part = PageSlice(newest_first=newest_first, limit=1, after=after)
+    def _places(
+        self, newest_first: bool, after: PagePosition | None, limit: int
+    ) -> list[PagePosition]:
+        part = PageSlice(newest_first=newest_first, limit=limit, after=after)
         try:
             with statement_timeout(NEIGHBOUR_SECONDS):
-                places = planner.places(self.model, self.filters, self.order, part)
+                return planner.places(self.model, self.filters, self.order, part)
         except OperationalError:
-            return None
-        return places[0] if places else None
+            self.is_late = True
+            return []
 
 
 def _in_window(
     model: RegisteredModel, inference: Inference, question: Question, by: NamedValue
-) -> tuple[PagePosition | None, PagePosition | None]:
-    """Return both neighbours in a window of the newest matches that is sorted by a value."""
+) -> tuple[list[PagePosition], list[PagePosition]]:
+    """Return the rows before and after in a window of the newest matches that is sorted by a value."""
     ids = _window(model, question, by)
     if inference.id not in ids:
-        return None, None
+        return [], []
     number = ids.index(inference.id)
-    around = (ids[number - 1 : number], ids[number + 1 : number + 2])
-    previous, following = (PagePosition(None, *one) if one else None for one in around)
-    return previous, following
+    before, after = ids[:number][::-1], ids[number + 1 :]
+    return [PagePosition(None, row_id) for row_id in before], [
+        PagePosition(None, row_id) for row_id in after
+    ]
 
 
 def _window(model: RegisteredModel, question: Question, by: NamedValue) -> list[int]:
@@ -153,24 +199,21 @@ def _by_distance(
     inference: Inference,
     embedding: EmbeddingFilter,
     filters: Filter,
-) -> tuple[PagePosition | None, PagePosition | None]:
-    """Return both neighbours by distance, if the row is among the first ``DEPTH``.
+) -> tuple[list[PagePosition], list[PagePosition]]:
+    """Return the rows before and after, nearest first, if the row is among the first ``DEPTH``.
 
-    Both are None for a search by text whose embedding is not cached: computing it would call
+    Both are empty for a search by text whose embedding is not cached: computing it would call
     a service.
     """
     text = embedding.text
     if text is not None and not text_embedding.is_remembered(model, text):
-        return None, None
+        return [], []
     search = Search(model, embedding)
     with statement_timeout(NEIGHBOUR_SECONDS):
         part = PageSlice(newest_first=False, limit=DEPTH)
         places = search.places(filters, part, 0)
     ids = [place.row_id for place in places]
     if inference.id not in ids:
-        return None, None
+        return [], []
     number = ids.index(inference.id)
-    return (
-        places[number - 1] if number else None,
-        places[number + 1] if number + 1 < len(places) else None,
-    )
+    return places[:number][::-1], places[number + 1 :]

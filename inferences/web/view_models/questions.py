@@ -52,7 +52,7 @@ from inferences.web.view_models.columns import (
 )
 
 PARTS = ("key", "type", "operator", "value")
-VIEWS = ("gallery", "table")
+VIEWS = ("gallery", "table", "patches")
 DENSITIES = {"compact": "Compact", "": "Cosy", "large": "Large"}
 METRICS: dict[str, Literal["l2", "negative_dot_product"]] = {
     "l2": "l2",
@@ -65,7 +65,12 @@ SORTS: dict[str, tuple[str, Literal["asc", "desc"], Sort]] = {
     "score": ("Highest score first", "desc", "score"),
     "uncertain": ("Lowest score first", "asc", "score"),
     "label": ("By label", "asc", "label"),
+    "iou": ("Lowest IoU first", "desc", "created_at"),
 }
+# Orders of patches alone: these are sorted within a page of the newest inferences.
+SORTS_OF_PATCHES = ("iou",)
+# Which shapes have a patch, as titles.
+PATCHES = {"": "Answers and missed", "answers": "Answers", "truth": "Ground truth"}
 # Old names of sorts, which saved views and links may still have.
 FORMER_SORTS = {"doubt": "uncertain"}
 # Parameters of the layout, which do not change what the list holds.
@@ -74,6 +79,7 @@ LAYOUT = (
     "density",
     "sort",
     "group",
+    "patches",
     "similar",
     "like",
     "metric",
@@ -181,6 +187,11 @@ class Question:
             self._take_apart()
             for name in WINDOW:
                 self._stay_relative(name, given.get(name, ""))
+
+    @classmethod
+    def of_link(cls, query: str) -> Question:
+        """Return the question of a query string, with or without its question mark."""
+        return cls(QueryDict(query.removeprefix("?")))
 
     def _read(self, query: QueryDict) -> InferenceFilterSet:
         resolved = query.copy()
@@ -295,12 +306,20 @@ class Question:
     def sort(self) -> str:
         name = self.query.get("sort", "")
         name = FORMER_SORTS.get(name, name)
+        if name in SORTS_OF_PATCHES and self.view != "patches":
+            return ""
         return name if name in SORTS or ColumnSort.read(name) else ""
 
     @property
     def column_sort(self) -> ColumnSort | None:
         """The column of named values by which the list is sorted, or None."""
         return None if self.embedding else ColumnSort.read(self.sort)
+
+    @property
+    def patches(self) -> str:
+        """Which shapes have a patch: all, those of answers or those of ground truth."""
+        name = self.query.get("patches", "")
+        return name if name in PATCHES else ""
 
     @property
     def cursor(self) -> str | None:
@@ -394,7 +413,7 @@ class Question:
 
     @property
     def views(self) -> list[tuple[str, str, str, bool]]:
-        icons = {"gallery": "grid", "table": "rows"}
+        icons = {"gallery": "grid", "table": "rows", "patches": "box"}
         return [
             (name.capitalize(), icons[name], self.link(view=name), name == self.view)
             for name in VIEWS
@@ -416,6 +435,15 @@ class Question:
                 not self.embedding and name == self.sort,
             )
             for name, (title, _, _) in SORTS.items()
+            if self.view == "patches" or name not in SORTS_OF_PATCHES
+        ]
+
+    @property
+    def kinds_of_patches(self) -> list[tuple[str, str, bool]]:
+        """Which shapes may have a patch: title, query string, and whether it is chosen."""
+        return [
+            (title, self.link(patches=name or None), name == self.patches)
+            for name, title in PATCHES.items()
         ]
 
     @property

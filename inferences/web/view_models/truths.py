@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from inferences.ground_truth.truths import allowed
 from inferences.ground_truth.upsert import Version, history
 from inferences.models import Inference, RegisteredModel
 from inferences.models.ground_truth import GroundTruth
-from inferences.predictions.geometry import (
-    is_upright_already,
-    outlines,
-    shape_of,
-    upright_box,
-)
+from inferences.predictions.geometry import is_upright_already, outlines, shape_of
 from inferences.predictions.parse import AnswerSettings
+from inferences.predictions.parsers import Detection
 from inferences.predictions.parsers.values import Shape
 from inferences.previews.pictures import Measure
 from inferences.web.view_models.answers import Answer, Found
 from inferences.web.view_models.colours import Colours, colours_of
+from inferences.web.view_models.drawing import Drawing, drawing_of
+from inferences.web.view_models.verdicts import Tally, judge, tally
 
 VERSIONS_SHOWN = 50
 
@@ -35,9 +33,10 @@ class Former:
 
 @dataclass(frozen=True, slots=True)
 class TruthView:
-    """A ground truth for the page.
+    """A ground truth for the page; ``drawn`` is drawn over the picture.
 
-    ``drawn`` is drawn over the picture; ``boxes`` are those with which the editor starts.
+    ``answer`` is the answer with the verdicts on its shapes, where they were matched with the
+    ground truth; ``tally`` counts them.
     """
 
     truth: GroundTruth | None
@@ -45,12 +44,9 @@ class TruthView:
     forms: tuple[str, ...]
     versions: list[Former]
     drawn: list[Found]
-    boxes: str = "[]"
-    suggested: str = "[]"
-    is_shares: bool = False
-    may_draw: bool = False
-    # EXIF orientation, width and height by which drawn boxes are rotated back.
-    turn: str = ""
+    answer: Answer
+    drawing: Drawing | None = None
+    tally: Tally | None = None
 
     @property
     def labels(self) -> str:
@@ -64,6 +60,12 @@ class TruthView:
     @property
     def text(self) -> str:
         return self.truth.truth.get("text", "") if self.truth else ""
+
+    @property
+    def verdicts_json(self) -> str:
+        """The verdicts on the true shapes, in their order, for the editor."""
+        kinds = [each.verdict.kind for each in self.drawn if each.verdict]
+        return json.dumps(kinds)
 
     @property
     def written(self) -> str:
@@ -84,35 +86,57 @@ def truth_view(
     former = [each for each in history(model, inference.id) if each.until]
     versions = [Former(v, said_of(v.truth)) for v in former[-VERSIONS_SHOWN:]]
     if picture is None:
-        return TruthView(truth, said, forms, versions, [])
-    is_shares = model.box_format.endswith("_normalised")
+        return TruthView(truth, said, forms, versions, [], answer)
     given = truth.truth if truth else {}
-    shapes = _shapes(given, is_shares)
+    answer, drawn, counted, is_upright = match_with_truth(model, given, answer, picture)
+    drawing = drawing_of(model, given, answer, picture, is_upright=is_upright)
+    return TruthView(
+        truth, said, forms, versions, drawn, answer, drawing=drawing, tally=counted
+    )
+
+
+class Matched(NamedTuple):
+    """An answer and the true shapes, with the verdicts on both where they can be matched."""
+
+    answer: Answer
+    drawn: list[Found]
+    tally: Tally | None
+    is_upright: bool  # the model had turned the picture, as far as its shapes tell
+
+
+def match_with_truth(
+    model: RegisteredModel, truth: dict[str, Any], answer: Answer, picture: Measure
+) -> Matched:
+    """Return the answer and the shapes of its ground truth, to be drawn over the picture."""
+    shapes = _shapes(truth, model.box_format.endswith("_normalised"))
     is_upright = answer.is_upright or is_upright_already(
         [shape for _, shape in shapes], picture
     )
-    found = draw_truth(model, colours_of(model), given, picture, answer)
-    boxes = given.get("boxes", [])
-    plain = all("xmin" in box for box in boxes)
-    # Boxes are in the pixels of the file, unless the model applied EXIF's rotation itself.
-    # The page shows the rotated picture, so boxes are rotated to draw and back to store.
-    turn = ""
-    if picture.orientation != 1 and not is_upright and plain:
-        unit = Measure(1, 1, picture.orientation) if is_shares else picture
-        turn = f"{unit.orientation} {unit.width} {unit.height}"
-        boxes = [upright_box(box, unit) for box in boxes]
-    return TruthView(
-        truth,
-        said,
-        forms,
-        versions,
-        found,
-        json.dumps(boxes) if plain else "[]",
-        json.dumps(_as_boxes(answer, picture, is_shares)),
-        is_shares,
-        may_draw="boxes" in forms and plain,
-        turn=turn,
-    )
+    drawn = draw_truth(model, colours_of(model), truth, picture, answer)
+    return Matched(*_judged(answer, drawn, truth), is_upright)
+
+
+def _judged(
+    answer: Answer, drawn: list[Found], truth: dict[str, Any]
+) -> tuple[Answer, list[Found], Tally | None]:
+    """Return the answer and the true shapes with the verdicts on them, and their numbers.
+
+    Without shapes on both sides, or in different units, they are returned as they are.
+    """
+    actual = [*truth.get("boxes", []), *truth.get("polygons", [])]
+    says_shapes = "boxes" in truth or "polygons" in truth
+    if not says_shapes or not answer.understood:
+        return answer, drawn, None
+    found = [Detection(each.label, each.score, each.shape) for each in answer.found]
+    verdicts = judge(found, actual)
+    if verdicts is None:
+        return answer, drawn, None
+    of_found, of_true = verdicts
+    pairs = zip(answer.found, of_found, strict=True)
+    answer = replace(answer, found=[replace(each, verdict=v) for each, v in pairs])
+    true_pairs = zip(drawn, of_true, strict=True)
+    drawn = [replace(each, verdict=verdict) for each, verdict in true_pairs]
+    return answer, drawn, tally(of_found, of_true)
 
 
 def draw_truth(
@@ -161,16 +185,4 @@ def _shapes(truth: dict[str, Any], is_shares: bool) -> list[tuple[str, Shape]]:
     return [
         (each["label"], shape_of(each, normalised=is_shares))
         for each in (*truth.get("boxes", []), *truth.get("polygons", []))
-    ]
-
-
-def _as_boxes(
-    answer: Answer, picture: Measure, is_shares: bool
-) -> list[dict[str, Any]]:
-    """Return the model's boxes in the form and unit of ground truth, to be corrected."""
-    width, height = (1, 1) if is_shares else picture.upright
-    return [
-        {"label": each.label, **each.outline.box(width, height)}
-        for each in answer.found
-        if each.outline
     ]
