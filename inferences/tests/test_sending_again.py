@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 from django.urls import reverse
@@ -17,7 +19,7 @@ from inferences.tests.conversation_builders import (
 )
 from inferences.tests.pages import text
 from inferences.web import playground
-from inferences.web.playground_calls import Tried
+from inferences.web.playground_calls import Tried, try_model
 from istore.models import Role
 
 TENSOR = {"name": "prompt", "datatype": "BYTES", "shape": [1]}
@@ -41,13 +43,18 @@ def chats(project):
     return chat_model(project)
 
 
+class Calls(list):
+    key = ""
+
+
 @pytest.fixture
 def sent(monkeypatch):
     """The bodies and paths with which the model was called."""
-    calls = []
+    calls = Calls()
 
-    def call(user, model, body, path=""):
+    def call(user, model, body, path="", key=""):
         calls.append((json.loads(body), path))
+        calls.key = key
         return Tried(200, json.dumps(answer_of("ok")), timedelta(seconds=1), ["new"])
 
     monkeypatch.setattr(playground, "try_model", call)
@@ -123,6 +130,19 @@ def test_a_plain_prompt_stays_one(again, sent):
     assert sent == [({"prompt": "Boats?", "max_tokens": 3}, "v1/completions")]
 
 
+def test_the_key_of_the_model_server_goes_with_the_call_alone(again, sent):
+    page = again({"prompt": "Ships?"}, {"text-0": "Boats?", "key": " sk-secret "})
+
+    assert sent.key == "sk-secret"
+    assert "sk-secret" not in text(page)
+
+
+def test_a_key_that_no_header_can_hold_is_refused(again, sent):
+    page = again({"prompt": "Ships?"}, {"text-0": "Boats?", "key": "a\r\nHost: b"})
+
+    assert page.status_code == 400 and not sent
+
+
 def test_without_turns_nothing_is_sent(again, sent):
     page = again({"prompt": "Ships?"}, {"drop-0": "on"})
 
@@ -145,3 +165,42 @@ def test_the_form_has_the_turns_as_they_were(person, chats, make_inference):
     assert "10 earlier turns too." in page
     assert client.get(address, {"again": "none"}).status_code == 404
     assert person().get(address, {"again": "a"}).status_code == 403
+
+
+def test_the_call_goes_to_the_path_of_the_api_with_both_keys(person, chats, settings):
+    """The proxy is a server of this test: it answers what it was asked."""
+    asked = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self):
+            length = int(self.headers["Content-Length"])
+            asked.append((self.path, dict(self.headers), self.rfile.read(length)))
+            self.send_response(200)
+            self.send_header("Inference-Store", "recorded")
+            self.send_header("Inference-Id", "new")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Proxy)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    settings.ISTORE_PROXY_INTERNAL_URL = f"http://127.0.0.1:{server.server_port}"
+    user = person(Role.EDITOR).user
+    try:
+        found = try_model(user, chats, b"{}", "v1/chat/completions", "sk-secret")
+        try_model(user, chats, b"{}")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    (path, headers, _), (plain, others, _) = asked
+    assert path == "/models/harbour-chat/v1/chat/completions"
+    assert headers["Upstream-Authorization"] == "Bearer sk-secret"
+    assert headers["Authorization"].startswith("Bearer ist_")
+    assert plain == "/v2/models/harbour-chat/infer"
+    assert "Upstream-Authorization" not in others
+    assert found.inference_ids == ["new"]

@@ -12,6 +12,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.safestring import SafeString
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
 from inferences.models import RegisteredModel
@@ -40,6 +41,7 @@ EXAMPLE = """{"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, 3
 
 
 @login_required
+@sensitive_post_parameters("key")
 @require_http_methods(["GET", "HEAD", "POST"])
 def try_it(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the playground of a model; POST calls the model."""
@@ -62,7 +64,8 @@ def try_it(request: HttpRequest, model_id: str) -> HttpResponse:
     if request.method == "POST":
         try:
             body, path = _body(request, model, again)
-            tried = try_model(person_of(request), model, body, path)
+            key = _key(request) if path else ""
+            tried = try_model(person_of(request), model, body, path, key)
         except ValueError as error:
             context["problem"], status = str(error), 400
         except StoreError as error:
@@ -146,6 +149,14 @@ def _body(
     if (file.size or 0) > INPUT_MAX_BYTES:
         raise ValueError(f"A file has at most {INPUT_MAX_BYTES // 1024**2} MiB here.")
     return tensor_request(model, name, file.read()), ""
+
+
+def _key(request: HttpRequest) -> str:
+    """Return the key of the model server. Raises ``ValueError`` if it cannot be in a header."""
+    key = request.POST.get("key", "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("The key of the model server has letters, digits and signs.")
+    return key
 
 
 @login_required

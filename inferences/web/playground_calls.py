@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 30
 ANSWER_MAX_BYTES = 4 * 1024**2
+UPSTREAM_KEY = "Upstream-Authorization"
 
 log = logging.getLogger(__name__)
 
@@ -67,11 +68,14 @@ def tensor_request(model: RegisteredModel, name: str, content: bytes | str) -> b
     return json.dumps(request).encode()
 
 
-def try_model(user: User, model: RegisteredModel, body: bytes, path: str = "") -> Tried:
+def try_model(
+    user: User, model: RegisteredModel, body: bytes, path: str = "", key: str = ""
+) -> Tried:
     """Call the model, and return the proxy's answer, errors included.
 
-    ``path`` is that of a text API below the model's address; without one it is a V2 call. Raises
-    a 503 if the proxy does not answer.
+    ``path`` is that of a text API below the model's address; without one it is a V2 call. ``key``
+    is that of the model server, which goes with this call and is kept nowhere. Raises a 503 if
+    the proxy does not answer.
     """
     seconds = (settings.ISTORE_UPSTREAM_TOTAL_SECONDS or 600) + PATIENCE_SECONDS
     expires_at = clock.now() + timedelta(seconds=seconds)
@@ -79,13 +83,23 @@ def try_model(user: User, model: RegisteredModel, body: bytes, path: str = "") -
         f"tried by {user}"[:255], model.project, Role.EDITOR, user, expires_at
     )
     try:
-        return _ask(model, secret, body, seconds, path)
+        headers = {
+            "Authorization": f"Bearer {secret}",
+            "Content-Type": "application/json",
+        }
+        if key:
+            headers[UPSTREAM_KEY] = f"Bearer {key}"
+        return _ask(model, headers, body, seconds, path)
     finally:
         revoke_token(token, user)
 
 
 def _ask(
-    model: RegisteredModel, secret: str, body: bytes, seconds: float, below: str
+    model: RegisteredModel,
+    headers: dict[str, str],
+    body: bytes,
+    seconds: float,
+    below: str,
 ) -> Tried:
     parts = urlsplit(settings.ISTORE_PROXY_INTERNAL_URL)
     is_https = parts.scheme == "https"
@@ -94,10 +108,6 @@ def _ask(
     path = f"{parts.path.rstrip('/')}/" + (
         f"models/{name}/{below}" if below else f"v2/models/{name}/infer"
     )
-    headers = {
-        "Authorization": f"Bearer {secret}",
-        "Content-Type": "application/json",
-    }
     began = time.monotonic()
     with closing(kind(parts.hostname or "", parts.port, timeout=seconds)) as connection:
         try:

@@ -61,6 +61,11 @@ class Draft:
         return [_field(number, turn) for number, turn in turns]
 
     @property
+    def takes_key(self) -> bool:
+        """Whether it is sent by a text API, whose server may ask for a key."""
+        return not self.tensor
+
+    @property
     def before(self) -> int:
         """The number of turns before those, which are sent as they were."""
         return max(len(self.conversation.turns) - TURNS_EDITED, 0)
