@@ -90,7 +90,7 @@ class TableMarkup(ListMarkup):
 
     def _value(self, card: Card, key: str, given: list[str] | None) -> str:
         if not self._edit or not is_editable(key):
-            return write_value(given)
+            return f'<div class="cell">{write_value(given)}</div>'
         return write_editable(self._edit, card.inference.inference_id, key, given)
 
 
