@@ -118,7 +118,7 @@ def write_editable(
     return (
         f'<div class="cell" id="{cell_of(inference_id, key)}"{attributes}>'
         f'{write_value(given)}<a class="edit" href="{here}" hx-get="{here}" '
-        f'aria-label="Change {escape(key)} of {escape(inference_id)}">'
+        f'aria-label="Change {escape(key)}">'
         f"{icon('edit')}</a></div>"
     )
 
