@@ -119,7 +119,7 @@ def test_the_pages_work_without_scripts(store, browser, live_server, log_in):
     page.get_by_role("link", name="Count what each filter would leave").click()
     ship = page.locator("#facet-labels .choice", has_text="ship")
     expect(ship).to_contain_text("2")
-    expect(page.get_by_role("img", name="Volume over time")).to_be_visible()
+    expect(page.get_by_role("group", name="Volume over time")).to_be_visible()
     ship.get_by_role("checkbox").check()
     page.get_by_role("button", name="Apply").click()
     assert "label=ship" in page.url and page.url.endswith("counts=true")

@@ -116,7 +116,7 @@ def test_a_person_sorts_by_shap_opens_a_row_and_changes_a_value(
     # A value is changed in its cell, and taken back by one click.
     row = page.locator(f"tr[data-id='application-{worst:02}']")
     before = ["north", "south"][worst % 2]
-    row.get_by_role("link", name="Change branch of").click()
+    row.get_by_role("link", name="Change branch").click()
     field = row.get_by_role("textbox")
     expect(field).to_be_focused()
     expect(field).to_have_value(before)

@@ -152,7 +152,7 @@ def test_the_table_shows_the_chosen_metadata(person, model, make_inference):
     page = text(browse(person(), model, view="table", show="frame"))
     assert 'data-column="meta.frame"' in page
     assert 'data-column="meta.camera"' not in page
-    assert re.search(r">31</span>\s*</td>", page)
+    assert re.search(r">31</span>\s*</div></td>", page)
 
 
 def test_a_page_of_the_list_costs_few_queries(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from uuid import uuid4
@@ -375,6 +376,28 @@ def test_groups_of_the_newest_say_so_and_open_these_alone(
     page = browse(client, credit, group="meta.branch", part="groups")
     assert "of the newest 4 matches" in one_line(page)
     assert opened(client, credit, "meta.branch") == {"north": 2, "south": 2}
+
+
+def test_counts_that_summaries_tell_are_of_all_matches(
+    person, credit, applications, monkeypatch
+):
+    from inferences.web.view_models import groups as module
+
+    counts = Counter({"north": 30, "south": 10})
+    monkeypatch.setattr(module.counting, "values_of", lambda *given: counts)
+    monkeypatch.setattr(module.counting, "count_by_segments", lambda *given: 40)
+    monkeypatch.setattr(module, "SAMPLE", 4)
+    client = person()
+    page = browse(client, credit, group="meta.branch", part="groups")
+    assert (
+        "Counts are of all matches, figures beside them of the newest 4."
+        in one_line(page)
+    )
+    found = groups(client, credit, "meta.branch")
+    assert {name: cells[:2] for name, cells in found.items()} == {
+        "north": ["30", "75.0 %"],
+        "south": ["10", "25.0 %"],
+    }
 
 
 def test_groups_are_on_the_page_for_browsers_without_scripts(

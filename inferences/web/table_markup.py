@@ -89,7 +89,7 @@ class TableMarkup(ListMarkup):
 
     def _value(self, card: Card, key: str, given: list[str] | None) -> str:
         if not self._edit or not is_editable(key):
-            return write_value(given)
+            return f'<div class="cell">{write_value(given)}</div>'
         return write_editable(self._edit, card.inference.inference_id, key, given)
 
 
@@ -117,7 +117,7 @@ def write_editable(
     return (
         f'<div class="cell" id="{cell_of(inference_id, key)}"{attributes}>'
         f'{write_value(given)}<a class="edit" href="{here}" hx-get="{here}" '
-        f'aria-label="Change {escape(key)} of {escape(inference_id)}">'
+        f'aria-label="Change {escape(key)}">'
         f"{icon('edit')}</a></div>"
     )
 

@@ -229,7 +229,7 @@ def _grouping(model: RegisteredModel, by: str) -> _Grouping | None:
             "found.inference_action",
             ("inference_action",),
             counted_by="inference_action",
-            name_of=lambda value: InferenceAction(int(value)).label,
+            name_of=lambda value: str(InferenceAction(int(value)).label),
             filter_of=lambda name: InferenceFilter(
                 inference_action=InferenceAction[name.upper()]
             ),
@@ -380,9 +380,10 @@ def _aggregate(
     try:
         with statement_timeout(EACH_SECONDS), connection.cursor() as cursor:
             cursor.execute(sql, values)
-            return cursor.fetchall()
+            counted: list[_Row] = cursor.fetchall()
     except OperationalError:
         return None
+    return counted
 
 
 def _aggregate_ids(
