@@ -502,7 +502,7 @@ def test_the_migration_marks_the_models_whose_records_wait(digits, model):
         executor = MigrationExecutor(connection)
         executor.migrate([("inferences", name)])
     executor = MigrationExecutor(connection)
-    executor.migrate(executor.loader.graph.leaf_nodes("inferences"))
+    executor.migrate(executor.loader.graph.leaf_nodes())
     digits.refresh_from_db()
     model.refresh_from_db()
     assert (digits.awaits_classes, model.awaits_classes) == (True, False)
