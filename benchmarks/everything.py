@@ -41,6 +41,7 @@ SCRIPTS = {
     "text": ("", "--spans 1024"),
     "query": ("--rows 2000000 --first 200000", "--rows 5000 --vectors 500"),
     "pages": ("--rows 2000000 --first 200000", "--rows 5000"),
+    "text_search": ("--texts 2000000", "--texts 3000"),
     "export": ("--rows 1000000", "--rows 5000 --rounds 1"),
     "retention": ("--rows 2000000", "--rows 5000"),
 }

@@ -108,28 +108,28 @@ class FullTextFilter(Leaf):
         return reduce(and_, [self._holds(model, *each) for each in group])
 
     def _holds(self, model: RegisteredModel, item: Item, query: str) -> Q:
-        test = self._test("said", query)
-        # OFFSET 0 keeps the planner from reading all texts with the word to join them instead.
+        side = SIDES[self.side]
+        of_side = f" AND side = {side.value}" if side else ""
+        # Both OFFSET 0 are fences: the outer one keeps the planner from reading all texts with
+        # the word to join them, the inner one from asking the index of words for each row.
         sql = (
-            f"EXISTS (SELECT 1 FROM {WORDS} AS said WHERE said.model_key = %s "
-            f"AND said.id = {TABLE}.id AND {test.sql} OFFSET 0)"
+            f"EXISTS (SELECT 1 FROM (SELECT words FROM {WORDS} WHERE model_key = %s "
+            f"AND id = {TABLE}.id{of_side} OFFSET 0) AS said "
+            "WHERE said.words @@ %s::tsquery OFFSET 0)"
         )
         if item.is_negated:
             sql = f"NOT {sql}"
-        values = (model.pk, *test.values)
-        return Q(RawSQL(sql, values, output_field=BooleanField()))
+        return Q(RawSQL(sql, (model.pk, query), output_field=BooleanField()))
 
     def _paths(
         self, model: RegisteredModel, item: Item, query: str
     ) -> list[AccessPath]:
         if item.is_negated:
             return []
-        return [path_by_words(model, self._test(WORDS, query))]
-
-    def _test(self, table: str, query: str) -> Sql:
-        test = Sql(f"{table}.words @@ %s::tsquery", (query,))
-        side = SIDES[self.side]
-        return test & Sql(f"{table}.side = %s", (side.value,)) if side else test
+        test = Sql(f"{WORDS}.words @@ %s::tsquery", (query,))
+        if side := SIDES[self.side]:
+            test &= Sql(f"{WORDS}.side = %s", (side.value,))
+        return [path_by_words(model, test)]
 
     def plain(self) -> Filter:
         return FullTextFilter(self.side, str(self.expression))
