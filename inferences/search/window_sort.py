@@ -162,7 +162,8 @@ def _read(
     if not ids:
         return {}
     sql = _METADATA if by.part == METADATA else _ANSWERS
-    named = {"model": model.pk, "ids": list(ids), "part": by.part, "name": by.name}
+    named: dict[str, Any] = {"model": model.pk, "ids": list(ids)}
+    named |= {"part": by.part, "name": by.name}
     with connection.cursor() as cursor:
         cursor.execute(sql, named)
         rows = cursor.fetchall()

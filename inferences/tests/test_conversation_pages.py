@@ -310,7 +310,7 @@ def test_a_session_is_a_timeline_in_order_by_pages(person, chats, stored):
     assert shown.index("answer 0 of") < shown.index("answer 1 of")
     assert "answer 21 of" in shown and "answer 22 of" not in shown
     assert "elsewhere" not in shown
-    assert shown.count('aria-current="true"') == 1
+    assert shown.count('class="is-here"') == 1
     following = page.context["next"]
     rest = text(client.get(f"{address}?{page.context['here']}&{following}"))
     assert "answer 22 of" in rest and "answer 21 of" not in rest
@@ -337,7 +337,7 @@ def test_a_link_leads_to_an_inference_wherever_it_is_in_its_session(
 
     assert "answer 24 of" not in shown and "answer 25 of" in shown
     assert "answer 39 of" in shown and not page.context["next"]
-    assert shown.count('aria-current="true"') == 1 and "From the beginning" in shown
+    assert shown.count('class="is-here"') == 1 and "From the beginning" in shown
     early = client.get(address, {**query, "at": "turn-3"})
     assert "answer 0 of" in text(early) and "From the beginning" not in text(early)
     rest = client.get(f"{address}?{early.context['here']}&{early.context['next']}")

@@ -476,7 +476,10 @@ def _groups(
 def _names(grouping: _Grouping, values: Sequence[Any]) -> dict[Any, str]:
     """Return the name of each value; words whose name was removed meanwhile are left out."""
     known = [value for value in values if value is not None]
-    tables = {"labels": LabelName, "source_id": SourceName}
+    tables: dict[str, type[LabelName] | type[SourceName]] = {
+        "labels": LabelName,
+        "source_id": SourceName,
+    }
     table = tables.get(grouping.counted_by)
     if table is None:
         return {value: grouping.name_of(value) for value in known}
