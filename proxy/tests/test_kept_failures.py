@@ -187,3 +187,19 @@ def test_a_client_that_leaves_is_no_failure(proxied, store, keeping):
     assert "failure" not in marker
     assert facts(marker)["stream"] == "partial"
     assert orjson.loads(proxied.answer(marker))["object"] == "chat.completion"
+
+
+def test_the_setting_counts_for_calls_of_sessions(proxied, store, texts, keeping):
+    configuration = {"url": texts.url, "protocol": "openai"}
+    session, secret = store.session(
+        "url", configuration, endpoint="v1/chat/completions", model_id="keeping"
+    )
+    for model, failure in (("failing", "status"), ("torn", "broken-off")):
+        headers = {"Inference-Id": f"session-{model}"}
+        body = {"model": model, **ASKED}
+        answer = proxied.call(session, secret, body, headers=headers)
+        assert answer.headers["Inference-Store"] == "recorded"
+        marker = proxied.marker(f"session-{model}")
+        assert marker["failure"] == failure
+        assert proxied.answer(marker) == answer.content
+    assert answer.headers["Content-Type"] == "application/problem+json"
