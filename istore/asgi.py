@@ -30,6 +30,7 @@ from istore.wsgi import application as django_application
 THREADS = 8
 WAITING_FILES = 4  # bodies of the largest size that may be held at once
 FILE_PIECE = 64 * 1024
+UPLOADS = "ISTORE_UPLOAD_MAX_BYTES"  # the limit of views that name no other setting
 IN_MEMORY = 256 * 1024  # bytes; a larger body is kept in a temporary file
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -274,8 +275,11 @@ def body_limit(path: bytes) -> int:
     except (Resolver404, UnicodeDecodeError):
         return 0
     view = getattr(found.func, "view_class", None) or getattr(found.func, "cls", None)
-    takes_files = getattr(view or found.func, "takes_files", False)
-    return settings.ISTORE_UPLOAD_MAX_BYTES if takes_files else 0
+    view = view or found.func
+    if not getattr(view, "takes_files", False):
+        return 0
+    limit: int = getattr(settings, getattr(view, "limit_setting", UPLOADS))
+    return limit
 
 
 def raw_path(scope: Message) -> bytes:

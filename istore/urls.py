@@ -34,7 +34,7 @@ urlpatterns = [
     path("operations/verify", operations.verify_now, name="verify-now"),
     path("find", finding.find, name="find"),
     path("favicon.ico", views.favicon),
-    path("v1/traces", TracesView.as_view(), name="otlp"),
+    path("v1/traces", TracesView.as_view()),
     # Where clients of Langfuse send the same.
     path("api/public/otel/v1/traces", TracesView.as_view()),
     path("", include("exports.urls")),

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 OTHERS = ("api/", "admin/", "health/", "blobs", "uploads", "favicon.ico")
 # What the parts of an address may be; nothing has to be there.
-PARTS = ("0" * 8 + "-0000-4000-8000-" + "0" * 12, "1", "input")
+PARTS = ("0" * 8 + "-0000-4000-8000-" + "0" * 12, "1", "input", "0" * 32)
 
 
 def _patterns(

@@ -23,7 +23,7 @@ from inferences.models import InferenceAction, RegisteredModel, TaskType
 from inferences.store.recording import NewInference, record
 from istore import blobs
 from istore.accounts.tokens import create_token
-from istore.asgi import THREADS, Refused, RequestBody, WaitingBytes
+from istore.asgi import THREADS, Refused, RequestBody, WaitingBytes, body_limit
 from istore.models import Project, Role
 from istore.tests.running_store import free_ports, wait_until
 
@@ -215,6 +215,13 @@ def test_every_id_is_addressed_with_its_slashes_escaped(store, model_id):
         assert fetched is not None and fetched.inference_id == "x/metadata"
     status, found = store.send(f"GET {inference}/metadata HTTP/1.1".encode(), {})
     assert status == 200 and "inference_id" not in found
+
+
+def test_a_view_may_name_the_setting_that_bounds_its_bodies(settings):
+    settings.ISTORE_UPLOAD_MAX_BYTES, settings.ISTORE_OTLP_MAX_BYTES = 7, 5
+    assert body_limit(b"/uploads") == 7
+    assert body_limit(b"/v1/traces") == 5
+    assert body_limit(b"/api/v1/models") == 0
 
 
 def test_a_body_that_is_too_large_gives_back_the_bytes_it_held_and_no_more():

@@ -53,6 +53,7 @@ class TracesView(View):
 
     http_method_names: ClassVar = ["post"]
     takes_files = True  # a batch of long conversations is larger than other calls
+    limit_setting = "ISTORE_OTLP_MAX_BYTES"  # of the body as it is sent, too
     passes_on = True  # it decompresses the body itself
 
     def post(self, request: HttpRequest) -> HttpResponse:

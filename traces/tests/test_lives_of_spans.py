@@ -7,13 +7,19 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from inferences.erasure.matching_records import Carried
-from inferences.maintenance import consistency_checks, orphan_blobs
+from inferences.erasure.running import erase
+from inferences.maintenance import orphan_blobs
 from inferences.models import Inference, InferenceQuerySet, RegisteredModel
 from inferences.search.filters import matching
 from inferences.search.filters.in_trace import InTrace
 from inferences.search.text import parse, write
 from inferences.store import removal
+from inferences.tests.erasure_builders import (
+    PERSON,
+    files_with,
+    open_task,
+    tables_with,
+)
 from istore import blobs, failpoints
 from istore.checks.verification import Scope, checks
 from istore.db.clock import now
@@ -97,10 +103,30 @@ def test_retention_takes_the_spans_along(gpt):
     assert not Span.objects.exists()
 
 
-def test_erasure_looks_at_the_rows_of_spans_as_well(gpt):
-    assert "span" in consistency_checks.sides()
-    carried = Carried("conversation_id", "string", "s-1")
-    assert carried.inferences(gpt).count() == 3
+def test_erasure_leaves_nothing_of_a_person_in_spans_either(
+    send, project, blob_directory
+):
+    named = {
+        "user.id": PERSON,
+        "llm.input_messages.0.message.content": f"I am {PERSON}.",
+        "other": PERSON,
+    }
+    send(
+        request_of(
+            {"attributes": OPENINFERENCE | named, "name": f"chat of {PERSON}"},
+            LLM | {"id": 2, "parent": 1},
+        )
+    )
+    assert "traces_span" in tables_with(PERSON)
+    assert files_with(PERSON, blob_directory)
+    task = open_task(project, key="user_id")
+    erase(task)
+    task.refresh_from_db()
+    assert tables_with(PERSON) == []
+    assert files_with(PERSON, blob_directory) == []
+    assert task.report["erased"]["records"] == 1
+    assert task.report["proof"]["left"] == 0
+    assert Span.objects.count() == 1
 
 
 def test_verify_finds_nothing_and_then_a_span_without_its_inference(gpt, monkeypatch):
