@@ -23,7 +23,7 @@ from inferences.predictions.derived_metadata import derived_metadata
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Deconstructed
 from inferences.real_numbers import fits, vector_problem
-from inferences.store.notes import NOT_UNDERSTOOD, WARNINGS
+from inferences.store.notes import FAILURE, NOT_UNDERSTOOD, WARNINGS
 from inferences.store.recording import NewInference
 from protocols.otlp.draft import EMBEDDING
 from protocols.otlp.readings import Reading
@@ -34,7 +34,6 @@ from traces.models import inference_id_of
 JSON = "application/json"
 ORIGIN = datetime(1970, 1, 1, tzinfo=UTC)
 SHORT = 200  # characters of values that are remembered: many spans share them
-FAILURE = "failure"  # the note of a call that failed
 TEXT_CHARS = 4000  # of a fact that is kept as metadata
 
 Fact = tuple[str, MetadataType, str]

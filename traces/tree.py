@@ -139,11 +139,15 @@ def _in_order(nodes: list[Node]) -> Iterator[Node]:
     """Yield the spans depth first, those of one parent by their beginning."""
     by_id: dict[bytes, Node] = {}
     for node in nodes:
-        by_id.setdefault(node.span.span_id, node)
+        by_id.setdefault(bytes(node.span.span_id), node)
     tops = []
     for node in nodes:
-        parent = by_id.get(node.span.parent_id or b"")
-        if parent is None or parent is node or by_id[node.span.span_id] is not node:
+        parent = by_id.get(bytes(node.span.parent_id or b""))
+        if (
+            parent is None
+            or parent is node
+            or by_id[bytes(node.span.span_id)] is not node
+        ):
             node.is_orphan = node.span.parent_id is not None
             tops.append(node)
         else:

@@ -52,7 +52,7 @@ def projects(request: HttpRequest) -> HttpResponse:
             "is_cut": len(shown) > IN_MENU,
         }
         return render(request, "accounts/_projects_menu.html", menu)
-    roles: dict[int, str] = dict(
+    roles: dict[Any, str] = dict(
         Membership.objects.filter(user=person).values_list("project", "role")
     )
     context: dict[str, Any] = {
@@ -62,7 +62,7 @@ def projects(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/projects.html", context)
 
 
-def _role_in(project: Project, roles: dict[int, str], is_superuser: bool) -> str:
+def _role_in(project: Project, roles: dict[Any, str], is_superuser: bool) -> str:
     return "administrator" if is_superuser else roles.get(project.pk, "")
 
 

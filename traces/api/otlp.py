@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import IO, Any, cast
 
 import orjson
 from django.conf import settings
@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 class TracesView(View):
     """Stores the spans of one ``ExportTraceServiceRequest``."""
 
-    http_method_names: ClassVar = ["post"]
+    http_method_names = ["post"]
     takes_files = True  # a batch of long conversations is larger than other calls
     limit_setting = "ISTORE_OTLP_MAX_BYTES"  # of the body as it is sent, too
     passes_on = True  # it decompresses the body itself
@@ -78,7 +78,7 @@ def _read(request: HttpRequest, is_json: bool) -> Spans:
         detail = f"Send {PROTOBUF} or {JSON}."
         raise Problem(415, "unsupported-media-type", detail)
     body = read_body(
-        request,
+        cast(IO[bytes], request),  # it is read like a file
         request.META.get("HTTP_CONTENT_ENCODING", ""),
         settings.ISTORE_OTLP_MAX_BYTES,
     )
