@@ -52,9 +52,8 @@ def projects(request: HttpRequest) -> HttpResponse:
             "is_cut": len(shown) > IN_MENU,
         }
         return render(request, "accounts/_projects_menu.html", menu)
-    roles: dict[Any, str] = dict(
-        Membership.objects.filter(user=person).values_list("project", "role")
-    )
+    held = Membership.objects.filter(user=person)
+    roles = {each.project_id: each.role for each in held}
     context: dict[str, Any] = {
         "rows": [(each, _role_in(each, roles, person.is_superuser)) for each in seen],
         "may_create": may_create,

@@ -50,7 +50,9 @@ class Link:
     title: str
     icon: str
     address: str
-    is_current: bool
+    mark: (
+        str  # the value of aria-current: "page" on this very page, "true" at this place
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,15 @@ class Rail:
     project_id: str
 
     @property
+    def menu_address(self) -> str:
+        """Where the menu of projects is asked for, for the place of the page."""
+        query = {"part": "menu", "at": self.current, "project": self.project_id}
+        return f"{reverse('projects')}?{urlencode(query)}"
+
+    @property
     def current(self) -> str:
         """The title of the place where the page lies; "" for a page of none."""
-        return next((link.title for link in self.links if link.is_current), "")
+        return next((link.title for link in self.links if link.mark), "")
 
 
 def named(route: str) -> Callable[[str], str]:
@@ -82,11 +90,14 @@ def draw_rail(request: HttpRequest, context: Any) -> Rail:
     match = request.resolver_match
     is_staff = bool(request.user.is_staff)
     ordered = sorted(places.items(), key=lambda each: each[1].order)
-    links = [
-        Link(title, place.icon, place.address(project_id), _is_at(place, match))
-        for title, place in ordered
-        if is_staff or not place.is_of_staff
-    ]
+    links = []
+    for title, place in ordered:
+        if place.is_of_staff and not is_staff:
+            continue
+        address, mark = place.address(project_id), ""
+        if _is_at(place, match):
+            mark = "page" if address == request.get_full_path() else "true"
+        links.append(Link(title, place.icon, address, mark))
     return Rail(links, project_id)
 
 

@@ -108,7 +108,7 @@ def selection_body(
     ``excluded`` ids are left out of what matches.
     """
     given = {"filters": filters, "filter": tree}
-    written = {
+    written: dict[str, Any] = {
         name: condition.model_dump(mode="json", exclude_none=True)
         for name, condition in given.items()
         if condition is not None
