@@ -15,6 +15,7 @@ from django.db.models import Count
 
 from datasets.entry_filters import entries_matching
 from datasets.models import Dataset, DatasetEntryQuerySet
+from datasets.splitting import Splitting
 from inferences.search.filters import Filter, InferenceFilter
 
 LABELLED_FORMS = ["labels", "boxes", "polygons", "entities"]  # of ground truth
@@ -23,8 +24,9 @@ WITHOUT_SPLIT = ""
 Counts = dict[str, dict[str, int]]  # by label and split
 
 # Only the first of equal labels of an entry counts; DISTINCT would sort those of each entry.
+# OFFSET 0 keeps the split from being computed for each label of an entry.
 COUNT = """
-SELECT label, split, count(*) FROM ({rows}) AS found,
+SELECT label, split, count(*) FROM ({rows} OFFSET 0) AS found,
   unnest({column}) WITH ORDINALITY AS each (label, place)
 WHERE array_position({column}, label) = place
 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT %s
@@ -79,7 +81,9 @@ def count(dataset: Dataset, version: int, filters: Filter) -> Distribution:
     """Return the distribution, counted now."""
     rows = _rows(dataset, version, filters)
     splitting = dataset.splitting_of(version)
-    by_split = dict(rows.values_list("split").annotate(n=Count("pk")))
+    # The plugin does not see the annotation of ``with_split``.
+    splits = rows.values_list("split")  # type: ignore[misc]
+    by_split = dict(splits.annotate(n=Count("pk")))
     entries = {name: by_split.get(name, 0) for name in splitting.names}
     if None in by_split:
         entries[WITHOUT_SPLIT] = by_split[None]
@@ -90,8 +94,9 @@ def count(dataset: Dataset, version: int, filters: Filter) -> Distribution:
 
 
 def count_answers(dataset: Dataset, version: int, filters: Filter) -> Counts:
-    """Return the counts of what the model said alone."""
-    return _count(_rows(dataset, version, filters), "answer_labels")
+    """Return the counts of what the model said, without splits, which take most of the time."""
+    rows = entries_matching(dataset, version, filters).order_by()
+    return _count(rows.with_split(Splitting()), "answer_labels")
 
 
 def by_total(counts: Counts) -> list[tuple[str, int]]:

@@ -145,9 +145,13 @@ def alike(
     found = list(rows.values_list("pk", "data_hash", "embedding")[:COMPARED])
     if not found:
         return []
-    size = len(found[0][2])
+    size = len(found[0][2] or ())
     # Of equal inputs the oldest is compared: it is the one that would be kept.
-    kept = {bytes(h): (pk, vector) for pk, h, vector in found if len(vector) == size}
+    kept = {
+        bytes(h): (pk, vector)
+        for pk, h, vector in found
+        if vector and len(vector) == size
+    }
     if len(kept) < 2:
         return []
     ids = np.array([pk for pk, _ in kept.values()], np.int64)

@@ -57,7 +57,9 @@ def splits(dataset: Dataset, version: int) -> dict[str, int]:
     if not splitting.names:
         return {}
     rows = dataset.entries_of(version).with_split(splitting).order_by()
-    counted = dict(rows.values_list("split").annotate(n=Count("pk")))
+    # The plugin does not see the annotation of ``with_split``.
+    by_split = rows.values_list("split")  # type: ignore[misc]
+    counted = dict(by_split.annotate(n=Count("pk")))
     found = {name: counted.get(name, 0) for name in splitting.names}
     return found | ({WITHOUT_SPLIT: counted[None]} if None in counted else {})
 

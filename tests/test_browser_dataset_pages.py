@@ -117,7 +117,7 @@ def test_the_gallery_of_a_dataset_is_that_of_the_lists(
     expect(page.locator("#drawer")).to_be_hidden()
     # Asked by a query; what it asks for lights up.
     page.keyboard.press("/")
-    page.keyboard.type("label:ship score<0.5")
+    page.keyboard.type("label:ship score<=0.5")
     page.keyboard.press("Enter")
     expect(page.locator(".gallery .shape.other").first).to_be_attached()
     assert "label=ship" in page.url

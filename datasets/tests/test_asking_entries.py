@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import ValidationError
 
-from datasets import lifecycle
+from datasets import erasing, lifecycle
 from datasets.entry_filters import entries_matching
 from datasets.splitting import Splitting
 from datasets.tests.conftest import names
 from exports.tests.conftest import png
+from inferences.erasure.matching_records import Carried
 from inferences.ground_truth.writes import Given, write
 from inferences.search import text
 from inferences.search.filters import InDataset, matching
@@ -139,3 +140,23 @@ def test_nothing_is_moved_without_splits_or_to_an_unknown_one(filled):
         lifecycle.move_entries("test", filled, ids, "train")
     with pytest.raises(Invalid):
         lifecycle.move_entries("test", halves(filled), ids, "none")
+
+
+def test_an_erased_value_leaves_no_hash_of_its_group(filled, project):
+    dataset = lifecycle.change(
+        "test",
+        filled,
+        splitting=Splitting("group", {"train": 0.5, "test": 0.5}, key="camera"),
+    )
+    before = split_of(dataset)
+    (other,) = {"train", "test"} - {before["a"]}
+    entry = dataset.entries.get(inference_id="a")
+    lifecycle.move_entries("test", dataset, [entry.pk], other)
+    dataset.refresh_from_db()
+    lifecycle.publish("test", dataset)
+    assert dataset.splitting["moved"]
+    erasing.of_value(project, Carried("camera", "string", "north"))
+    dataset.refresh_from_db()
+    assert "moved" not in dataset.splitting
+    assert "moved" not in dataset.versions.get().splitting
+    assert not dataset.entries.filter(inference_id="a").exists()

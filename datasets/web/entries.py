@@ -51,6 +51,7 @@ from istore.web.pages import htmx_of, render_page
 
 COUNTED_MOST = 100_000
 NEIGHBOUR_SECONDS = 1.0
+LEGEND_SECONDS = 2.0  # the gallery has a legend without counts until then
 TASKS_SHOWN = 10
 JUST_NOW = timedelta(minutes=5)
 OFFERED_LABELS = 200
@@ -187,8 +188,8 @@ def _legend(
 ) -> HttpResponse:
     """Render the legend with the number of entries of each label."""
     try:
-        with statement_timeout():
-            counts = distribution.count_answers(dataset, version, question.filters)
+        with statement_timeout(LEGEND_SECONDS):
+            counts = _answers(dataset, version, question)
     except (ValidationError, OperationalError):
         return HttpResponse(status=204)
     chosen = question.labels
@@ -202,6 +203,12 @@ def _legend(
         "page": request.path,
     }
     return render(request, "inferences/_legend.html", context)
+
+
+def _answers(dataset: Dataset, version: int, question: Question) -> distribution.Counts:
+    if not question.is_filtered and version != dataset.working:
+        return distribution.distribution_of(dataset, version).answers
+    return distribution.count_answers(dataset, version, question.filters)
 
 
 def _completions(dataset: Dataset, colours: Colours) -> dict[str, Any]:

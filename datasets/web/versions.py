@@ -62,7 +62,7 @@ def _moments(dataset: Dataset, has_changed: bool) -> list[Moment]:
         each.number: each for each in dataset.versions.all()
     }
     if has_changed:
-        published = {dataset.working: None} | published
+        published = {dataset.working: None, **published}
     base = address_of(dataset)
     return [
         Moment(
