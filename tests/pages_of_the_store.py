@@ -8,6 +8,7 @@ from __future__ import annotations
 
 MODEL = "/projects/harbour/models/yolo-harbour"
 ONE = f"{MODEL}/inferences/harbour/1"
+CHATS = "/projects/harbour/models/support"
 DATASET = "/projects/harbour/datasets/ships"
 
 # A name may have several addresses: states of one page that look different. {} are ids of tasks.
@@ -20,14 +21,28 @@ PAGES = {
         f"{MODEL}/inferences?view=table&density=compact",
         f"{MODEL}/inferences?since=x",
         f"{MODEL}/inferences?label=nothing",
+        f"{MODEL}/inferences?view=patches",
+        f"{MODEL}/inferences?view=table&group=label",
+        f"{CHATS}/inferences?said=tide",
         "/models/wine/inferences",
     ],
-    "inferences:detail": [ONE, "/models/wine/inferences/bottle"],
+    "inferences:detail": [
+        ONE,
+        "/models/wine/inferences/bottle",
+        f"{CHATS}/inferences/a",
+    ],
     "inferences:statistics": [
         f"{MODEL}/statistics?text=label:ship&vs=label:crane&of=frame:int",
         f"{MODEL}/statistics?by=label",
     ],
     "inferences:map": ["/models/faces/embeddings"],
+    "inferences:review": [f"{MODEL}/review", f"{MODEL}/review?at=harbour/0"],
+    "inferences:session": [f"{CHATS}/session?key=session&value=s-1"],
+    "inferences:compare": [f"{CHATS}/compare?a=a&b=b"],
+    "inferences:turns": [f"{CHATS}/inferences/a/turns"],
+    "inferences:edit-value": [f"{MODEL}/value?inference_id=harbour/1&key=camera"],
+    "inferences:prices": ["/projects/harbour/prices"],
+    "traces:trace": ["/projects/harbour/traces/{trace}"],
     "inferences:colours": [f"{MODEL}/colours"],
     "inferences:settings": [f"{MODEL}/settings"],
     "inferences:try": [f"{MODEL}/try"],
@@ -47,6 +62,15 @@ PAGES = {
     "datasets:overview": ["/datasets"],
     "datasets:datasets": ["/projects/harbour/datasets"],
     "datasets:dataset": [DATASET],
+    "datasets:version": [f"{DATASET}/versions/1"],
+    "datasets:entry": [f"{DATASET}/entries/{{entry}}"],
+    "datasets:version-entry": [f"{DATASET}/versions/1/entries/{{entry}}"],
+    "datasets:distribution": [f"{DATASET}/distribution"],
+    "datasets:versions": [f"{DATASET}/versions"],
+    "datasets:duplicates": [f"{DATASET}/duplicates"],
+    "datasets:settings": [f"{DATASET}/settings"],
+    "datasets:downloads": [f"{DATASET}/downloads"],
+    "datasets:of-model": [f"{MODEL}/datasets"],
     "datasets:compare": [f"{DATASET}/compare"],
     "datasets:add": [f"{MODEL}/add-to-dataset"],
     "services:services": ["/services"],
@@ -68,7 +92,7 @@ NO_PAGES = {
     *("revoke-left", "revoke", "change-member"),
     *(
         f"exports:{name}"
-        for name in ("schedule-run", "schedule-delete", "stop", "retry")
+        for name in ("start", "schedule-run", "schedule-delete", "stop", "retry")
     ),
     *("exports:archive", "exports:manifest"),
     *(f"inferences:{name}" for name in ("storage", "pin", "activity", "tried")),
@@ -78,10 +102,12 @@ NO_PAGES = {
     *(f"inferences:{name}" for name in ("remove", "unremove", "change-deleted")),
     *(f"inferences:change-{name}" for name in ("metadata", "truth", "protection")),
     *("inferences:stop-erasure", "inferences:similar"),
+    *("inferences:index-texts", "inferences:remove-price"),
     *(f"services:{name}" for name in ("mock", "delete", "start", "terminate", "call")),
     *(f"retention:{name}" for name in ("preview", "stop", "resume")),
     *(f"datasets:{name}" for name in ("picture", "publish", "split", "remove")),
     *(f"datasets:{name}" for name in ("put-back", "delete", "archive")),
+    *(f"datasets:{name}" for name in ("move", "keep", "download")),
     *(f"datasets:{name}" for name in ("archive-row", "archive-file")),
     *(f"datasets:{name}" for name in ("addition-row", "addition-stop")),
 }

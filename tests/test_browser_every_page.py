@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import URLPattern, get_resolver
 from playwright.sync_api import Page
 
+from datasets import lifecycle
 from datasets.adding import carry_out as add
 from datasets.models import AddingTask, Dataset
 from exports.archive_writer import carry_out
@@ -24,6 +25,12 @@ from inferences.erasure.running import erase, open_erasure
 from inferences.ground_truth.upsert import put_truth
 from inferences.models import RegisteredModel, TaskType
 from inferences.store import soft_deletion
+from inferences.tests.conversation_builders import (
+    answer_of,
+    chat_model,
+    said,
+    store_chat,
+)
 from inferences.tests.test_embedding_maps import store as store_heaps
 from retention import policies
 from retention.sweeping import sweep
@@ -31,6 +38,10 @@ from services import sessions
 from services.models import Runner
 from tests.conftest import box, shot
 from tests.pages_of_the_store import NO_PAGES, PAGES
+from traces.tests.builders import TRACE, request_of
+from traces.tests.conftest import secret, send
+
+__all__ = ["secret", "send"]  # fixtures of another app
 
 WIDTHS = (320, 390, 768, 1440, 2560, 3840)
 ADDRESSES = [address for addresses in PAGES.values() for address in addresses]
@@ -55,7 +66,7 @@ def test_every_page_is_in_the_table():
 
 
 @pytest.fixture
-def full_store(store, project, make_inference) -> dict[str, str]:
+def full_store(store, project, make_inference, send) -> dict[str, str]:
     """A store in which every page has something to show; the ids that addresses name."""
     User.objects.filter(username="maria").update(is_staff=True, is_superuser=True)
     faces = RegisteredModel.objects.create(
@@ -111,7 +122,23 @@ def full_store(store, project, make_inference) -> dict[str, str]:
         configuration={"mock": "TextCompletion"},
         endpoint="generate",
     )
+    dataset.refresh_from_db()
+    lifecycle.publish("maria", dataset)
+    support = chat_model(project, "support")
+    for name in "ab":
+        asked = {"model": "gpt", "messages": [said("user", "When is the **tide**?")]}
+        answer = answer_of(f"At {name}.\n\n```\n14:05\n```")
+        session = {"session": "s-1"}
+        store_chat(make_inference, support, asked, answer, session, inference_id=name)
+    kinds = "openinference.span.kind"
+    spans = request_of(
+        {"attributes": {kinds: "AGENT"}, "name": "answer"},
+        {"parent": 1, "attributes": {kinds: "TOOL"}, "name": "tide", "error": "No."},
+    )
+    send(spans)
     return {
+        "entry": str(dataset.entries.first().pk),
+        "trace": TRACE.hex(),
         "export": str(export.pk),
         "schedule": str(schedule.pk),
         "erasure": str(erasure.pk),
