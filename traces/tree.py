@@ -6,6 +6,7 @@ at the top and says so. Spans that name each other as parents stand at the top a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -45,6 +46,17 @@ class Node:
         _, text = self.metadata.get(name, ("", ""))
         return str(text)
 
+    def number(self, name: str) -> float | None:
+        """Return a metadata value as a number; None without one.
+
+        Applications may give any text under the names of facts, such as ``nan``.
+        """
+        try:
+            number = float(self.fact(name))
+        except ValueError:
+            return None
+        return number if math.isfinite(number) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -79,8 +91,7 @@ class Trace:
         found = [
             value
             for node in self.nodes
-            if (value := _number(node.fact(name))) is not None
-            and not _is_repeated(node, name)
+            if (value := node.number(name)) is not None and not _is_repeated(node, name)
         ]
         return sum(found) if found else None
 
@@ -90,17 +101,10 @@ def _is_repeated(node: Node, name: str) -> bool:
     waiting = list(node.children)
     while waiting:
         each = waiting.pop()
-        if each.fact(name):
+        if each.number(name) is not None:
             return True
         waiting += each.children
     return False
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def read_trace(project: Project, trace_id: bytes) -> Trace | None:

@@ -1,10 +1,13 @@
-"""The tag with which the page of an inference finds its trace."""
+"""Tags of traces: the span that an inference is, and amounts of money."""
 
 from __future__ import annotations
+
+from decimal import Decimal
 
 from django import template
 
 from inferences.models import Inference
+from inferences.web.view_models.usage import write_amount
 from traces.models import Span
 
 register = template.Library()
@@ -21,7 +24,5 @@ def span_of(inference: Inference) -> Span | None:
 
 @register.filter
 def money(amount: float) -> str:
-    """Return an amount such as ``0.0042``: calls of models cost fractions of a cent."""
-    if amount and abs(amount) < 0.01:
-        return f"{amount:.2g}" if abs(amount) >= 1e-4 else f"{amount:.1e}"
-    return f"{amount:.2f}"
+    """Return an amount as the page of an inference writes it."""
+    return write_amount(Decimal(str(amount)))

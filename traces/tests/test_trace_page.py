@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from istore.models import Membership, Role
 from traces.models import Span
+from traces.templatetags.traces import money
 from traces.tests.builders import OPENINFERENCE, SECOND, TRACE, request_of
 from traces.tree import Node, Trace, _in_order
 from traces.web.waterfall import Waterfall
@@ -65,6 +66,21 @@ def test_sums_count_each_call_once():
     trace = Trace(TRACE.hex(), list(_in_order(nodes)), is_cut=False)
     assert trace.total("total_tokens") == 30
     assert trace.total("cost") is None
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "many"])
+def test_what_an_application_calls_tokens_may_be_no_number(text):
+    nodes = [node(1, None, tokens="30"), node(2, 1, tokens=text)]
+    trace = Trace(TRACE.hex(), list(_in_order(nodes)), is_cut=False)
+    assert Waterfall.of(trace).tokens == 30
+
+
+def test_costs_are_written_as_on_the_page_of_an_inference():
+    assert [money(0.000042), money(0.0042), money(12.5)] == [
+        "0.000042",
+        "0.0042",
+        "12.50",
+    ]
 
 
 def test_bars_lie_within_the_trace():

@@ -49,7 +49,7 @@ class Bar:
 
     @property
     def cost(self) -> float | None:
-        return cost_of(self.node.fact("cost"))
+        return self.node.number("cost")
 
     @property
     def message(self) -> str:
@@ -97,10 +97,3 @@ class Waterfall:
         return cls(
             bars, ticks, None if tokens is None else int(tokens), trace.total("cost")
         )
-
-
-def cost_of(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
