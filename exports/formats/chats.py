@@ -38,6 +38,7 @@ from protocols.conversations import (
     to_messages,
     turn_text,
 )
+from protocols.json_text import parse
 
 LINE = orjson.OPT_APPEND_NEWLINE
 Message = dict[str, Any]
@@ -185,7 +186,13 @@ def _request_of(member: Member) -> Any:
 
 
 def _parsed(text: str) -> Any:
-    """Return the JSON value of a text, or the text itself if it is none."""
+    """Return the JSON value of a text, or the text itself if it is none.
+
+    Objects and lists are read as pages read them, also with NaN.
+    """
+    value = parse(text)
+    if not isinstance(value, str):
+        return value
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

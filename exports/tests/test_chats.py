@@ -49,13 +49,19 @@ def chat(of_task, answered):
     model = of_task(TaskType.TEXT_GENERATION)
 
     def make(
-        messages, said="At five past two.", inference_id="a", source=None, **request
+        messages,
+        said="At five past two.",
+        inference_id="a",
+        source=None,
+        logprobs=None,
+        **request,
     ):
         key = f"{KEY}-{inference_id}"
         body = json.dumps({"model": "m", "messages": messages, **request})
         blobs.put(key, body.encode())
         message = {"role": "assistant", "content": said}
         choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+        choices[0] |= {"logprobs": logprobs}
         return answered(
             model,
             {"object": "chat.completion", "choices": choices},
@@ -85,6 +91,12 @@ def test_openai_gets_the_messages_with_their_tools(chat, exported):
     assert [before[0], before[1], before[3]] == [ASKED[0], ASKED[1], ASKED[3]]
     assert line["tools"] == [TOOL]
     assert line["parallel_tool_calls"] is False
+
+
+def test_an_answer_with_nan_is_read_as_on_pages(chat, exported):
+    chat(ASKED, logprobs={"content": [{"token": "At", "logprob": float("nan")}]})
+    (line,) = exported_lines(exported, chat, "openai_chat")
+    assert line["messages"][-1]["content"] == "At five past two."
 
 
 def test_all_answers_of_a_conversation_may_be_trained(chat, exported):
