@@ -18,7 +18,13 @@ from proxy.http.request_body import MemoryReservation, Reader
 from proxy.http.upstream_pool import UpstreamRequest, Upstreams, too_large
 from proxy.paths import Call
 from proxy.request_parsing import ParsedRequest
-from proxy.response_reading import UpstreamResponse, is_stream, pass_on, read_answer
+from proxy.response_reading import (
+    ResponseHead,
+    UpstreamResponse,
+    is_stream,
+    pass_on,
+    read_answer,
+)
 from proxy.spool.entries import FORM_RAW, FORM_V2, Facts, SpoolEntry, noted_item
 from proxy.streaming import Keeper, carry_stream
 from proxy.targets import Target
@@ -111,6 +117,7 @@ class Exchange:
         ``must_read`` it is read in any case, and one that is too large is ``Refused``.
         """
         response, target = upstream.response, self.target
+        self.note(response)
         is_failed = not 200 <= response.status < 300
         # An error is kept whole: it is no stream, in whatever form it comes.
         if is_stream(response) and not (is_failed and target.keeps_failures):
@@ -131,6 +138,9 @@ class Exchange:
         await pass_on(response, send, lines, upstream.patience, answered.chunks)
         counters.tell(answered.status, answered.disposition)
         return None
+
+    def note(self, response: ResponseHead) -> None:
+        """Note what the head of an answer says beside its status; nothing by itself."""
 
     def failed(self, refused: Refused) -> UpstreamResponse:
         """Return the error of an upstream as the answer to keep, and note what failed.

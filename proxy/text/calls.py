@@ -17,7 +17,6 @@ from proxy.answers import Refused, Send, not_found, send_json
 from proxy.exchange import Exchange
 from proxy.http.headers import REQUEST_ID, Headers, ask_uncompressed
 from proxy.http.request_body import MemoryReservation, Reader
-from proxy.http.upstream_pool import UpstreamRequest
 from proxy.inference_handler import Proxy, ids_for_upstream
 from proxy.paths import Call, PathCall, is_id
 from proxy.request_parsing import (
@@ -25,9 +24,8 @@ from proxy.request_parsing import (
     count_plain_inputs,
     read_plain_request,
 )
-from proxy.response_reading import ResponseHead, UpstreamResponse
+from proxy.response_reading import ResponseHead
 from proxy.spool.entries import FORM_JSON
-from proxy.streaming import Keeper
 from proxy.targets import Target, Targets, find_project
 from proxy.text.endpoints import TAGS, Listing, Route
 from proxy.text.request_facts import read_facts, rewrite
@@ -40,21 +38,8 @@ REQUEST_IDS = (REQUEST_ID, b"request-id")  # of OpenAI and of Anthropic
 class TextExchange(Exchange):
     """An exchange whose records name the server's own id of the request."""
 
-    async def take(
-        self,
-        upstream: UpstreamRequest,
-        allowance: MemoryReservation,
-        reader: Reader,
-        send: Send,
-        keeper: Keeper,
-        *,
-        must_read: bool = False,
-    ) -> UpstreamResponse | None:
-        """Return the whole answer, or None; see ``Exchange.take``."""
-        self.request_id = _request_id(upstream.response)
-        return await Exchange.take(
-            self, upstream, allowance, reader, send, keeper, must_read=must_read
-        )
+    def note(self, response: ResponseHead) -> None:
+        self.request_id = _request_id(response)
 
 
 class TextCalls:
