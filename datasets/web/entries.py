@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -254,7 +255,7 @@ def show_entry(
         "json": written,
         "json_is_whole": is_whole,
         "hash": bytes(entry.data_hash).hex(),
-        "inference": source_of(dataset.project, entry),
+        "source_model": find_source_model(dataset.project, entry),
         "others": _others(dataset, entry),
         "neighbours": _neighbours(dataset, number, entry, question),
         "splits": dataset.splitting_of(number).names,
@@ -267,15 +268,13 @@ def show_entry(
 
 def highlight_json(value: Any) -> str:
     """Return JSON as the pages write it; empty for none."""
-    import json
-
     if value is None:
         return ""
     written, _ = highlight(json.dumps(value, ensure_ascii=False))
     return written
 
 
-def source_of(project: Project, entry: DatasetEntry) -> RegisteredModel | None:
+def find_source_model(project: Project, entry: DatasetEntry) -> RegisteredModel | None:
     """Return the model of the inference that an entry was copied from, if that is still there."""
     key = (
         InferenceKey.objects.filter(

@@ -134,7 +134,7 @@ class GalleryMarkup(Generic[T]):
 
 
 class ListMarkup(GalleryMarkup[Card]):
-    """Writes the cards and rows of a list of one model's inferences."""
+    """Writes the cards and the strips of one model's inferences; ``TableMarkup`` has the rows."""
 
     def __init__(self, model: RegisteredModel, within: str = "") -> None:
         super().__init__(within)
