@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import pytest
 from django.urls import reverse
 
+from inferences.models import RegisteredModel, TaskType
 from inferences.tests.pages import (
     FOUND,
     browse,
@@ -182,3 +183,19 @@ def test_unknown_parameters_of_statistics_are_told(person, model, make_inference
     assert "<code>lable</code>" in content and "no such parameter" in content
     known = {"vs": "label:x", "of": "camera:string", "since": "24h", "figures": "true"}
     assert "no such parameter" not in text(person().get(address, known))
+
+
+@pytest.mark.parametrize("task", [TaskType.OBJECT_DETECTION, TaskType.TEXT_GENERATION])
+def test_each_error_that_a_change_of_the_panel_brings_has_a_place(
+    task, person, model, make_inference
+):
+    RegisteredModel.objects.filter(pk=model.pk).update(task_type=task)
+    make_inference(detections=[("ship", 0.9)])
+    client, address = person(), reverse("inferences:browse", args=[model.model_id])
+    places = re.findall(r'id="(error-\w+)"', text(client.get(address)))
+    change = {"HX-Request": "true", "HX-Target": "results"}
+    brought = re.findall(
+        r'id="(error-\w+)" hx-swap-oob', text(client.get(address, headers=change))
+    )
+    assert brought
+    assert set(brought) <= set(places)
