@@ -98,7 +98,7 @@ def test_the_doubtful_are_corrected_and_the_rest_becomes_a_dataset(
     act(lambda: page.get_by_role("button", name="Add 3 inferences").click())
     expect(page.get_by_role("heading", name="doubtful nights")).to_be_visible()
     run_adding_task(str(AddingTask.objects.get().pk))
-    expect(page.locator(".entry")).to_have_count(3)
+    expect(page.locator(".card")).to_have_count(3)
 
     assert acts <= 15
     (ship,) = truth_of(nights, "night/5")["boxes"]
