@@ -198,7 +198,8 @@ class Targets(Generic[Found]):
     ) -> Found:
         """Return what this token may call under the first of the names that exists.
 
-        ``is_counted`` is False for a second look of one call: its rate counts calls. Raises ``Refused``: 401 without a valid token, 403 when its role is not enough, 404 when
+        ``is_counted`` is False for the second lookup of one call, because its rate counts calls.
+        Raises ``Refused``: 401 without a valid token, 403 when its role is not enough, 404 when
         it opens nothing, 429 when there were too many calls.
         """
         credential = headers.credential()

@@ -141,9 +141,9 @@ def record(
     Returns the outcome of each inference id. When a batch names an id twice, the first is
     stored. ``also`` is called with the new ids in the transaction that stores them; when it
     raises, none of these is stored. A batch has one transaction, unless its texts are too long
-    to be indexed together, or ids change hands. ``record`` must not be called inside a transaction: new
-    metadata keys and labels are committed before the rows. Raises ``RuntimeError`` when
-    other writers keep taking and freeing the same ids.
+    to be indexed together, or ids change hands. ``record`` must not be called inside a
+    transaction: new metadata keys and labels are committed before the rows. Raises
+    ``RuntimeError`` when other writers keep taking and freeing the same ids.
     """
     first: dict[str, NewInference] = {}
     for new in batch:

@@ -1,8 +1,8 @@
 """Messages about an action with a button to undo it.
 
 Undo is an ordinary action: a form that posts to the page that does the opposite, with the
-roles which that page requires. Without such a page there is no button. Where undoing wants more than
-the person may do otherwise, the form carries a signed value that only this person can use.
+roles which that page requires. Without such a page there is no button. Where undoing wants more
+than the person may do otherwise, the form carries a signed value that only this person can use.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ class StaticStorage(CompressedManifestStaticFilesStorage):
     """Django's storage of hashed static files, with cached URLs."""
 
     # Our modules import the hashed names of others, so that a page runs modules of one release.
-    # Django's own setting would do so in modules of others, too, of which some import what is not there.
+    # Django's own setting would do so in modules of others, too, of which some import what is
+    # not there.
     patterns = (
         *CompressedManifestStaticFilesStorage.patterns,
         ("js/*.js", ((IMPORTS, 'from "%(url)s"'),)),

@@ -1,8 +1,9 @@
 """Count with the summaries of segments: whole segments are added up, the rest is read.
 
 A filter says by its ``Tally`` which live rows of a segment match, or that only the rows tell.
-Segments, touches and rows are read by one statement, so by one snapshot. A segment that was touched is read, and so are the
-rows at the edges of a window and the newest ones, which are in no segment yet.
+Segments, touches and rows are read by one statement, so by one snapshot. The rows of a segment
+that was touched are read, and so are those at the edges of a window and the newest ones, which
+are in no segment yet.
 """
 
 from __future__ import annotations
