@@ -22,6 +22,7 @@ PAGES = {
     "SECURITY.md": "security.md",
     "benchmarks/README.md": "benchmarks.md",
 }
+PICTURES = ("benchmarks/history.svg",)  # that pages show, at the same place in the site
 OUT_OF = {page: path for path, page in PAGES.items()}
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s:#]+)(#[^)]*)?\)")
 IMAGE = re.compile(r"(!\[[^\]]*\]\()docs/")
@@ -31,6 +32,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, page in PAGES.items():
         content = IMAGE.sub(r"\1", (ROOT / path).read_text())
         files.append(File.generated(config, page, content=content))
+    for path in PICTURES:
+        files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
     return files
 
 
