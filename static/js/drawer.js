@@ -1,13 +1,14 @@
 // One inference, or entry of a dataset, beside the list: a click opens it, J and K step as the list goes, Back closes it. The
 // address is that of the whole page, which Enter, a new tab and browsers without scripts get.
-const KEPT = 8; // pages that were loaded ahead
+import { Ahead, absolute } from "./ahead.js";
+
 const AROUND = 6; // pictures of the film strip to each side
 const AHEAD = 3; // items from the end of what is loaded, where the list goes on
 
 const drawer = document.getElementById("drawer");
 const [place, film, shown, close] = ["place", "film", "shown", "close"].map((name) => drawer.querySelector(`[data-drawer-${name}]`));
 const root = document.documentElement;
-const ahead = new Map(); // address: the promise of its text
+const ahead = new Ahead("[data-drawer-page]", 8);
 let listed = location.href; // the address of the list that is on the page
 let scrolled = 0;
 let asked = 0;
@@ -16,36 +17,13 @@ let current = ""; // the address of the inference that is shown
 const isOpen = () => !drawer.hidden;
 const items = () => [...document.querySelectorAll("[data-list] [data-id]")];
 const links = () => items().map((item) => item.querySelector(".id a"));
-const absolute = (address) => new URL(address, location.href).href;
-
-async function read(address, options = {}) {
-  const answer = await fetch(address, { ...options, headers: { "HX-Request": "true" } });
-  if (!answer.ok) throw new Error(answer.status);
-  return { text: await answer.text(), address: answer.url };
-}
-
-function preload(link) {
-  const address = link && absolute(link.href);
-  if (!address || ahead.has(address)) return;
-  const reading = read(address).then((page) => {
-    const source = parsed(page.text)?.querySelector("[data-viewer] img")?.getAttribute("src");
-    if (source) new Image().src = source;
-    return page;
-  });
-  reading.catch(() => ahead.delete(address));
-  ahead.set(address, reading);
-  if (ahead.size > KEPT) ahead.delete(ahead.keys().next().value);
-}
-
-function parsed(text) { return new DOMParser().parseFromString(text, "text/html").querySelector("[data-drawer-page]"); }
 
 // Shows the inference of an address; whatever is no inference becomes a page of its own.
-async function show(address, reading = ahead.get(address) ?? read(address)) {
+async function show(address, reading = ahead.take(address)) {
   const turn = ++asked;
-  ahead.delete(address); // what is done in the drawer changes it
   const page = await reading.catch(() => null);
   if (turn !== asked) return false;
-  const part = page && parsed(page.text);
+  const part = page?.part;
   if (!part) { location.assign(address); return false; }
   open();
   const toasts = [...part.querySelectorAll("[data-toast]")];
@@ -56,7 +34,7 @@ async function show(address, reading = ahead.get(address) ?? read(address)) {
   shown.dispatchEvent(new CustomEvent("inference:shown", { bubbles: true }));
   current = page.address;
   mark(current);
-  for (const way of ["next", "prev"]) preload(shown.querySelector(`a[rel="${way}"]`));
+  for (const way of ["next", "prev"]) ahead.load(shown.querySelector(`a[rel="${way}"]`));
   return true;
 }
 
@@ -145,7 +123,7 @@ document.addEventListener("submit", async (event) => {
   if (!shown.contains(form) || event.defaultPrevented || form.method !== "post") return;
   if (!new URL(action).pathname.startsWith(location.pathname)) return;
   event.preventDefault();
-  const reading = read(action, { method: "POST", body: new FormData(form, event.submitter) });
+  const reading = ahead.read(action, { method: "POST", body: new FormData(form, event.submitter) });
   ahead.clear();
   await show(location.href, reading);
 });

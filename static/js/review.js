@@ -1,32 +1,10 @@
 // Steps of a review: the next inference is loaded ahead and swapped in, saving goes on to it. The
 // address is that of the whole page, which a reload and browsers without scripts get.
-const KEPT = 4; // pages that were loaded ahead
+import { Ahead, absolute } from "./ahead.js";
+
 const main = document.getElementById("main");
-const ahead = new Map(); // address: the promise of its text
+const ahead = new Ahead("[data-review]", 4);
 let asked = 0;
-
-const absolute = (address) => new URL(address, location.href).href;
-
-async function read(address, options = {}) {
-  const answer = await fetch(address, { ...options, headers: { "HX-Request": "true" } });
-  if (!answer.ok) throw new Error(answer.status);
-  return { part: parsed(await answer.text()), address: answer.url };
-}
-
-function parsed(text) { return new DOMParser().parseFromString(text, "text/html").querySelector("[data-review]"); }
-
-function preload(link) {
-  const address = link && absolute(link.href);
-  if (!address || ahead.has(address)) return;
-  const reading = read(address).then((page) => {
-    const source = page.part?.querySelector("[data-viewer] img")?.getAttribute("src");
-    if (source) new Image().src = source;
-    return page;
-  });
-  reading.catch(() => ahead.delete(address));
-  ahead.set(address, reading);
-  if (ahead.size > KEPT) ahead.delete(ahead.keys().next().value);
-}
 
 // Shows a page that is read. What cannot be read becomes a page of its own, which says why.
 async function show(address, reading) {
@@ -48,7 +26,7 @@ async function show(address, reading) {
 function ready() {
   const review = document.querySelector("[data-review]");
   review.querySelector(".film [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
-  for (const way of ["next", "prev"]) preload(review.querySelector(`a[rel="${way}"]`));
+  for (const way of ["next", "prev"]) ahead.load(review.querySelector(`a[rel="${way}"]`));
 }
 
 document.addEventListener("click", (event) => {
@@ -56,9 +34,7 @@ document.addEventListener("click", (event) => {
   if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
   const address = absolute(link.href);
-  const reading = ahead.get(address) ?? read(address);
-  ahead.delete(address);
-  show(address, reading);
+  show(address, ahead.take(address));
 });
 
 document.addEventListener("submit", (event) => {
@@ -67,7 +43,7 @@ document.addEventListener("submit", (event) => {
   const action = event.submitter?.hasAttribute("formaction") ? event.submitter.formAction : form.action;
   event.preventDefault();
   ahead.clear(); // pages around it show what is saved now
-  show(location.href, read(action, { method: "POST", body: new FormData(form, event.submitter) }));
+  show(location.href, ahead.read(action, { method: "POST", body: new FormData(form, event.submitter) }));
 });
 
 // What scored less than the slider says is not accepted.
