@@ -23,7 +23,7 @@ from inferences.predictions.derived_metadata import derived_metadata
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Deconstructed
 from inferences.real_numbers import fits, vector_problem
-from inferences.store.notes import FAILURE, NOT_UNDERSTOOD, WARNINGS
+from inferences.store.notes import FAILURE, NOT_UNDERSTOOD, WARNINGS, Failure
 from inferences.store.recording import NewInference
 from protocols.otlp.draft import EMBEDDING
 from protocols.otlp.readings import Reading
@@ -211,7 +211,7 @@ def _notes(
         WARNINGS: list(dict.fromkeys(warnings)),
     }
     if reading.is_error:
-        notes[FAILURE] = "error"
+        notes[FAILURE] = Failure.ERROR.value
     if reading.answer is not None and not found.understood:
         notes[NOT_UNDERSTOOD] = True
         notes[WARNINGS].append("The answer has none of the forms that are known.")

@@ -21,7 +21,7 @@ class Failure(StrEnum):
     UNAVAILABLE = "unavailable"  # it could not be reached
     BROKEN_OFF = "broken-off"  # it broke off before the end of its answer
     UNREADABLE = "unreadable"  # what it answered is no HTTP, a redirect, or too large
-    ERROR = "error"  # its stream holds an error
+    ERROR = "error"  # its stream holds an error, or its span failed
 
 
 def without_empty_warnings(notes: dict[str, Any]) -> dict[str, Any]:
