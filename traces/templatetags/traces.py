@@ -7,7 +7,7 @@ from decimal import Decimal
 from django import template
 
 from inferences.models import Inference
-from inferences.web.view_models.usage import write_amount
+from inferences.store.token_prices import write_amount
 from traces.models import Span
 
 register = template.Library()
