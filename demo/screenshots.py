@@ -31,11 +31,22 @@ PAGES = {
     "models": "/",
     "browse": f"{MODEL}/inferences?view=gallery",
     "table": f"{MODEL}/inferences?view=table&density=compact&label=face",
+    "patches": f"{MODEL}/inferences?view=patches",
+    "review": f"{MODEL}/review",
+    "tabular": "/models/wine-classifier/inferences",
+    "map": "/models/digit-embedder/embeddings",
+    "datasets": "/datasets",
     "statistics": f"{MODEL}/statistics?of=camera:string",
     "quality": f"{MODEL}/quality",
     "storage": f"{MODEL}/retention",
     "exports": f"{MODEL}/exports/new",
     "try": f"{MODEL}/try",
+}
+
+# The page of the first inference of a list.
+FIRST_OF = {
+    "inference": f"{MODEL}/inferences?label=face&min_score=0.9",
+    "conversation": "/models/store-guide/inferences?view=gallery",
 }
 
 
@@ -80,10 +91,12 @@ def take_all(browser: Browser, url: str, user: str, password: str) -> None:
         for name, path in PAGES.items():
             page.goto(url + path)
             take(page, name + suffix)
-        page.goto(f"{url}{MODEL}/inferences?label=face&min_score=0.9")
-        # By its address: a click would open it beside the list.
-        page.goto(url + (page.locator(".card .id a").first.get_attribute("href") or ""))
-        take(page, f"inference{suffix}")
+        for name, path in FIRST_OF.items():
+            page.goto(url + path)
+            # By its address: a click would open it beside the list.
+            first = page.locator(".card .id a").first.get_attribute("href")
+            page.goto(url + (first or ""))
+            take(page, name + suffix)
         context.close()
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import chain
 from time import monotonic
 from typing import Any
 from urllib.parse import quote
@@ -20,13 +21,18 @@ from uuid import uuid4
 
 import aiohttp
 
-from demo.traffic import MODELS, Call, calls
+from demo import conversations
+from demo.traffic import MODELS as V2_MODELS
+from demo.traffic import Call, calls
 
+MODELS = (*V2_MODELS, conversations.MODEL)
 CONCURRENCY = 4
 REQUEST_SECONDS = 60
 WAIT_SECONDS = 60
 POLL_SECONDS = 0.5
 TELL_EVERY = 50
+# What the proxy says of an answer whose copy is kept; that of a stream is stored at its end.
+KEPT = ("recorded", "streaming")
 PLAIN = {"embedding_size": 0, "class_labels": [], "box_format": "yxyx"}
 
 
@@ -124,7 +130,8 @@ async def send_all(
 ) -> Tally:
     """Sends the calls, a few at once; the first that fails ends it."""
     tally = Tally()
-    waiting = calls(options.count, options.seed, uuid4())
+    run = uuid4()
+    waiting = chain(calls(options.count, options.seed, run), conversations.calls(run))
     senders = [send(session, options, waiting, tally) for _ in range(CONCURRENCY)]
     await asyncio.gather(*senders)
     if sys.stderr.isatty():
@@ -139,17 +146,18 @@ async def send(
     tally: Tally,
 ) -> None:
     while not tally.problem and (call := next(waiting, None)):
-        url = f"{options.proxy}/v2/models/{quote(call.model_id)}/infer"
+        path = call.path or f"/v2/models/{quote(call.model_id)}/infer"
+        url = f"{options.proxy}{path}"
         tally.asked[call.model_id] += call.parts
         async with session.post(url, data=call.body, headers=call.headers) as response:
-            if not response.ok:
+            if not response.ok and not call.is_refusable:
                 tally.problem = (
                     f"{call.model_id} did not answer: {await error_text(response)}"
                 )
                 return
             await response.read()
             tally.answered[call.model_id] += call.parts
-            if response.headers.get("Inference-Store") == "recorded":
+            if response.headers.get("Inference-Store") in KEPT:
                 tally.recorded[call.model_id] += call.parts
         progress(tally)
 

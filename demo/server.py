@@ -1,4 +1,6 @@
-"""A V2 model server over the models of this package: ``python -m demo.server``.
+"""A model server over the models of this package: ``python -m demo.server``.
+
+It speaks V2, and for its guide OpenAI's chat completions (``demo.chat``).
 
 Source of the calls: kserve/open-inference-protocol, ``inference_rest.md``.
 """
@@ -13,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
-from demo import models, v2
+from demo import chat, models, v2
+from demo.models.guide import Guide
 
 NAME, VERSION = "inference-store-demo", "1"
 MAX_BODY = 32 * 1024 * 1024
@@ -31,6 +34,7 @@ def make_app(loaded: dict[str, models.Model]) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY, middlewares=[errors_as_json])
     app[MODELS] = loaded
     app[POOL] = ThreadPoolExecutor(THREADS)
+    app[chat.GUIDE] = Guide()
     app.on_cleanup.append(_close_pool)
     model = "/v2/models/{model}"
     app.add_routes(
@@ -39,6 +43,8 @@ def make_app(loaded: dict[str, models.Model]) -> web.Application:
             web.get("/v2/", server_metadata),
             web.get("/v2/health/live", live),
             web.get("/v2/health/ready", ready),
+            web.get("/v1/models", chat.list_models),
+            web.post("/v1/chat/completions", chat.complete),
         ]
     )
     for path in (model, model + "/versions/{version}"):

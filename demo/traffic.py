@@ -67,12 +67,18 @@ MODELS: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to one model, which asks for ``parts`` inferences."""
+    """One request to one model, which asks for ``parts`` inferences.
+
+    ``path`` is that of the proxy; empty is a call of the open inference protocol. An answer with
+    an error status is shown as it is where the call ``is_refusable``.
+    """
 
     model_id: str
     body: bytes
     headers: dict[str, str]
     parts: int
+    path: str = ""
+    is_refusable: bool = False
 
 
 def calls(count: int, seed: int, run: UUID) -> Iterator[Call]:

@@ -15,7 +15,8 @@ pytest.importorskip("sklearn")
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
-from demo import send
+from demo import chat, conversations, send
+from demo.models.guide import NAME, Guide
 from demo.server import make_app
 from demo.traffic import SHARES, calls
 from demo.v2 import HEADER_LENGTH, read_request
@@ -30,6 +31,9 @@ class Store:
         self, loaded, status=200, changing=200, recorded="recorded", loses=False
     ):
         self.upstream = make_app(loaded)
+        self.upstream.router.add_post(
+            "/models/{model}/v1/chat/completions", chat.complete
+        )
         self.status, self.changing = status, changing
         self.recorded, self.loses = recorded, loses
         self.registered, self.stored = {}, Counter()
@@ -67,9 +71,13 @@ class Store:
 
     async def keep(self, request, response):
         assert request.headers["Authorization"] == "Bearer a-token"
-        asked = read_request(await request.read(), request.headers.get(HEADER_LENGTH))
+        body = await request.read()
+        parts = 1
+        if request.path.endswith("/infer"):
+            asked = read_request(body, request.headers.get(HEADER_LENGTH))
+            parts = len(asked.inputs)
         if not self.loses:
-            self.stored[request.match_info["model"]] += len(asked.inputs)
+            self.stored[request.match_info["model"]] += parts
         response.headers["Inference-Store"] = self.recorded
 
 
@@ -101,12 +109,12 @@ def test_all_models_are_registered_and_all_that_was_sent_is_stored(loaded, capsy
     url, page = sent(store)
 
     assert page == f"{url}/models/face-detector/inferences"
-    assert set(store.registered) == set(loaded) == set(SHARES)
+    assert set(store.registered) == {*loaded, NAME} == {*SHARES, NAME}
     model = store.registered["digit-embedder"]
     assert model["embedding_size"] == 16
     assert model["upstream_url"] == "http://up"
     assert model["enable_inference_storage"] is True
-    assert set(store.stored) == set(loaded)
+    assert set(store.stored) == {*loaded, NAME}
     assert store.stored.total() >= 24
     lines = capsys.readouterr().out.splitlines()
     total = store.stored["face-detector"]
@@ -122,7 +130,7 @@ def test_a_model_known_at_another_address_is_changed(loaded):
     sent(store, count=5)
 
     served = {"upstream_url": "http://up", "enable_inference_storage": True}
-    assert store.changed == dict.fromkeys(loaded, served)
+    assert store.changed == dict.fromkeys([*loaded, NAME], served)
 
 
 @pytest.mark.parametrize(
@@ -192,3 +200,27 @@ def test_the_traffic_is_varied():
     ]
     assert len(set(pictures)) > 0.9 * len(pictures)
     assert max(map(len, pictures)) < 250_000
+
+
+def test_conversations_have_turns_tools_streams_and_a_failure():
+    asked = [json.loads(call.body) for call in conversations.calls(RUN)]
+
+    roles = {message["role"] for each in asked for message in each["messages"]}
+    assert roles == {"system", "user", "assistant", "tool"}
+    assert {bool(each.get("tools")) for each in asked} == {True, False}
+    assert {bool(each.get("stream")) for each in asked} == {True, False}
+    assert max(len(each["messages"]) for each in asked) > 8
+    sessions = {call.headers["Inference-Session"] for call in conversations.calls(RUN)}
+    assert len(sessions) > 7
+
+
+def test_the_guide_quotes_what_the_documents_say():
+    guide = Guide()
+
+    found = guide.search("How is an erasure proven?")
+    assert "erasure.md" in [each.document for each in found]
+    answer = guide.answer(
+        [{"role": "user", "content": "How is an erasure proven?"}], has_tool=False
+    )
+    assert found[0].text in answer["content"]
+    assert guide.search("qqq zzz") == []
