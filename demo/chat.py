@@ -39,7 +39,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
         return _refuse("The body is no chat completion.")
     usage = usage_of(messages, answer)
     reason = "tool_calls" if answer.get("tool_calls") else "stop"
-    whole = {
+    whole: dict[str, Any] = {
         "id": f"chatcmpl-{uuid4().hex}",
         "created": int(time.time()),
         "model": f"{NAME}-{VERSION}",
