@@ -6,7 +6,7 @@ at the top and says so. Spans that name each other as parents stand at the top a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -80,17 +80,17 @@ class Trace:
             value
             for node in self.nodes
             if (value := _number(node.fact(name))) is not None
-            and not _is_repeated(node, name)
+            and not is_repeated(node, lambda each: bool(each.fact(name)))
         ]
         return sum(found) if found else None
 
 
-def _is_repeated(node: Node, name: str) -> bool:
-    """Return whether a span below has the number, too."""
+def is_repeated(node: Node, has: Callable[[Node], bool]) -> bool:
+    """Return whether a span below has a number that this one has, too."""
     waiting = list(node.children)
     while waiting:
         each = waiting.pop()
-        if each.fact(name):
+        if has(each):
             return True
         waiting += each.children
     return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django import template
 
 from inferences.models import Inference
+from traces.costs import Cost
 from traces.models import Span
 
 register = template.Library()
@@ -20,8 +21,10 @@ def span_of(inference: Inference) -> Span | None:
 
 
 @register.filter
-def money(amount: float) -> str:
-    """Return an amount such as ``0.0042``: calls of models cost fractions of a cent."""
+def money(cost: Cost) -> str:
+    """Return a cost such as ``0.0042 USD``: calls of models cost fractions of a cent."""
+    amount = float(cost.amount)
+    text = f"{amount:.2f}"
     if amount and abs(amount) < 0.01:
-        return f"{amount:.2g}" if abs(amount) >= 1e-4 else f"{amount:.1e}"
-    return f"{amount:.2f}"
+        text = f"{amount:.2g}" if abs(amount) >= 1e-4 else f"{amount:.1e}"
+    return f"{text} {cost.currency}".strip()
