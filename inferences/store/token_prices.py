@@ -16,6 +16,7 @@ from protocols.conversations import Usage
 
 PRICES_MAX = 1000  # of a project, with those of all projects; each page that shows costs reads them
 MILLION = Decimal(1_000_000)
+CENT = Decimal("0.01")
 TAKEN = "There is a price of this model from this day on. Remove it first."
 
 
@@ -82,6 +83,14 @@ def cost_of(price: TokenPrice, usage: Usage) -> Decimal | None:
         + made * price.output_price
     )
     return total / MILLION
+
+
+def write_amount(amount: Decimal) -> str:
+    """Return an amount with two decimals, or two significant digits if it is below a cent."""
+    if amount == 0 or abs(amount) >= CENT:
+        return f"{amount:,.4f}" if abs(amount) < 1 else f"{amount:,.2f}"
+    places = min(1 - amount.adjusted(), 12)
+    return f"{amount:.{places}f}"
 
 
 def add_price(actor: object, price: TokenPrice) -> None:

@@ -9,8 +9,7 @@ from decimal import Decimal
 import pytest
 
 from inferences.models import TokenPrice
-from inferences.store.token_prices import cost_of, fits, price_of
-from inferences.web.view_models.usage import write_amount
+from inferences.store.token_prices import cost_of, fits, price_of, write_amount
 from protocols.conversations import Usage
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django import template
 
 from inferences.models import Inference
+from inferences.store.token_prices import write_amount
 from traces.costs import Cost
 from traces.models import Span
 
@@ -22,9 +23,5 @@ def span_of(inference: Inference) -> Span | None:
 
 @register.filter
 def money(cost: Cost) -> str:
-    """Return a cost such as ``0.0042 USD``: calls of models cost fractions of a cent."""
-    amount = float(cost.amount)
-    text = f"{amount:.2f}"
-    if amount and abs(amount) < 0.01:
-        text = f"{amount:.2g}" if abs(amount) >= 1e-4 else f"{amount:.1e}"
-    return f"{text} {cost.currency}".strip()
+    """Return a cost such as ``0.0042 USD``."""
+    return f"{write_amount(cost.amount)} {cost.currency}".strip()

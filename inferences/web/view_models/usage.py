@@ -8,7 +8,7 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 
 from inferences.models import Inference, TokenPrice
-from inferences.store.token_prices import cost_of, price_of
+from inferences.store.token_prices import cost_of, price_of, write_amount
 from inferences.web.view_models.timeline import timeline
 from protocols.conversations import Conversation, Usage
 
@@ -17,7 +17,6 @@ SESSIONS = ("session", "conversation_id", "session_id")
 COSTS = ("cost", "total_cost")
 FIRST_TOKEN, MODEL_VERSION = "time_to_first_token", "model_version"
 REASON = "finish_reason"
-CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +93,6 @@ def sessions_of(inference: Inference) -> list[tuple[str, str]]:
     """Return the key and the value of each session or conversation that it belongs to."""
     found = ((key, _text(inference, key)) for key in SESSIONS)
     return [(key, value) for key, value in found if value]
-
-
-def write_amount(amount: Decimal) -> str:
-    """Return an amount with two decimals, or two significant digits if it is below a cent."""
-    if amount == 0 or abs(amount) >= CENT:
-        return f"{amount:,.4f}" if abs(amount) < 1 else f"{amount:,.2f}"
-    places = min(1 - amount.adjusted(), 12)
-    return f"{amount:.{places}f}"
 
 
 def _first(*counts: int | None) -> int | None:
