@@ -40,6 +40,7 @@ def tide(port: str) -> str:
 
 > Tide tables are predictions.
 """
+ON_STAGE = "rgb(183, 194, 207)"  # what is legible on the dark ground of a stage
 USAGE = {
     "prompt_tokens": 1840,
     "completion_tokens": 212,
@@ -149,6 +150,10 @@ def test_a_person_reads_a_conversation(
 ):
     page = watched
     log_in(page)
+    newest = page.locator(".model .words .excerpt")
+    expect(newest).to_be_visible()
+    assert newest.evaluate("each => getComputedStyle(each).color") == ON_STAGE
+    shot(page, "talk-model")
     page.goto(f"{live_server.url}{MODEL}/inferences")
     expect(page.get_by_text("And when may I cast off")).to_be_visible()
     expect(page.get_by_text("High water at", exact=False).first).to_be_visible()

@@ -7,7 +7,7 @@ at the top and says so. Spans that name each other as parents stand at the top a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -91,17 +91,18 @@ class Trace:
         found = [
             value
             for node in self.nodes
-            if (value := node.number(name)) is not None and not _is_repeated(node, name)
+            if (value := node.number(name)) is not None
+            and not is_repeated(node, lambda each: each.number(name) is not None)
         ]
         return sum(found) if found else None
 
 
-def _is_repeated(node: Node, name: str) -> bool:
-    """Return whether a span below has the number, too."""
+def is_repeated(node: Node, has: Callable[[Node], bool]) -> bool:
+    """Return whether a span below has a number that this one has, too."""
     waiting = list(node.children)
     while waiting:
         each = waiting.pop()
-        if each.number(name) is not None:
+        if has(each):
             return True
         waiting += each.children
     return False

@@ -19,7 +19,8 @@ from inferences.tests.conversation_builders import (
     store_chat,
 )
 from inferences.tests.pages import browse, elements, one_line, text
-from inferences.web.markdown import render_markdown
+from inferences.web.markdown import plain_text, render_markdown
+from inferences.web.view_models.failed_calls import failed_call_of
 from istore.models import AuditEntry, Role
 
 TOOL = {
@@ -540,3 +541,59 @@ def test_what_others_wrote_is_text_wherever_it_stands(person, chats, stored):
             assert "onerror" not in attributes
             assert (tag, attributes.get("src")) != ("img", "x")
             assert not (attributes.get("href") or "").startswith("javascript")
+
+
+FAILED = {"failure": "status", "answer": {"status": 429}}
+SLOW_DOWN = {"error": {"message": "Slow <down>.", "type": "rate_limit_error"}}
+
+
+def test_a_failed_call_says_why_wherever_it_is_shown(person, chats, stored):
+    stored(CHAT, SLOW_DOWN, {"session": "s-1"}, notes=FAILED)
+    client = person()
+
+    page = one_line(page_of(client, chats))
+    session = reverse("inferences:session", args=[chats.model_id])
+    entries = one_line(client.get(session, {"key": "session", "value": "s-1"}))
+    cards = one_line(browse(client, chats))
+    rows = one_line(browse(client, chats, view="table"))
+
+    assert "The call failed: 429. Slow &lt;down&gt;." in page
+    assert "No answer that can be read" not in page
+    assert "No text in the answer" not in entries
+    for shown in (entries, cards, rows):
+        assert "failed: 429" in shown and "Slow &lt;down&gt;." in shown
+        assert "rate_limit_error" not in shown
+
+
+@pytest.mark.parametrize(
+    ("notes", "answer", "metadata", "expected"),
+    [
+        ({"failure": "timeout"}, "", {}, "failed: no answer in time"),
+        ({"failure": "error"}, "", {"status_message": "No luck"}, "No luck"),
+        (FAILED, {"detail": "Nobody is here"}, {}, "failed: 429: Nobody is here"),
+        (FAILED, {"error": "model not found"}, {}, "failed: 429: model not found"),
+        (FAILED, "<html>", {}, "failed: 429"),
+        (FAILED, [1], {}, "failed: 429"),
+    ],
+)
+def test_reasons_of_failures(stored, notes, answer, metadata, expected):
+    stored(CHAT, answer, metadata, notes=notes)
+    found = failed_call_of(InferencePayload.objects.get())
+    assert expected in str(found)
+
+
+def test_a_call_that_did_not_fail_has_no_failure(stored):
+    stored(CHAT, answer_of("ok"))
+    assert failed_call_of(InferencePayload.objects.get()) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("A **ship**, *two* `tugs`.", "A ship, two tugs."),
+        ("one\ntwo  \nthree\n\nfour", "one two three four"),
+        ("[Hull](https://hull.example), ~~not~~ Ely", "Hull, not Ely"),
+    ],
+)
+def test_marks_of_markdown_leave_no_blanks(written, expected):
+    assert plain_text(written) == expected

@@ -14,6 +14,7 @@ from inferences.store.conversations import conversation_of
 from inferences.store.token_prices import prices_for
 from inferences.web.view_models.answers import Answer
 from inferences.web.view_models.conversations import view_conversation
+from inferences.web.view_models.failed_calls import failed_call_of
 from inferences.web.view_models.usage import figures_of, sessions_of
 
 PLAIN = "plain"
@@ -37,6 +38,7 @@ def conversation_context(
     )
     return {
         "conversation": shown,
+        "failed": failed_call_of(inference.payload),
         "figures": figures_of(inference, conversation, prices_for(model.project)),
         "sessions": [
             (key, value, urlencode({"key": key, "value": value}))

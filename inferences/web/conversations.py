@@ -31,6 +31,7 @@ from inferences.web.view_models.conversations import (
     rest_of_text,
     view_conversation,
 )
+from inferences.web.view_models.failed_calls import FailedCall, failed_call_of
 from inferences.web.view_models.usage import (
     SESSIONS,
     Figures,
@@ -93,6 +94,7 @@ class Entry:
     figures: Figures
     is_here: bool
     previous: str = ""  # the id of the one before it on the page
+    failed: FailedCall | None = None
 
 
 @login_required
@@ -174,6 +176,7 @@ def _entries(
                 figures_of(inference, found, prices),
                 inference.inference_id == at,
                 entries[-1].inference.inference_id if entries else "",
+                failed_call_of(inference.payload),
             )
         )
     return entries

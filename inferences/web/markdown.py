@@ -28,6 +28,7 @@ REL = "noopener noreferrer nofollow"
 # The headings of a text stand below those of the page.
 LEVELS = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6", "h5": "h6"}
 NESTED_MOST = 20
+LINE_BREAKS = ("softbreak", "hardbreak")
 
 
 class _Renderer(RendererHTML):
@@ -84,7 +85,7 @@ def plain_text(text: str) -> str:
     words: list[str] = []
     for token in _MARKDOWN.parse(text):
         for each in token.children or ():
-            words.append(each.content if each.content else " ")
+            words.append(" " if each.type in LINE_BREAKS else each.content)
         if token.children is None and token.content:
             words.append(token.content)
         words.append(" ")

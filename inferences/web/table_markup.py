@@ -56,7 +56,7 @@ class TableMarkup(ListMarkup):
         thumb = self._thumb(card) if self._table.has_pictures else ""
         return (
             f'<tr data-id="{name}"><td class="pick">{self._pick(card)}</td>{thumb}'
-            f'<th scope="row" class="id mono">{self.link(card)} {write_warnings(card)}'
+            f'<th scope="row" class="id mono">{self.link(card)} {_failure(card)}{write_warnings(card)}'
             f"{self._beside(card)}</th>{cells}</tr>"
         )
 
@@ -190,3 +190,11 @@ def _answer_cell(answer: Answer) -> str:
     if answer.embedding:
         return f'<span class="soft">{len(answer.embedding)} numbers</span>'
     return write_answer(answer)
+
+
+def _failure(card: Card) -> str:
+    """Return why the call failed; nothing for one that did not."""
+    if not card.failed:
+        return ""
+    reason, title = escape(card.failed.reason), escape(str(card.failed))
+    return f'<span class="badge bad" title="{title}">{icon("warning")}failed: {reason}</span>'

@@ -81,10 +81,13 @@ class Draft:
         """Take parameters of a model; of a name that is there already the first value stays."""
         if isinstance(given, dict):
             for name, value in given.items():
-                if value is not None and name not in NO_PARAMETERS:
+                is_given = value is not None and value not in BOUNDLESS
+                if is_given and name not in NO_PARAMETERS:
                     self.parameters.setdefault(str(name), value)
 
 
+# What Langfuse writes of ``max_tokens`` where a call had none: no server would take it.
+BOUNDLESS = ("Infinity", float("inf"))
 # Members of requests that are the prompt, or told elsewhere.
 NO_PARAMETERS = frozenset(
     {

@@ -128,6 +128,14 @@ def test_each_convention_says_the_same_of_the_same_call(name):
     assert reading.usage["total_tokens"] == 16
 
 
+def test_a_bound_that_langfuse_made_up_is_no_parameter_of_the_request():
+    given = {"temperature": 0.5, "max_tokens": "Infinity"}
+    parameters = {"langfuse.observation.model.parameters": json.dumps(given)}
+    reading = read_span(span(CALLS["Langfuse"][0] | parameters))
+    assert reading.request["temperature"] == 0.5
+    assert "max_tokens" not in reading.request
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_what_is_kept_of_a_call_reads_as_a_conversation(name):
     reading = read_span(span(*CALLS[name]))

@@ -105,6 +105,19 @@ def test_find_goes_on_until_there_is_enough(istore, store, row):
     assert store.last.url.params["cursor"] == "c"
 
 
+def test_find_says_which_calls_failed(istore, store, row):
+    refused = {"failure": "status", "answer": {"status": 429}}
+    late = {"failure": "timeout"}
+    rows = [row("a", notes=refused), row("b", notes=late), row("c")]
+    store.says({"results": rows, "next": None})
+    _, out, _ = istore("find", "m")
+    assert [line.split("\t")[4] for line in out.splitlines()] == [
+        "status:429",
+        "status:timeout",
+        "",
+    ]
+
+
 def test_find_is_a_table_on_a_terminal(istore, store, row, monkeypatch):
     monkeypatch.setattr(output, "is_terminal", lambda: True)
     store.says({"results": [row("[red]a\x1b[0m")], "next": None})

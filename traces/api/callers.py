@@ -1,13 +1,15 @@
 """Who may send spans: a token of the store, as Bearer or as the password of Basic authentication.
 
 Langfuse's clients send ``Basic <public key>:<secret key>``: the secret key is the token, and the
-public key may be anything.
+public key may be anything. Some exporters, LiteLLM's for one, send the value of
+``OTEL_EXPORTER_OTLP_HEADERS`` as it is written, so ``Bearer%20<token>`` is read as well.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+from urllib.parse import unquote
 
 from django.http import HttpRequest
 
@@ -44,7 +46,7 @@ def sending_token(request: HttpRequest) -> Token:
 
 
 def _secret(header: str) -> str:
-    scheme, _, given = header.partition(" ")
+    scheme, _, given = unquote(header).partition(" ")
     given = given.strip()
     if scheme.lower() == "bearer":
         return given

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from django import template
 
 from inferences.models import Inference
 from inferences.store.token_prices import write_amount
+from traces.costs import Cost
 from traces.models import Span
 
 register = template.Library()
@@ -23,6 +22,6 @@ def span_of(inference: Inference) -> Span | None:
 
 
 @register.filter
-def money(amount: float) -> str:
-    """Return an amount as the page of an inference writes it."""
-    return write_amount(Decimal(str(amount)))
+def money(cost: Cost) -> str:
+    """Return a cost such as ``0.0042 USD``."""
+    return f"{write_amount(cost.amount)} {cost.currency}".strip()

@@ -145,6 +145,14 @@ def test_clients_of_langfuse_send_the_token_as_the_secret_key(send, secret):
     assert stored()
 
 
+@pytest.mark.parametrize("form", ["Bearer%20{token}", "Basic%20{pair}"])
+def test_a_header_that_the_exporter_did_not_decode_is_read(send, secret, form):
+    pair = base64.b64encode(f"anything:{secret}".encode()).decode()
+    header = form.format(token=secret, pair=pair)
+    assert send(request_of(LLM), authorization=header).status_code == 200
+    assert stored()
+
+
 @pytest.mark.parametrize(
     "header", ["", "Bearer ist_wrong", "Basic eDp5", "Basic ?", "x"]
 )

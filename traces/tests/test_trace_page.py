@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inferences.models import RegisteredModel, TokenPrice
 from istore.models import Membership, Role
+from traces.costs import Cost, costs_of, sums_of
 from traces.models import Span
 from traces.templatetags.traces import money
 from traces.tests.builders import OPENINFERENCE, SECOND, TRACE, request_of
@@ -65,7 +68,40 @@ def test_sums_count_each_call_once():
     ]
     trace = Trace(TRACE.hex(), list(_in_order(nodes)), is_cut=False)
     assert trace.total("total_tokens") == 30
-    assert trace.total("cost") is None
+    assert sums_of(trace.nodes, costs_of(trace.nodes, [])) == []
+
+
+def test_costs_are_those_of_prices_and_else_what_was_stated():
+    facts = {
+        "prompt_tokens": ["int", "1000"],
+        "cached_tokens": ["int", "400"],
+        "completion_tokens": ["int", "100"],
+        "model_version": ["string", "gpt-4o-2026"],
+        "cost": ["float", "9.5"],
+    }
+    agent, priced, stated = node(1, None), node(2, 1), node(3, 1)
+    for each, name in ((agent, "shop.agent"), (priced, "gpt-4o"), (stated, "other")):
+        each.model = RegisteredModel(model_id=name)
+    priced.metadata = facts
+    stated.metadata = {"cost": ["float", "0.25"]}
+    agent.metadata = {"cost": ["float", "9.75"]}  # repeats those below it
+    price = TokenPrice(
+        model_pattern="gpt-4o*",
+        input_price=Decimal(10),
+        cached_input_price=Decimal(1),
+        output_price=Decimal(20),
+        currency="EUR",
+        valid_from=date(2025, 1, 1),
+    )
+    nodes = list(_in_order([agent, priced, stated]))
+
+    costs = costs_of(nodes, [price])
+
+    assert costs[id(priced)] == Cost(Decimal("0.0084"), "EUR")
+    assert sums_of(nodes, costs) == [
+        Cost(Decimal("0.0084"), "EUR"),
+        Cost(Decimal("0.25")),
+    ]
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "many"])

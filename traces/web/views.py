@@ -7,6 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from inferences.store.token_prices import prices_for
 from istore.web.pages import visible_project
 from traces.tree import SPANS_MAX, read_trace
 from traces.web.waterfall import Waterfall
@@ -23,7 +24,9 @@ def trace(request: HttpRequest, project_id: str, trace_id: str) -> HttpResponse:
     context = {
         "project": project,
         "trace": found,
-        "waterfall": Waterfall.of(found, request.GET.get("span", "")),
+        "waterfall": Waterfall.of(
+            found, request.GET.get("span", ""), prices_for(project)
+        ),
         "most": SPANS_MAX,
     }
     return render(request, "traces/trace.html", context)

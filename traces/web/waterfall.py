@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
+from inferences.models import TokenPrice
+from traces.costs import Cost, costs_of, sums_of
 from traces.tree import Node, Trace
 
 LEAST_WIDTH = 0.4  # percent: a shorter bar could not be seen
@@ -22,6 +25,7 @@ class Bar:
     width: float
     offset: timedelta
     is_marked: bool
+    cost: Cost | None = None
 
     @property
     def indent(self) -> int:
@@ -48,10 +52,6 @@ class Bar:
         return ", ".join(told)
 
     @property
-    def cost(self) -> float | None:
-        return self.node.number("cost")
-
-    @property
     def message(self) -> str:
         return self.node.fact("status_message") if self.node.span.is_error else ""
 
@@ -69,11 +69,14 @@ class Waterfall:
     bars: list[Bar]
     ticks: list[Tick]
     tokens: int | None
-    cost: float | None
+    costs: list[Cost]  # one of each currency
 
     @classmethod
-    def of(cls, trace: Trace, marked: str = "") -> Self:
+    def of(
+        cls, trace: Trace, marked: str = "", prices: Sequence[TokenPrice] = ()
+    ) -> Self:
         """Return the waterfall of a trace; the span with the id ``marked`` is the one come from."""
+        costs = costs_of(trace.nodes, prices)
         start, whole = trace.started_at, trace.took.total_seconds() or 1.0
         bars = []
         for node in trace.nodes:
@@ -88,6 +91,7 @@ class Waterfall:
                     round(width, 2),
                     offset,
                     is_marked,
+                    costs.get(id(node)),
                 )
             )
         ticks = [
@@ -95,5 +99,8 @@ class Waterfall:
         ]
         tokens = trace.total("total_tokens")
         return cls(
-            bars, ticks, None if tokens is None else int(tokens), trace.total("cost")
+            bars,
+            ticks,
+            None if tokens is None else int(tokens),
+            sums_of(trace.nodes, costs),
         )

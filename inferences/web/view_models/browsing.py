@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from inferences.search.filters.all_kinds import TERMS, WORDS
 from inferences.store.notes import warnings_of
 from inferences.web.view_models.answers import Answer, Found, answer_of
 from inferences.web.view_models.colours import colours_of
+from inferences.web.view_models.failed_calls import FailedCall, failed_call_of
 from inferences.web.view_models.inputs import Look, looks
 from inferences.web.view_models.matches import DetectionTest
 from inferences.web.view_models.passages import Passage
@@ -44,6 +45,7 @@ class Card:
     metadata: list[tuple[str, str]]
     values: list[str | None]  # metadata, in the order of the keys shown
     passages: Sequence[Passage] = ()  # in which the query found its words
+    failed: FailedCall | None = None
 
     @property
     def name(self) -> str:
@@ -63,7 +65,7 @@ class Card:
 
     @property
     def badges(self) -> list[str]:
-        return []
+        return [f"failed: {self.failed.reason}"] if self.failed else []
 
     @property
     def truth(self) -> list[Found]:
@@ -100,7 +102,11 @@ def cards(
         metadata = [(key, given[key][1]) for key in keys if key in given]
         values = [given[key][1] if key in given else None for key in keys]
         found = (passages or {}).get(inference.id, ())
-        made.append(Card(inference, look, answer, metadata, values, found))
+        failed = failed_call_of(inference.payload)
+        if failed and failed.message and answer.content is None:
+            answer = replace(answer, excerpt=failed.message)
+        card = Card(inference, look, answer, metadata, values, found, failed)
+        made.append(card)
     return made
 
 

@@ -70,7 +70,10 @@ def show_list(
 
 def inference_row(inference: Inference, fields: Sequence[str] = ()) -> tuple[str, ...]:
     """Return an inference as the cells of a row."""
-    metadata = " ".join(f"{m.key}={m.value}" for m in inference.metadata or ())
+    words = [f"{m.key}={m.value}" for m in inference.metadata or ()]
+    if failure := failure_of(inference):
+        words.insert(0, f"status:{failure}")
+    metadata = " ".join(words)
     return (
         f"{inference.created_at:%Y-%m-%d %H:%M:%S}",
         inference.inference_id,
@@ -79,6 +82,14 @@ def inference_row(inference: Inference, fields: Sequence[str] = ()) -> tuple[str
         metadata,
         *(understood(inference, name) for name in fields),
     )
+
+
+def failure_of(inference: Inference) -> str:
+    """Return how a call failed, in the word of the query that finds it; "" if it did not."""
+    notes = (inference.model_extra or {}).get("notes") or {}
+    failure = str(notes.get("failure") or "")
+    status = (notes.get("answer") or {}).get("status")
+    return str(status) if failure == "status" and status else failure
 
 
 def understood(inference: Inference, field: str) -> str:
