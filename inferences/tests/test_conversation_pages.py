@@ -540,3 +540,30 @@ def test_what_others_wrote_is_text_wherever_it_stands(person, chats, stored):
             assert "onerror" not in attributes
             assert (tag, attributes.get("src")) != ("img", "x")
             assert not (attributes.get("href") or "").startswith("javascript")
+
+
+def test_a_conversation_is_reviewed(stored, chats, person):
+    stored(CHAT, answer_of("At ten past six."), inference_id="a")
+    stored("", "no answer at all", inference_id="b")
+    page = reverse("inferences:review", args=[chats.project, chats.model_id])
+    client = person(Role.EDITOR)
+    for name in ("a", "b"):
+        response = client.get(page, {"at": name})
+        assert response.status_code == 200
+        assert response.context["inference"].inference_id == name
+    assert "At ten past six." in text(client.get(page, {"at": "a"}))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"choices":[{"message":{"content":"\\ud800 \\u0000"}}]}',
+        '{"choices":[{"message":{"content":%s}}]}' % ("[" * 900 + "]" * 900),
+        '{"deep":%s}' % ('{"a":' * 990 + "1" + "}" * 990),
+    ],
+)
+def test_answers_that_no_page_can_hold_are_shown_escaped(stored, chats, person, answer):
+    stored(CHAT, answer, inference_id="a")
+    args = [chats.project, chats.model_id, "a"]
+    for name in ("detail", "turns"):
+        assert person().get(reverse(f"inferences:{name}", args=args)).status_code == 200
