@@ -560,6 +560,7 @@ def test_a_conversation_is_reviewed(stored, chats, person):
         '{"choices":[{"message":{"content":"\\ud800 \\u0000"}}]}',
         '{"choices":[{"message":{"content":%s}}]}' % ("[" * 900 + "]" * 900),
         '{"deep":%s}' % ('{"a":' * 990 + "1" + "}" * 990),
+        '{"x":NaN,"model":"\\ud800","choices":[{"message":{"content":"x"}}]}',
     ],
 )
 def test_answers_that_no_page_can_hold_are_shown_escaped(stored, chats, person, answer):
