@@ -50,14 +50,15 @@ def _bounds(text: bytes) -> tuple[int, int]:
     return containers, 1 + separators + CONTAINER_WEIGHT * containers
 
 
-def check_json(text: bytes, max_depth: int, max_weight: int) -> None:
-    """Raise ``TooDeep`` or ``TooManyValues`` above the limits, in linear time.
+def check_json(text: bytes, max_depth: int, max_weight: int) -> int:
+    """Return the weight, or an upper bound of it, in linear time.
 
-    Only the structure is looked at: a text that is not JSON may pass.
+    Raises ``TooDeep`` or ``TooManyValues`` above the limits. Only the structure is looked at: a
+    text that is not JSON may pass.
     """
     depth_bound, weight = _bounds(text)
     if depth_bound <= max_depth and weight <= max_weight:
-        return
+        return weight
     depth, weight, in_string, is_escaped = 0, 1, 0, False
     for start in range(0, len(text), SLICE):
         piece = text[start : start + SLICE]
@@ -83,6 +84,7 @@ def check_json(text: bytes, max_depth: int, max_weight: int) -> None:
         if depth + int(levels.max()) > max_depth:
             raise TooDeep(f"The JSON is nested deeper than {max_depth} levels.")
         depth += int(levels[-1])
+    return weight
 
 
 def _without_escapes(piece: bytes, is_escaped: bool) -> tuple[bytes, bool]:

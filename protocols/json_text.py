@@ -36,11 +36,13 @@ def parse(value: Any) -> Any:
         pass
     # Python's json writes NaN and Infinity, which orjson refuses. They are read here as in
     # ``protocols.open_inference.bounded_json``: an answer must give the same result when its
-    # stored text is parsed again.
+    # stored text is parsed again. Half a surrogate pair is refused by both: no page holds it.
     if "NaN" not in value and "Infinity" not in value:
         return value
     try:
-        return json.loads(value)
+        found = json.loads(value)
+        json.dumps(found, ensure_ascii=False).encode()
+        return found
     except (ValueError, RecursionError):
         return value
 

@@ -9,7 +9,7 @@ by the repeat. Spans come in any order; a parent that is not there yet is only a
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -33,6 +33,7 @@ from traces.records import compose, moment_of
 log = logging.getLogger(__name__)
 
 Work = tuple[Span, Reading]
+GROUP_BYTES = 8 * 2**20  # of the spans that are read and written together
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class Receipt:
 
     stored: int = 0
     copies: int = 0
+    registered: int = 0  # models
     refused: list[str] = field(default_factory=list)
 
 
@@ -52,23 +54,44 @@ def store_spans(
     Raises what the database and the blob store raise; a repeat of the request does the rest then.
     """
     receipt = Receipt(refused=list(sent.refused))
+    for some in _groups(sent.read):
+        _store_some(caller, project, some, now, receipt)
+    return receipt
+
+
+def _groups(spans: list[Span]) -> Iterator[list[Span]]:
+    """Split the spans at ``GROUP_BYTES``: what is read of a group is held at a time."""
+    some: list[Span] = []
+    size = 0
+    for span in spans:
+        if some and size + span.size > GROUP_BYTES:
+            yield some
+            some, size = [], 0
+        some.append(span)
+        size += span.size
+    if some:
+        yield some
+
+
+def _store_some(
+    caller: object, project: Project, some: list[Span], now: datetime, receipt: Receipt
+) -> None:
     by_model: dict[str, list[Work]] = {}
-    for span in sent.read:
+    for span in some:
         if why := _refusal(span, now):
             receipt.refused.append(why)
             continue
         reading = _read(span)
         by_model.setdefault(model_id_of(reading), []).append((span, reading))
-    models = find_models(
-        caller, project, {name: _telling(work) for name, work in by_model.items()}
-    )
+    firsts = {name: _telling(work) for name, work in by_model.items()}
+    models, new = find_models(caller, project, firsts, NEW_MAX - receipt.registered)
+    receipt.registered += new
     for name, work in by_model.items():
         if name in models:
             _store(caller, models[name], work, now, receipt)
         else:
             why = f"{name!r:.100}: a request registers {NEW_MAX} new models at most."
             receipt.refused += [why] * len(work)
-    return receipt
 
 
 def _refusal(span: Span, now: datetime) -> str:
@@ -106,18 +129,31 @@ def _store(
     now: datetime,
     receipt: Receipt,
 ) -> None:
-    spans = {inference_id_of(span): (span, reading) for span, reading in reversed(work)}
-    receipt.copies += len(work) - len(spans)
-    pairs = {
-        name: compose(model, span, reading, now)
-        for name, (span, reading) in spans.items()
-    }
+    spans: dict[str, Work] = {}
+    for span, reading in work:
+        name = inference_id_of(span)
+        first, _ = spans.setdefault(name, (span, reading))
+        if first.digest != span.digest:
+            receipt.refused.append(_is_other(name, model))
+        elif first is not span:
+            receipt.copies += 1
+    pairs = {name: _compose(model, *given, now) for name, given in spans.items()}
     known = met_before(model, [new for new, _ in pairs.values()])
     _count(model, known, receipt)
     rest = [pair for name, pair in pairs.items() if name not in known]
     if rest:
         found = {name: rows.row_of(*spans[name]) for name in spans if name not in known}
         _record(caller, model, rest, found, receipt)
+
+
+def _compose(
+    model: RegisteredModel, span: Span, reading: Reading, now: datetime
+) -> Pair:
+    try:
+        return compose(model, span, reading, now)
+    except Exception:  # what one span says must not cost the others
+        log.exception("The reading of a span could not be written")
+        return compose(model, span, read_plainly(span), now)
 
 
 def _record(
@@ -179,5 +215,8 @@ def _count(
         elif outcome is Outcome.REMOVED:
             receipt.refused.append(f"The span {name} of {model} was removed.")
         else:
-            why = f"The span {name} of {model} is stored with other content."
-            receipt.refused.append(why)
+            receipt.refused.append(_is_other(name, model))
+
+
+def _is_other(name: str, model: RegisteredModel) -> str:
+    return f"The span {name} of {model} is stored with other content."

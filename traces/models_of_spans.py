@@ -39,21 +39,21 @@ def model_id_of(reading: Reading) -> str:
 
 
 def find_models(
-    caller: object, project: Project, firsts: dict[str, Reading]
-) -> dict[str, RegisteredModel]:
-    """Return the models with these ids; those that are not there are registered.
+    caller: object, project: Project, firsts: dict[str, Reading], most: int = NEW_MAX
+) -> tuple[dict[str, RegisteredModel], int]:
+    """Return the models with these ids, and how many of them were registered just now.
 
     ``firsts`` has a span of each model, which says its task and the size of its embeddings. Of
-    models that are new, those beyond ``NEW_MAX`` are left out.
+    models that are new, those beyond ``most`` are left out.
     """
     known = project.models.filter(model_id__in=list(firsts))
     found = {model.model_id: model for model in known}
-    new = [model_id for model_id in firsts if model_id not in found][:NEW_MAX]
+    new = [model_id for model_id in firsts if model_id not in found][:most]
     for model_id in new:
         found[model_id] = _register(caller, project, model_id, firsts[model_id])
     for model in found.values():
         model.project = project
-    return found
+    return found, len(new)
 
 
 def _register(

@@ -101,7 +101,7 @@ def _size(request: HttpRequest) -> int:
 def _preview(request: HttpRequest, make: Callable[[], bytes], tag: str) -> HttpResponse:
     try:
         made = make()
-    except (FileNotFoundError, pictures.Unreadable):
+    except (FileNotFoundError, blobs.BlobDamaged, pictures.Unreadable):
         return _no_preview(request)
     except pictures.Busy:
         return HttpResponse(status=503, headers={"Retry-After": "5"})

@@ -64,7 +64,7 @@ def request_of(inference: Inference) -> object:
             return None
         with blobs.open_blob(key) as file:
             content = file.read(REQUEST_MAX_BYTES + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, blobs.BlobDamaged):
         return None
     if len(content) > REQUEST_MAX_BYTES:
         return None

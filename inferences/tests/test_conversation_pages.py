@@ -21,6 +21,7 @@ from inferences.tests.conversation_builders import (
 from inferences.tests.pages import browse, elements, one_line, text
 from inferences.web.markdown import plain_text, render_markdown
 from inferences.web.view_models.failed_calls import failed_call_of
+from istore import blobs
 from istore.models import AuditEntry, Role
 
 TOOL = {
@@ -597,3 +598,63 @@ def test_a_call_that_did_not_fail_has_no_failure(stored):
 )
 def test_marks_of_markdown_leave_no_blanks(written, expected):
     assert plain_text(written) == expected
+
+
+def test_a_conversation_is_reviewed(stored, chats, person):
+    stored(CHAT, answer_of("At ten past six."), inference_id="a")
+    stored("", "no answer at all", inference_id="b")
+    page = reverse("inferences:review", args=[chats.project, chats.model_id])
+    client = person(Role.EDITOR)
+    for name in ("a", "b"):
+        response = client.get(page, {"at": name})
+        assert response.status_code == 200
+        assert response.context["inference"].inference_id == name
+    assert "At ten past six." in text(client.get(page, {"at": "a"}))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"choices":[{"message":{"content":"\\ud800 \\u0000"}}]}',
+        '{"choices":[{"message":{"content":%s}}]}' % ("[" * 900 + "]" * 900),
+        '{"deep":%s}' % ('{"a":' * 990 + "1" + "}" * 990),
+        '{"x":NaN,"model":"\\ud800","choices":[{"message":{"content":"x"}}]}',
+    ],
+)
+def test_answers_that_no_page_can_hold_are_shown_escaped(stored, chats, person, answer):
+    stored(CHAT, answer, inference_id="a")
+    args = [chats.project, chats.model_id, "a"]
+    for name in ("detail", "turns"):
+        assert person().get(reverse(f"inferences:{name}", args=args)).status_code == 200
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "image/png", ""])
+def test_a_damaged_input_costs_no_page(
+    stored, chats, person, content_type, monkeypatch
+):
+    stored(CHAT, answer_of("At ten past six."), inference_id="a")
+    InferencePayload.objects.update(data_content_type=content_type)
+
+    def damaged(*_):
+        raise blobs.BlobDamaged("It ends early.")
+
+    for name in ("open_blob", "get", "size"):
+        monkeypatch.setattr(blobs, name, damaged)
+    client = person()
+    page = text(client.get(reverse("inferences:detail", args=[*address(chats), "a"])))
+    assert "The input is damaged" in page
+    for name in ("browse", "review"):
+        path = reverse(f"inferences:{name}", args=address(chats))
+        assert client.get(path).status_code == 200
+
+
+def address(model) -> list[object]:
+    return [model.project, model.model_id]
+
+
+def test_half_a_surrogate_pair_in_an_input_costs_no_list(stored, chats, person):
+    stored(b'{"a":"\\ud800","\\udc00":[1,"\\ud800"]}', "x", inference_id="a")
+    stored(b'"\\ud800"', "x", inference_id="b")
+    for name in ("browse", "review"):
+        path = reverse(f"inferences:{name}", args=address(chats))
+        assert person().get(path).status_code == 200

@@ -25,6 +25,7 @@ from inferences.search.query import InferenceQuery
 from inferences.store.notes import warnings_of
 from inferences.store.reading import find_inference
 from inferences.web.access import visible_model
+from inferences.web.conversation_panel import conversation_context
 from inferences.web.errors import sentence
 from inferences.web.record import ROWS_SHOWN, full_picture
 from inferences.web.selection import select
@@ -67,7 +68,7 @@ def review(request: HttpRequest, model_id: str) -> HttpResponse:
         inference, problem = _first(model, chosen)
         context["problem"] = problem
     if inference is not None:
-        context |= _at(model, inference, chosen, page)
+        context |= _at(request, model, inference, chosen, page)
     return render_page(
         request, "inferences/review.html", "inferences/_review.html", context
     )
@@ -123,7 +124,11 @@ def _first(model: RegisteredModel, chosen: Chosen) -> tuple[Inference | None, st
 
 
 def _at(
-    model: RegisteredModel, inference: Inference, chosen: Chosen, page: str
+    request: HttpRequest,
+    model: RegisteredModel,
+    inference: Inference,
+    chosen: Chosen,
+    page: str,
 ) -> dict[str, Any]:
     look = looks([inference])[inference.id]
     test = detection_test(chosen.question)
@@ -143,4 +148,5 @@ def _at(
         "full": full_picture(inference.payload.data_content_type),
         "review": under_review,
         "count_address": f"{counted}?{query}&part=count",
+        **conversation_context(request, model, inference, answer),
     }

@@ -85,6 +85,7 @@ def _read_span(given: dict[str, Any], resource: dict[str, Any], scope: str) -> S
         ),
         resource=resource,
         scope=scope,
+        size=len(text),
     )
 
 

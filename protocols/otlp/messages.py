@@ -115,6 +115,7 @@ def _read_span(
         links=tuple(f"{e.trace_id.hex()}-{e.span_id.hex()}" for e in message.links),
         resource=resource,
         scope=scope,
+        size=end - start,
     )
 
 

@@ -24,7 +24,7 @@ from protocols.otlp.draft import (
     Draft,
 )
 from protocols.otlp.spans import Span
-from protocols.otlp.values import dump, from_json, text_in
+from protocols.otlp.values import bounded_texts, dump, from_json, text_in
 
 REST_CHARS = 4000  # of one attribute that is kept beside
 REST_MAX = 200  # attributes that are kept beside
@@ -69,10 +69,11 @@ class Reading:
 def read_span(span: Span) -> Reading:
     """Return what the span says."""
     draft = Draft()
-    for name, convention in CONVENTIONS.items():
-        if convention.read(span, draft):
-            draft.conventions.append(name)
-    return _reading(span, draft)
+    with bounded_texts():
+        for name, convention in CONVENTIONS.items():
+            if convention.read(span, draft):
+                draft.conventions.append(name)
+        return _reading(span, draft)
 
 
 def read_plainly(span: Span) -> Reading:

@@ -31,7 +31,7 @@ class Span:
     """One span, with the resource and the scope that it came from.
 
     Times are nanoseconds since 1970. ``digest`` is the SHA-256 of the span as it came, by which
-    the same span is recognised when it is sent again.
+    the same span is recognised when it is sent again; ``size`` is how many bytes that were.
     """
 
     trace_id: bytes
@@ -48,6 +48,7 @@ class Span:
     links: tuple[str, ...] = ()
     resource: Mapping[str, Any] = field(default_factory=dict)
     scope: str = ""
+    size: int = 0
 
     def __post_init__(self) -> None:
         for name, given, size in (

@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import orjson
 
+from protocols.json_bounds import check_json
+
 STEPS_MAX = 16  # of the path that a name is
+TEXT_DEPTH_MAX = 128  # of a JSON text that is read; more cannot be written again
+TEXT_VALUES_MAX = 4_000_000  # of the JSON texts of one span, weighed as in json_bounds
+
+_left: ContextVar[int] = ContextVar("values_left", default=TEXT_VALUES_MAX)
+
+
+@contextmanager
+def bounded_texts(values: int = TEXT_VALUES_MAX) -> Iterator[None]:
+    """Let the JSON texts that are read within have so many values together."""
+    token = _left.set(values)
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def load(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises ValueError for a text that is no JSON, that is nested deeper than ``TEXT_DEPTH_MAX``,
+    or that has more values than are left: three bytes of it can become an object of 60.
+    """
+    body = text.encode()
+    left = _left.get()
+    _left.set(left - check_json(body, TEXT_DEPTH_MAX, left))
+    return orjson.loads(body)
 
 
 def from_json(value: Any) -> Any:
     """Return the object or list that a text is in JSON, or the value itself.
 
-    A number or a quoted text is left as it is: a model may have said it so.
+    A number or a quoted text is left as it is: a model may have said it so. So is a text that
+    is nested too deep or has too many values.
     """
     if not isinstance(value, str):
         return value
@@ -21,8 +52,8 @@ def from_json(value: Any) -> Any:
     if not text.startswith(("{", "[")):
         return value
     try:
-        return orjson.loads(text)
-    except (ValueError, RecursionError):
+        return load(text)
+    except ValueError:
         return value
 
 

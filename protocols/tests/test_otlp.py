@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+import tracemalloc
 
 import orjson
 import pytest
@@ -243,6 +244,31 @@ def test_a_text_of_ten_million_characters_is_read():
 
 
 # -- bounds
+
+
+@pytest.mark.parametrize("depth", [129, 300, 900, 5000])
+def test_a_json_text_that_is_nested_too_deep_stays_a_text(depth):
+    said = '{"messages": [{"role": "user", "content": %s}]}' % (
+        "[" * depth + "]" * depth
+    )
+    asked = read_span(
+        span(
+            {"openinference.span.kind": "CHAIN", "input.value": said, "metadata": said}
+        )
+    ).request
+    assert asked == {"messages": [{"role": "user", "content": said}]}
+    assert orjson.dumps(asked)
+
+
+def test_the_json_texts_of_a_span_become_so_many_values_at_most():
+    many = "[" + "{}," * 500_000 + "{}]"
+    given = {f"langfuse.observation.metadata.{n}": many for n in range(20)}
+    tracemalloc.start()
+    found = read_span(span(given)).metadata
+    assert tracemalloc.get_traced_memory()[1] < 200 * 2**20
+    tracemalloc.stop()
+    assert isinstance(found["0"], list)
+    assert found["19"] == many
 
 
 def test_many_small_values_are_refused_before_they_become_objects():

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import httpx2
@@ -305,6 +306,85 @@ def test_no_value_makes_a_function_fail(store, recorder):
     assert not recorder.flush()
     assert len(store.spans) == len(values)
     assert max(len(request.content) for request in store.requests) < 4_000_000
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise Mute
+
+
+def test_an_error_that_cannot_say_itself_is_recorded_by_its_type(store, recorder):
+    @observe(recorder=recorder)
+    def fail() -> None:
+        raise Mute
+
+    with pytest.raises(Mute):
+        fail()
+    recorder.flush()
+    assert store.spans[0]["status"] == {"code": 2, "message": "Mute"}
+
+
+def test_a_redaction_that_raises_what_cannot_be_said_drops_the_span(store, recorder):
+    def redact(side: str, value: object) -> object:
+        raise Mute
+
+    recorder.redact = redact
+    with observing("b", recorder=recorder):
+        pass
+    assert recorder.flush() == Unsent(dropped=1, error="Mute")
+
+
+def test_half_a_surrogate_pair_in_an_id_costs_no_span(store, recorder):
+    with observing("n\ud800", recorder=recorder) as span:
+        span.set(session="s\udc80", user="u\ud800")
+    assert not recorder.flush()
+    assert attributes(store.spans[0])["session.id"] == "s\udc80"
+
+
+def test_a_client_that_cannot_be_made_is_told(monkeypatch):
+    recorder = Recorder(seconds=0.02)
+
+    def fail() -> None:
+        raise ValueError("no address")
+
+    monkeypatch.setattr(recorder, "_connected", fail)
+    with observing("b", recorder=recorder):
+        pass
+    unsent = recorder.flush(timeout=2)
+    assert (unsent.waiting, unsent.refused, unsent.error) == (0, 1, "no address")
+
+
+def test_what_is_thrown_into_a_generator_reaches_it(store, recorder):
+    seen = []
+
+    @contextmanager
+    @observe(recorder=recorder)
+    def block():
+        try:
+            yield 1
+        except ZeroDivisionError:
+            seen.append("sync")
+
+    @asynccontextmanager
+    @observe(recorder=recorder)
+    async def later():
+        try:
+            yield 1
+        except ZeroDivisionError:
+            seen.append("async")
+
+    async def use() -> None:
+        async with later():
+            raise ZeroDivisionError
+
+    with block():
+        raise ZeroDivisionError
+    asyncio.run(use())
+    with pytest.raises(KeyError), block():
+        raise KeyError
+    assert not recorder.flush()
+    assert seen == ["sync", "async"]
+    assert [each["status"]["code"] for each in store.spans] == [1, 1, 2]
 
 
 def test_redaction_decides_what_is_recorded(store, recorder):

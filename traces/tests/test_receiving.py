@@ -16,6 +16,7 @@ from inferences.store.reading import find_inference
 from istore import blobs
 from istore.accounts.tokens import create_token
 from istore.models import AuditEntry, Project, Role
+from traces import intake
 from traces.api import otlp
 from traces.models import Span
 from traces.tests.builders import OPENINFERENCE, TRACE, request_of
@@ -105,6 +106,46 @@ def test_what_is_wrong_with_one_span_costs_no_other_one(send):
     assert Inference.objects.count() == 2
 
 
+def test_a_deep_json_text_of_one_span_costs_no_other_one(send):
+    deep = "[" * 300 + "]" * 300
+    said = f'{{"messages": [{{"role": "user", "content": {deep}}}]}}'
+    odd = {"attributes": OPENINFERENCE | {"input.value": said, "metadata": said}}
+    assert not send(request_of(LLM, odd)).told.partial_success.rejected_spans
+    assert Inference.objects.count() == 2
+
+
+def test_what_cannot_be_written_as_it_was_read_is_kept_plainly(send, monkeypatch):
+    compose, failures = intake.compose, [TypeError("Recursion limit reached")]
+
+    def fail_once(*given):
+        if failures:
+            raise failures.pop()
+        return compose(*given)
+
+    monkeypatch.setattr(intake, "compose", fail_once)
+    assert not send(request_of(LLM, LLM)).told.partial_success.rejected_spans
+    assert Inference.objects.count() == 2
+
+
+def test_a_span_that_stands_twice_with_other_content_is_rejected_once(send):
+    told = send(request_of(LLM | {"id": 1}, LLM | {"id": 1, "name": "other"})).told
+    assert told.partial_success.rejected_spans == 1
+    assert "other content" in told.partial_success.error_message
+    assert Inference.objects.count() == 1
+
+
+def test_a_large_request_is_read_in_groups(send, monkeypatch):
+    monkeypatch.setattr(intake, "GROUP_BYTES", 1000)
+    monkeypatch.setattr(intake, "NEW_MAX", 2)
+    named = [
+        {"attributes": OPENINFERENCE | {"llm.model_name": f"m{n}"}} for n in range(9)
+    ]
+    told = send(request_of(*named, *([LLM | {"id": 1}] * 9))).told
+    # Two models were registered; the repeats of the first span are of a third model.
+    assert told.partial_success.rejected_spans == 16
+    assert RegisteredModel.objects.count() == 2
+
+
 def test_a_span_of_the_future_is_rejected(send):
     told = send(request_of(LLM | {"start": 4 * 10**18})).told
     assert told.partial_success.rejected_spans == 1
@@ -154,7 +195,7 @@ def test_a_header_that_the_exporter_did_not_decode_is_read(send, secret, form):
 
 
 @pytest.mark.parametrize(
-    "header", ["", "Bearer ist_wrong", "Basic eDp5", "Basic ?", "x"]
+    "header", ["", "Bearer ist_wrong", "Basic eDp5", "Basic eDoA", "Basic ?", "x"]
 )
 def test_who_sends_no_valid_token_gets_a_401(send, header):
     response = send(request_of(LLM), authorization=header)

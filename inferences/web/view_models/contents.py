@@ -212,7 +212,7 @@ def _input_text(inference: Inference) -> str:
     try:
         with blobs.open_blob(key) as file:
             content = file.read(TEXT_READ)
-    except FileNotFoundError:
+    except (FileNotFoundError, blobs.BlobDamaged):
         return ""
     text = content.decode("utf-8", "replace")
     try:

@@ -23,6 +23,7 @@ HEAD = 64 * 1024
 # A card reads so much of a prompt. A page has some thirty, so that is their work and memory.
 PROMPT_HEAD = 512 * 1024
 TOO_LONG = "A long prompt, which begins:"
+DAMAGED = "The input is damaged."
 VALUES_MAX = 24
 TEXT_CHARS = 600
 READERS = 6  # threads per list: an object store is slow, but takes many requests
@@ -139,6 +140,8 @@ def _look_of_prompt(key: str, content_type: str) -> Look:
             content = file.read(PROMPT_HEAD + 1)
     except FileNotFoundError:
         return Look(missing="expired")
+    except blobs.BlobDamaged:
+        return Look(missing=DAMAGED)
     if len(content) > PROMPT_HEAD:
         return Look(text=f"{TOO_LONG} {_beginning(content)}", is_prompt=True)
     try:
@@ -172,6 +175,8 @@ def _look(key: str, content_type: str) -> Look:
             return read_text(file.read(HEAD))
     except FileNotFoundError:
         return Look(missing="expired")
+    except blobs.BlobDamaged:
+        return Look(missing=DAMAGED)
     except Busy:
         return Look(missing="Too many pictures at once: try again.")
 

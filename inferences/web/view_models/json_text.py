@@ -9,6 +9,8 @@ from typing import Any
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
+from protocols.json_text import TOO_DEEP
+
 INDENT = "  "
 LINE_CHARS = 88
 SHOWN_CHARS = 200_000
@@ -74,4 +76,9 @@ def _scalar(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """Return JSON that a page can hold: half a surrogate pair stays escaped, as it came."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return TOO_DEEP
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -8,14 +8,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from protocols.otlp.chat import is_answer, is_request, messages_of
 from protocols.otlp.draft import EMBEDDING, LLM, Draft, kind_of
 from protocols.otlp.spans import Span
 from protocols.otlp.values import (
     from_json,
     list_in,
+    load,
     number_in,
     object_in,
     text_in,
@@ -104,7 +103,7 @@ def _unquoted(value: Any) -> Any:
     """Return a metadata value without the quotes that JSON gives a text."""
     if isinstance(value, str) and value[:1] == value[-1:] == '"' and len(value) > 1:
         try:
-            return orjson.loads(value)
+            return load(value)
         except ValueError:
             return value
     return from_json(value)

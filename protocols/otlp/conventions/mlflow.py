@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from protocols.otlp.chat import is_answer, is_request, messages_of
 from protocols.otlp.draft import EMBEDDING, LLM, RETRIEVER, Draft, kind_of
 from protocols.otlp.spans import Span
-from protocols.otlp.values import list_in, number_in, object_in, text_in
+from protocols.otlp.values import list_in, load, number_in, object_in, text_in
 
 BEGINNING = "mlflow."
 OWN = (
@@ -73,8 +71,8 @@ def _asked_model(kind: str, asked: Any) -> Any:
 def _json(value: Any) -> Any:
     """Return the value of a text that is JSON, whatever it is, or the value itself."""
     try:
-        return orjson.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
+        return load(value) if isinstance(value, str) else value
+    except ValueError:
         return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, overload
 
 from inference_store.observing.recorder import Recorder, use_recorder
@@ -69,7 +69,8 @@ def observing(
         span.error = error
         raise
     finally:
-        _current.reset(token)
+        with suppress(ValueError):  # a block that ends in another context
+            _current.reset(token)
         recorder.record(span)
 
 
@@ -104,12 +105,17 @@ def _observed(
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
             call, inner = begin(args, kwargs), function(*args, **kwargs)
             try:
-                sent = None
+                go_on, given = inner.asend, None
                 while True:
                     with call:
-                        item = await inner.asend(sent)
+                        item = await go_on(given)
                     call.add(item)
-                    sent = yield item
+                    try:
+                        go_on, given = inner.asend, (yield item)
+                    except GeneratorExit:
+                        raise
+                    except BaseException as thrown:  # as by ``asynccontextmanager``
+                        go_on, given = inner.athrow, thrown
             except StopAsyncIteration:
                 call.end()
             except BaseException as error:
@@ -136,12 +142,17 @@ def _observed(
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             call, inner = begin(args, kwargs), function(*args, **kwargs)
             try:
-                sent = None
+                go_on, given = inner.send, None
                 while True:
                     with call:
-                        item = inner.send(sent)
+                        item = go_on(given)
                     call.add(item)
-                    sent = yield item
+                    try:
+                        go_on, given = inner.send, (yield item)
+                    except GeneratorExit:
+                        raise
+                    except BaseException as thrown:  # as by ``contextmanager``
+                        go_on, given = inner.throw, thrown
             except StopIteration as end:
                 call.end()
                 return end.value

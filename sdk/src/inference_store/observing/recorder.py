@@ -19,7 +19,7 @@ from inference_store import connection
 from inference_store.client import Client
 from inference_store.errors import InferenceStoreError
 from inference_store.forks import PerProcess
-from inference_store.observing.spans import Redact, Span
+from inference_store.observing.spans import Redact, Span, said_by
 from inference_store.requests import Call
 from inference_store.retries import Retries
 
@@ -112,7 +112,7 @@ class Recorder:
         except Exception as error:
             with state.changed:
                 state.dropped += 1
-                state.error = f"{type(error).__name__}: {error}"
+                state.error = said_by(error)
             return
         with state.changed:
             is_full = len(state.spans) >= self.spans_max
@@ -155,10 +155,12 @@ class Recorder:
             state.thread = thread
 
     def _run(self, state: _State) -> None:
-        client, wait = self._connected(), WAIT_FIRST
+        client: Client | None = None
+        wait = WAIT_FIRST
         while True:
             batch = self._next_batch(state)
             try:
+                client = client or self._connected()
                 refused, why = self._send(client, batch)
             except Exception as error:  # the thread must go on whatever happens
                 with state.changed:

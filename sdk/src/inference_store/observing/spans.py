@@ -105,10 +105,18 @@ class Span:
         if self.parent is not None:
             span["parentSpanId"] = self.parent.span_id
         if self.error is not None:
-            message = f"{type(self.error).__name__}: {self.error}"
-            text = json.loads(Bounded(2_000).write(message))
+            text = json.loads(Bounded(2_000).write(said_by(self.error)))
             span["status"] = {"code": ERROR, "message": text}
-        return json.dumps(span, ensure_ascii=False).encode()
+        # Half a surrogate pair in a name or an id becomes its escape, which JSON can hold.
+        return json.dumps(span, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def said_by(error: BaseException) -> str:
+    """Return the type of an error and what it says; its type alone if it cannot say it."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
 
 
 def current_span() -> Span | None:
