@@ -567,3 +567,11 @@ def test_a_part_renews_only_what_the_page_has(person, model, make_inference, tas
     renewed = re.findall(r'id="([^"]+)" hx-swap-oob', part)
     assert "error-since" in renewed
     assert [name for name in renewed if f'id="{name}"' not in page] == []
+
+
+def test_groups_that_are_not_counted_tell_no_number(person, model, make_inference):
+    make_inference({"camera": "12"}, inference_id="a")
+    grouped = {"view": "table", "group": "meta.camera"}
+    page = body(person().get(address("browse", model), grouped))
+    assert "Count the groups" in page
+    assert "<strong>0</strong>" not in page
