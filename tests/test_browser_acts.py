@@ -120,7 +120,11 @@ def test_an_act_in_the_drawer_is_done_there(store, watched, live_server, log_in)
     page.locator(".card", has_text="harbour/1").click()
     drawer = page.locator("#drawer")
     expect(drawer.get_by_role("heading", name="harbour/1")).to_be_visible()
+    picture = drawer.locator("[data-viewer]")
+    top = picture.bounding_box()["y"]
     drawer.locator("summary", has_text="Acts").click()
+    expect(drawer.get_by_role("button", name="Tag")).to_be_visible()
+    assert picture.bounding_box()["y"] == top, "the menu lies over it"
     drawer.get_by_role("button", name="Tag").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Key").fill("seen")

@@ -23,6 +23,10 @@ def test_the_palette_opens_anywhere_and_goes_where_it_is_told(
     palette = page.get_by_role("dialog", name="Find")
     expect(palette).to_be_visible()
     palette.get_by_role("combobox").fill("yolo")
+    page.keyboard.press("Escape")
+    expect(palette).to_be_hidden()
+    page.keyboard.press("Control+k")
+    palette.get_by_role("combobox").fill("yolo")
     expect(palette.locator(".is-chosen")).to_contain_text("yolo-harbour")
     assert findings(page, "palette") == []
     shot(page, "palette")

@@ -121,6 +121,18 @@ def test_a_screen_is_full_of_pictures(frames, watched, live_server, log_in, find
         assert not findings(page, scheme)
 
 
+@pytest.mark.parametrize("view", ["gallery", "table", "patches"])
+def test_count_and_views_share_a_row_beside_the_panel(
+    frames, page, live_server, log_in, view
+):
+    open_list(page, live_server, log_in, f"?view={view}")
+    expect(page.locator("[data-count]")).to_have_text("100 inferences")
+    count = page.locator(".toolbar .count").bounding_box()
+    views = page.get_by_role("navigation", name="View").bounding_box()
+    assert views["y"] <= count["y"] <= views["y"] + views["height"]
+    assert views["x"] > count["x"] + count["width"]
+
+
 def test_the_first_picture_is_above_the_fold_of_a_phone(
     frames, watched, live_server, log_in
 ):

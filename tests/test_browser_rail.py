@@ -105,6 +105,7 @@ def test_the_rail_takes_little_of_a_window(
     User.objects.filter(username="maria").update(is_superuser=True)
     page.set_viewport_size({"width": width, "height": 900})
     log_in(page)
+    assert page.locator("#rail li").count() == 5, "with the operations"
     box = page.locator("#rail").bounding_box()
     assert low < box["width"] < high
     for name in page.locator("#rail li a span").all():

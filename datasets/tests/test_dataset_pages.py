@@ -195,6 +195,16 @@ def test_one_click_exports_a_list_or_a_selection(person, filled, model):
     assert "Download as COCO" not in text_of(person(), f"{model_page}/inferences")
 
 
+def test_the_form_tells_how_many_are_left_out(person, filled, model):
+    client = person("editor")
+    address = reverse("datasets:add", args=[model.project, model.model_id])
+    given = {"everything": "true", "query": "label=ship", "exclude_inference_id": ["a"]}
+    page = text_of(client, address, data=given)
+    assert "All that match" in page
+    assert "Without 1 that was taken out." in page
+    assert "Add 1 inference" in page
+
+
 def test_equal_inputs_are_shown_and_one_is_kept(person, filled):
     client = person("editor")
     page = text_of(client, f"{BASE}/duplicates")

@@ -15,7 +15,7 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferences.models import MetadataChange, SavedView
+from inferences.models import MetadataChange, SavedView, TaskType
 from inferences.search import text as queries
 from inferences.search.filters.tree import normal
 from inferences.web.view_models import facets as facets_module
@@ -548,3 +548,30 @@ def test_no_column_of_the_table_costs_a_statement_a_row(person, model, make_infe
         make_inference(detections=[("ship", 0.875)])
 
     assert statements() == alone
+
+
+@pytest.mark.parametrize(
+    "task",
+    [TaskType.OBJECT_DETECTION, TaskType.IMAGE_EMBEDDING, TaskType.TEXT_GENERATION],
+)
+def test_a_part_renews_only_what_the_page_has(person, model, make_inference, task):
+    """htmx reports what it is told to swap and does not find."""
+    make_inference({}, inference_id="a")
+    model.task_type = task
+    model.save()
+    client = person()
+    page = body(client.get(address("browse", model), {"label": "a"}))
+    part = body(
+        client.get(address("browse", model), {"label": "a"}, HTTP_HX_REQUEST="true")
+    )
+    renewed = re.findall(r'id="([^"]+)" hx-swap-oob', part)
+    assert "error-since" in renewed
+    assert [name for name in renewed if f'id="{name}"' not in page] == []
+
+
+def test_groups_that_are_not_counted_tell_no_number(person, model, make_inference):
+    make_inference({"camera": "12"}, inference_id="a")
+    grouped = {"view": "table", "group": "meta.camera"}
+    page = body(person().get(address("browse", model), grouped))
+    assert "Count the groups" in page
+    assert "<strong>0</strong>" not in page

@@ -106,9 +106,12 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
         return redirect(_counting(address) if counts else address)
     size = picture_size(request, question)
     listed = _page(model, question, size)
+    searches_texts = is_searched(model)
     context = {
         **_list(request, model, question, offered, listed, size),
         "finds_shapes": finds_shapes(model),
+        "searches_texts": searches_texts,
+        "field_names": question.field_names(searches_texts),
         "size": size,
         "captions": request.COOKIES.get(CAPTIONS_COOKIE) == "1",
         "offer": offered,
@@ -162,7 +165,6 @@ def _whole(
         "keys": [plain_key(question, *place) for place in known],
         "presets": counted.presets if counted else preset_choices(question),
         "choosers": counted.choosers if counted else choosers(question),
-        "searches_texts": is_searched(model),
     }
     return render(request, "inferences/browse.html", context)
 

@@ -69,7 +69,7 @@ function mark(address) {
   const at = all.findIndex((link) => link.pathname === (address && new URL(address).pathname));
   const total = document.querySelector("[data-count] strong")?.textContent ?? all.length;
   place.textContent = at < 0 ? "" : `${at + 1} of ${total}`;
-  film.replaceChildren(...(at < 0 ? [] : all.slice(Math.max(at - AROUND, 0), at + AROUND + 1).map((link) => frame(link, link === all[at]))));
+  film.replaceChildren(...(at < 0 ? [] : all.slice(Math.max(at - AROUND, 0), at + AROUND + 1).map((link) => frame(link, all.indexOf(link) + 1, link === all[at]))));
   if (at < 0) return;
   items()[at].classList.add("is-current");
   items()[at].scrollIntoView({ block: "nearest" });
@@ -77,11 +77,13 @@ function mark(address) {
   if (at >= all.length - AHEAD) document.querySelector("[data-list] .more a")?.click();
 }
 
-function frame(link, isCurrent) {
+// A picture of the strip; what has none is told by its place in the list.
+function frame(link, number, isCurrent) {
   const one = Object.assign(document.createElement("a"), { href: link.href, title: link.title });
   const image = link.closest("[data-id]").querySelector(".frame > img");
   if (image) one.append(Object.assign(new Image(), { src: image.currentSrc || image.src, alt: link.title }));
-  else one.textContent = link.title;
+  else one.append(Object.assign(document.createElement("span"), { className: "number", textContent: number }));
+  if (!image) one.setAttribute("aria-label", `${number}: ${link.title}`);
   if (isCurrent) one.setAttribute("aria-current", "true");
   return one;
 }

@@ -56,6 +56,7 @@ if (dialog) {
     if (event.key === "ArrowDown") mark(chosen + 1);
     else if (event.key === "ArrowUp") mark(chosen - 1);
     else if (event.key === "Enter") hits()[chosen]?.click();
+    else if (event.key === "Escape") dialog.close(); // a field of searches would only empty itself
     else return;
     event.preventDefault();
   });

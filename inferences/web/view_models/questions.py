@@ -487,6 +487,13 @@ class Question:
         """The parameters of what is searched in texts, with their values."""
         return self._typed_in("texts")
 
+    def field_names(self, searches_texts: bool) -> list[str]:
+        """The fields of the panel that can be wrong; it searches in texts of some models only."""
+        texts = {parameter.name for parameter, _ in self.texts}
+        return [
+            name for name in self.error_names if searches_texts or name not in texts
+        ]
+
     def _typed_in(self, section: str) -> list[tuple[Parameter, str]]:
         return [
             (each, self.query.get(each.name, ""))
