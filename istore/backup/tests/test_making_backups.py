@@ -13,10 +13,12 @@ from django.conf import settings as settings_of_django
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from inferences.models import InferencePayload
+from inferences.store import removal
 from istore import blobs
-from istore.backup import figures, layout, making, restoring, tasks
+from istore.backup import figures, hooks, layout, making, tasks
 from istore.backup.layout import Manifest
-from istore.backup.targets import open_target
+from istore.backup.targets import open_target, read_small
 from istore.backup.tests.builders import in_packs, with_objects
 from istore.blobs import moves, packs
 from istore.db import clock
@@ -57,6 +59,19 @@ def inventory(target: str, manifest: Manifest) -> dict[str, str]:
 
 def objects(target: str) -> set[str]:
     return {each.key for each in open_target(target).walk(layout.OBJECTS)}
+
+
+def payload_of(record) -> InferencePayload:
+    return InferencePayload.objects.get(id=record.id)
+
+
+def forget(record) -> None:
+    """Remove a record and its blobs, rows first."""
+    payload = payload_of(record)
+    keys = removal.blob_keys(payload.data_storage_key, payload.answer_storage_key)
+    InferencePayload.objects.filter(id=record.id).delete()
+    type(record).objects.filter(id=record.id).delete()
+    blobs.delete(keys)
 
 
 def test_a_backup_holds_database_blobs_and_secrets(model, make_inference, target):
@@ -123,11 +138,7 @@ def test_so_many_backups_are_kept_and_what_only_others_needed_goes(
 ):
     old = with_objects(make_inference, model, "old")
     back_up(target)
-    payload = old.payload
-    keys = [each.key for each in blobs.walk()]
-    payload.delete()
-    old.delete()
-    blobs.delete(keys)
+    forget(old)
     with_objects(make_inference, model, "new")
     back_up(target)
     assert len(objects(target)) == 6
@@ -159,7 +170,7 @@ def test_what_nothing_names_is_left_out_unless_its_row_may_be_on_the_way(
 
 def test_a_missing_object_is_told_by_name(model, make_inference, target, capsys):
     record = with_objects(make_inference, model, "a")
-    key = record.payload.data_storage_key
+    key = payload_of(record).data_storage_key
     blobs.delete([key])
 
     with pytest.raises(SystemExit) as ended:
@@ -176,14 +187,10 @@ def test_what_is_removed_meanwhile_is_gone_and_not_missing(
 ):
     record = with_objects(make_inference, model, "a")
     with_objects(make_inference, model, "b")
-    keys = [record.payload.data_storage_key, record.payload.answer_storage_key]
-    marker = keys[1].replace(blobs.ANSWER, blobs.METADATA)
 
     def removed_meanwhile(name):
         if name == "backup.dumped":
-            record.payload.delete()
-            record.delete()
-            blobs.delete([*keys, marker])
+            forget(record)
 
     monkeypatch.setattr(making, "failpoint", removed_meanwhile)
     back_up(target)
@@ -208,9 +215,7 @@ def test_what_is_moved_into_another_pack_meanwhile_is_followed(
             blobs.put(new.key, new.body)
             made = [each.content_key(new.key) for each in new.members]
             moves.note(dict(zip(members, made, strict=True)))
-            restoring.hooks.repoints["inferences"](
-                dict(zip(members, made, strict=True))
-            )
+            hooks.repoints["inferences"](dict(zip(members, made, strict=True)))
             blobs.delete([inputs])
 
     def first_of_all(name):
@@ -238,7 +243,8 @@ def test_notes_of_moves_are_kept_while_a_backup_is_made():
     try:
         with other.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(hashtext('istore.backup'))")
-        assert moves.forget_old(clock.now()) == 0
+            assert moves.forget_old(clock.now()) == 0
+            cursor.execute("SELECT pg_advisory_unlock(hashtext('istore.backup'))")
     finally:
         other.close()
     assert moves.forget_old(clock.now()) == 1
@@ -250,16 +256,13 @@ def test_a_pack_that_lost_a_member_is_another_object(
     inputs, _ = in_packs(make_inference, model, "ab")
     back_up(target)
     first = blobs.get(inputs)
-    member = packs.read_index(inputs)[0].content_key(inputs)
-    blobs.delete([member])
-    model.inferences.get(inference_id="a").payload.delete()
-    model.inferences.filter(inference_id="a").delete()
+    forget(model.inferences.get(inference_id="a"))
 
     back_up(target)
 
     before, after = (inventory(target, each)[inputs] for each in manifests(target))
     assert before != after
-    kept = open_target(target).open(layout.object_name(before)).read()
+    kept = read_small(open_target(target), layout.object_name(before))
     assert kept == first  # the earlier backup is whole still
 
 
