@@ -20,13 +20,15 @@ Progress = Callable[[str, Counts, int], None]
 
 
 def open_backup(target: str, *, keep: int, by: object = "") -> BackupTask:
-    """Return a task that makes a backup: a new one, or one whose worker died.
+    """Return a new task that makes a backup. It replaces one whose worker died.
 
     Raises ``Conflict`` while a worker makes a backup of this target.
     """
+    before = last_complete(target)
+    for left in BackupTask.objects.filter(free(), target=target):
+        left.stop()  # the new one goes on from the objects that it has copied
     try:
         with transaction.atomic():
-            before = last_complete(target)
             task = BackupTask.objects.create(
                 target=target,
                 keep=keep,
@@ -35,9 +37,6 @@ def open_backup(target: str, *, keep: int, by: object = "") -> BackupTask:
             )
             task.audit(by or "beat", "request")
     except IntegrityError:
-        left = BackupTask.objects.filter(free(), target=target).first()
-        if left is not None:
-            return left
         raise Conflict(
             "task-already-active", f"A backup to {target} is being made already."
         ) from None
