@@ -29,6 +29,14 @@ pytestmark = [
     pytest.mark.usefixtures("queue", "blob_directory"),
 ]
 SECONDS = 120
+KILLS = [
+    "restore.begun",
+    "restore.blobs_put",
+    "restore.blobs_put_all",
+    "restore.dump_read",
+    "restore.database_loaded",
+    "restore.migrated",
+]
 
 
 @pytest.fixture
@@ -88,7 +96,7 @@ def test_a_store_comes_back_bit_for_bit_also_after_a_kill(
     erasure = {"project": model.project.project_id, "key": "person", "type": "string"}
     wanted.write_text(json.dumps({**erasure, "value": "erased"}) + "\n")
 
-    for place in ("restore.blobs_put", "restore.database_loaded"):
+    for place in KILLS:
         killed = restore(home, target, ISTORE_FAILPOINTS=f"{place}=kill")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert (home.root / restoring.MARKER).exists()

@@ -271,6 +271,7 @@ KILLS = [
     "backup.blobs_copied",
     "backup.copied",
     "backup.inventory_written",
+    "backup.manifest_written",
     "backup.old_manifests_removed",
 ]
 
@@ -292,6 +293,8 @@ def test_a_kill_at_any_step_leaves_no_half_backup_and_the_next_run_completes(
             complete = [each.name for each in manifests(target)]
             if place == "backup.old_manifests_removed":
                 assert len(complete) == 1  # the new one: the old one is none any more
+            elif place == "backup.manifest_written":
+                assert complete[:-1] == before  # it is whole
             else:
                 assert complete == before
             BackupTask.objects.update(lease_until=clock.now() - timedelta(seconds=1))
