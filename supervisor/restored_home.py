@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import connection
 
@@ -60,7 +61,9 @@ def restore_home(
 
 
 def unlisted_proofs(
-    restore: Restore, proofs: Sequence[dict], erasures: Sequence[dict[str, str]]
+    restore: Restore,
+    proofs: Sequence[dict[str, Any]],
+    erasures: Sequence[dict[str, str]],
 ) -> list[str]:
     """Return the ids of erasures newer than the backup that no erasure of the list is."""
     return list(erasure_lists.not_listed(proofs, erasures, restore.snapshot_at))

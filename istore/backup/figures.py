@@ -36,7 +36,8 @@ def lateness() -> str | None:
     if not settings.ISTORE_BACKUP_TARGET or not hours:
         return None
     last = tasks.last_complete(settings.ISTORE_BACKUP_TARGET)
-    if last and last.finished_at > clock.now() - timedelta(hours=LATE * hours):
+    oldest = clock.now() - timedelta(hours=LATE * hours)
+    if tasks.seconds_of(last) > oldest.timestamp():
         return None
     failed = tasks.last_failed()
     why = f" The last one failed: {failed.reason}" if failed else ""
@@ -51,10 +52,10 @@ def remember_figures() -> None:
     best_effort_cache.remember(
         CACHED,
         {
-            "completed": last.finished_at.timestamp() if last else 0,
+            "completed": tasks.seconds_of(last),
             "bytes": last.byte_count if last else 0,
             "missing": last.missing_count if last else 0,
-            "failed": failed.finished_at.timestamp() if failed else 0,
+            "failed": tasks.seconds_of(failed),
         },
         CACHED_SECONDS,
     )

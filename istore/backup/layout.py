@@ -54,7 +54,7 @@ class Manifest:
     migrations: dict[str, list[str]]
     files: dict[str, dict[str, Any]]
     blobs: int
-    bytes: int
+    blob_bytes: int
     copied: int
     copied_bytes: int
     gone: int = 0

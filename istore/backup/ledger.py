@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 AT_ONCE = 500  # below SQLite's least limit of parameters of one statement, 999
 
@@ -104,7 +104,7 @@ class Ledger:
     def holds(self, sha256: str, size: int) -> bool:
         """Return whether the target holds an object of this hash and size."""
         found = self._db.execute("SELECT size FROM held WHERE sha256 = ?", [sha256])
-        return found.fetchone() == (size,)
+        return bool(found.fetchone() == (size,))
 
     def known_hashes(self, keys: Sequence[str]) -> dict[str, Blob]:
         """Return what earlier runs read under at most ``AT_ONCE`` keys."""
@@ -187,13 +187,11 @@ class Ledger:
             self._db.executemany(statement, some)
             self._db.execute("COMMIT")
 
-    def _among(
-        self, query: str, column: str, keys: Sequence[str]
-    ) -> list[tuple[object, ...]]:
+    def _among(self, query: str, column: str, keys: Sequence[str]) -> list[Any]:
         marks = ", ".join("?" * len(keys))
         return self._db.execute(f"{query} WHERE {column} IN ({marks})", keys).fetchall()
 
-    def _pages(self, query: str, column: str = "key") -> Iterator[tuple]:
+    def _pages(self, query: str, column: str = "key") -> Iterator[Any]:
         """Yield the rows page by page, so that tables may be written meanwhile."""
         after = ""
         page = f"{query} ORDER BY {column} LIMIT 1000"

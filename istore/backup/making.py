@@ -115,7 +115,7 @@ class _Making:
         self.ledger.forget_old()
         self._begin("remove old backups")
         pruned = prune(self.target, self.ledger, keep)
-        size = manifest.bytes + sum(each["size"] for each in self.files.values())
+        size = manifest.blob_bytes + sum(each["size"] for each in self.files.values())
         return Outcome(manifest, size, missing, sorted(self.copier.damaged), pruned)
 
     def _begin(self, step: str) -> None:
@@ -218,7 +218,7 @@ class _Making:
             migrations=database.applied_migrations(),
             files=self.files,
             blobs=count,
-            bytes=size,
+            blob_bytes=size,
             copied=counts.copied,
             copied_bytes=counts.copied_bytes,
             gone=gone,

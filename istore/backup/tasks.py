@@ -113,12 +113,12 @@ def last_complete(target: str = "") -> BackupTask | None:
 
 def last_failed() -> BackupTask | None:
     """Return the newest backup that failed, if none was complete since."""
-    failed = (
-        BackupTask.objects.filter(state=TaskState.FAILED)
-        .order_by("-finished_at")
-        .first()
-    )
-    good = last_complete()
-    if failed and good and good.finished_at > failed.finished_at:
-        return None
-    return failed
+    found = BackupTask.objects.filter(state=TaskState.FAILED)
+    if (good := last_complete()) and good.finished_at:
+        found = found.filter(finished_at__gte=good.finished_at)
+    return found.order_by("-finished_at").first()
+
+
+def seconds_of(task: BackupTask | None) -> float:
+    """Return the end of a task in seconds since 1970; 0 without one."""
+    return task.finished_at.timestamp() if task and task.finished_at else 0.0

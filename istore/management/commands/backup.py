@@ -90,7 +90,7 @@ class Command(StoreCommand):
         storage = open_target(target)
         for name in layout.complete_backups(storage):
             manifest = Manifest.read(storage, name)
-            size = manifest.bytes + sum(
+            size = manifest.blob_bytes + sum(
                 each["size"] for each in manifest.files.values()
             )
             self.stdout.write(
