@@ -47,7 +47,7 @@ def _open_bucket(where: str) -> BlobStorage:
     prefix = parts.path.strip("/")
     if not parts.netloc or parts.query or parts.fragment:
         raise BadInput("backup-target", f"{where!r} is not s3://bucket/prefix.")
-    options: dict[str, Any] = dict(settings.ISTORE_BACKUP_S3)
+    options = dict(cast(dict[str, Any], settings.ISTORE_BACKUP_S3))
     options |= {"bucket_name": parts.netloc, "location": prefix}
     bucket = S3Storage(**options)
     if reason := bucket.trouble():
