@@ -8,11 +8,13 @@ class DatasetsConfig(AppConfig):
 
     def ready(self) -> None:
         from datasets import erasing, found, membership, shared_blobs, verifying
+        from datasets.models import DatasetArchive, DatasetBlob
         from datasets.web import of_model
         from inferences.erasure import TraceHolder, trace_holders
         from inferences.search.filters import in_dataset
         from inferences.store import pack_rewriting
         from inferences.web import held_in
+        from istore.backup import hooks
         from istore.checks.verification import Check, checks
         from istore.web import finding, rail
 
@@ -25,6 +27,13 @@ class DatasetsConfig(AppConfig):
         trace_holders.register(
             "dataset entries",
             TraceHolder(of_records=erasing.of_records, of_value=erasing.of_value),
+        )
+        inputs = f"SELECT storage_key FROM {DatasetBlob._meta.db_table} WHERE removal_at IS NULL"
+        hooks.named_keys.register("dataset inputs", hooks.NamedKeys(inputs))
+        # Not required: archives expire meanwhile, and can be made again.
+        archives = f"SELECT archive_key FROM {DatasetArchive._meta.db_table}"
+        hooks.named_keys.register(
+            "dataset archives", hooks.NamedKeys(archives, required=False)
         )
         checks.register("dataset inputs", Check(verifying.check_inputs))
         checks.register("dataset leftovers", Check(verifying.leftovers, collects=True))

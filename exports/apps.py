@@ -8,9 +8,11 @@ class ExportsConfig(AppConfig):
 
     def ready(self) -> None:
         from exports import erasing, quick, verifying
+        from exports.models import ExportTask
         from exports.schedules import verifying as scheduled
         from inferences.erasure import TraceHolder, trace_holders
         from inferences.web import list_downloads
+        from istore.backup import hooks
         from istore.checks.verification import Check, checks
         from istore.web import rail
 
@@ -22,6 +24,9 @@ class ExportsConfig(AppConfig):
         )
         place = rail.Place("download", 30, rail.named("exports:overview"), ("exports",))
         rail.places.register("Exports", place)
+        # Not required: archives expire meanwhile, and can be made again.
+        archives = f"SELECT archive_key FROM {ExportTask._meta.db_table}"
+        hooks.named_keys.register("exports", hooks.NamedKeys(archives, required=False))
         checks.register("archives", Check(verifying.archives))
         checks.register("leftovers of exports", Check(verifying.leftovers))
         checks.register("files of schedules", Check(scheduled.files))

@@ -17,6 +17,12 @@ class InferencesConfig(AppConfig):
         from inferences.erasure import traces
 
         traces.register()
+        from inferences.erasure import replaying
+        from inferences.maintenance import backed_up_blobs
+        from istore.backup import hooks
+
+        backed_up_blobs.register()
+        hooks.erasures.register("inferences", replaying.erase_again)
         from inferences.ground_truth import pending_truths
         from inferences.store import recording
 

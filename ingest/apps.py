@@ -17,6 +17,7 @@ class IngestConfig(AppConfig):
             operations_panel,
             verification,
         )
+        from istore.backup import hooks
         from istore.checks import health
         from istore.checks.operations import Panel, panels
         from istore.checks.verification import Check, checks
@@ -28,6 +29,10 @@ class IngestConfig(AppConfig):
             "Events", Panel("operations/_stream.html", operations_panel.stream)
         )
         checks.register("consumers", Check(verification.dead_consumers, collects=True))
+        # Not required: a letter may be about a blob that never was.
+        hooks.named_keys.register(
+            "dead letters", hooks.NamedKeys(dead_letters.NAMED, required=False)
+        )
         trace_holders.register(
             "events set aside",
             TraceHolder(

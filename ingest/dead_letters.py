@@ -14,6 +14,13 @@ from ingest.events import InferenceEvent
 from ingest.models import DeadLetter
 from ingest.stream import Entry
 
+# The storage keys in the payloads, for backups. A payload may be anything, so it is searched as
+# text instead of parsed; keys are ASCII and need no escapes.
+NAMED = f"""
+SELECT (regexp_matches(
+    encode(payload, 'escape'), '"(?:data|answer|metadata)_storage_key"\\s*:\\s*"([^"]+)"', 'g'
+))[1] FROM {DeadLetter._meta.db_table} WHERE replayed_at IS NULL
+"""
 DETAIL_CHARS, KEY_CHARS = 2000, 1024  # the rest is cut off
 
 

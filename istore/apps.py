@@ -13,3 +13,9 @@ class IstoreConfig(AppConfig):
 
         forks.watch()
         connection_created.connect(watch_connection)
+        from istore.backup import figures
+        from istore.checks import health
+        from istore.checks.operations import Panel, panels
+
+        health.watched.register("backup", figures.lateness)
+        panels.register("Backup", Panel("operations/_backup.html", figures.panel))

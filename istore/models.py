@@ -13,6 +13,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from istore.tasks.tracking import TrackedTask
+
 # A name that can stand in a path and in a log line.
 PROJECT_ID = RegexValidator(
     r"^[^\x00-\x1f\x7f]{1,255}\Z", "One to 255 characters, none a control character."
@@ -302,3 +304,45 @@ class PackInMaking(models.Model):
 
     def __str__(self) -> str:
         return self.pack_key
+
+
+class BackupTask(TrackedTask):
+    """One backup: where it went, what it holds, and what failed (``istore.backup``)."""
+
+    runner = "istore.tasks.run_backup"
+
+    target = models.CharField(max_length=1024)
+    by = models.CharField(max_length=300, blank=True, help_text="Empty: the beat.")
+    # Keep so many backups of the target.
+    keep = models.PositiveIntegerField(default=7)
+    name = models.CharField(max_length=64, blank=True, help_text="Empty: none yet.")
+    step = models.CharField(max_length=64, blank=True)
+    blob_count = models.PositiveBigIntegerField(default=0)
+    expected_count = models.PositiveBigIntegerField(default=0)
+    byte_count = models.PositiveBigIntegerField(default=0)
+    copied_count = models.PositiveBigIntegerField(default=0)
+    copied_bytes = models.PositiveBigIntegerField(default=0)
+    missing_count = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        verbose_name = "backup"
+        constraints = [
+            # Beat opens one at a time, whatever number of beats there is.
+            models.UniqueConstraint(
+                "target",
+                condition=Q(state__in=["pending", "scheduled", "running"]),
+                name="one_backup_at_a_time",
+            )
+        ]
+
+    @property
+    def done(self) -> int:
+        return self.blob_count
+
+    @property
+    def expected(self) -> int:
+        return self.expected_count
+
+    def audit(self, actor: object, act: str, **details: Any) -> None:
+        AuditEntry.write(actor, f"backup.{act}", self.target, None, **details)

@@ -277,6 +277,7 @@ CELERY_TASK_ROUTES = {
         "datasets.tasks.run_archive_task",
         "inferences.tasks.index_texts",
         "inferences.tasks.lay_out_embeddings",
+        "istore.tasks.run_backup",
     )
 }
 CELERY_BEAT_SCHEDULER = "istore.tasks.beat:SteadyScheduler"
@@ -412,6 +413,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute=51),
         "options": {"expires": 3600},
     },
+    # The table of backups decides whether one is due.
+    "start due backup": {
+        "task": "istore.tasks.start_due_backup",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
     "collect": {
         "task": "istore.tasks.collect",
         "schedule": crontab(minute=57),
@@ -494,6 +501,18 @@ for _name in env.listed("ISTORE_EXPORT_DESTINATIONS"):
         raise env.Malformed(f"{_variables}_BUCKET", "names no bucket.")
     STORAGES[f"export:{_name}"] = _s3(_variables)
     ISTORE_EXPORT_DESTINATIONS[_name] = env.text(f"{_variables}_PREFIX").strip("/")
+# Backups: a folder or s3://bucket/prefix, hours between two (0: by the command alone), and how
+# many are kept. The bucket's server and credentials are variables like those of ISTORE_S3.
+ISTORE_BACKUP_TARGET = env.text("ISTORE_BACKUP_TARGET")
+if ISTORE_BACKUP_TARGET and not ISTORE_BACKUP_TARGET.startswith(("/", "s3://")):
+    raise env.Malformed(
+        "ISTORE_BACKUP_TARGET",
+        f"{ISTORE_BACKUP_TARGET!r} is neither an absolute path nor s3://bucket/prefix.",
+    )
+ISTORE_BACKUP_EVERY_HOURS = env.number("ISTORE_BACKUP_EVERY_HOURS", 24)
+ISTORE_BACKUP_KEEP = env.number("ISTORE_BACKUP_KEEP", 7, least=1)
+_has_own = env.text("ISTORE_BACKUP_ENDPOINT") or env.text("ISTORE_BACKUP_ACCESS_KEY")
+ISTORE_BACKUP_S3: Any = _s3("ISTORE_BACKUP" if _has_own else "ISTORE_S3")["OPTIONS"]
 ISTORE_SCHEDULED_EXPORT_ROWS = env.number(
     "ISTORE_SCHEDULED_EXPORT_ROWS", 100_000, least=1, most=1_000_000
 )

@@ -25,6 +25,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from istore.backup import figures as backup_figures
 from proxy.spool.spool_health import files_aside, waiting_models
 from proxy.spool.writer import age_of, size_of
 
@@ -66,6 +67,7 @@ class Counts(Collector):
         self.replaced: Counter[str] = Counter()
         self.refused: Counter[int] = Counter()
         self.object_store: dict[str, int] = {}  # of all processes, as of this scrape
+        self.backup: dict[str, float] = {}  # as beat has told last
         self._file: Path | None = None
 
     def collect(self) -> Iterator[Metric]:
@@ -122,6 +124,7 @@ class Counts(Collector):
         for operation, number in self.object_store.items():
             requests.add_metric([operation], number)
         yield requests
+        yield from backup_figures.metrics(self.backup)
 
     async def share(
         self,

@@ -16,10 +16,14 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from istore.db.advisory_lock import AdvisoryLock
 from istore.db.threads import connection_as_found
 
 # No reader holds a key for longer than it reads a batch of rows, but a link that it signs does.
 KEPT = timedelta(minutes=15)
+# Held while a backup is made. Its database dump is older than its blobs, so it needs every note
+# since the dump.
+BACKUP_LOCK = AdvisoryLock("istore.backup")
 
 
 def note(moved: Mapping[str, str]) -> None:
@@ -48,9 +52,20 @@ def moved_among(keys: Iterable[str]) -> set[str]:
 
 
 def forget_old(at: datetime) -> int:
-    """Delete the notes that nobody needs any more, and return how many there were."""
+    """Delete the notes that nobody needs any more, and return how many there were.
+
+    None is deleted while a backup is made.
+    """
     links = timedelta(seconds=settings.ISTORE_PRESIGN_SECONDS)
-    return _rows().filter(moved_at__lt=at - KEPT - links).delete()[0]
+    with BACKUP_LOCK.try_hold() as is_free:
+        if not is_free:
+            return 0
+        return _rows().filter(moved_at__lt=at - KEPT - links).delete()[0]
+
+
+def since(at: datetime) -> QuerySet[Any]:
+    """Return the old and the new key of each blob that was moved since a time."""
+    return _rows().filter(moved_at__gte=at).values_list("old_key", "new_key")
 
 
 def _rows() -> QuerySet[Any]:

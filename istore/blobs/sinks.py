@@ -63,9 +63,9 @@ class HashedSink:
 class FileSink(HashedSink):
     """A sink into a file: temporary name, fsync, rename, fsync of the directory."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, storage: Any) -> None:
         super().__init__(key)
-        self.path = Path(default_storage.path(key))
+        self.path = Path(storage.path(key))
         self.partial = self.path.with_name(f".{self.path.name}.partial")
         make_directory(self.path.parent)
         self.file = open(self.partial, "wb", opener=_private)  # noqa: SIM115
@@ -108,9 +108,8 @@ class UploadSink(HashedSink):
     The store checks each part by its MD5; the whole is checked by what the store reports of it.
     """
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, storage: Any) -> None:
         super().__init__(key)
-        storage: Any = default_storage
         self.upload: MultipartPut = storage.begin_upload(key)
         self.waiting = bytearray()
 
@@ -130,10 +129,10 @@ class UploadSink(HashedSink):
 
 
 @contextmanager
-def storing(key: str) -> Iterator[HashedSink]:
+def storing(key: str, storage: Any = default_storage) -> Iterator[HashedSink]:
     """Yield a sink; its content is under ``key`` once the block ended without an error."""
-    on_disk = not hasattr(default_storage, "bucket")
-    sink = FileSink(key) if on_disk else UploadSink(key)
+    on_disk = not hasattr(storage, "bucket")
+    sink = FileSink(key, storage) if on_disk else UploadSink(key, storage)
     try:
         yield sink
         sink.finish()

@@ -11,7 +11,11 @@ from celery import shared_task
 from istore import freshness
 from istore.accounts import login_throttle
 from istore.api import idempotency
+from istore.backup import figures
+from istore.backup import tasks as backups
 from istore.checks import verification
+from istore.db import clock
+from istore.models import BackupTask
 from istore.tasks import tracking
 
 
@@ -41,3 +45,18 @@ def collect() -> None:
 def verify(by: str = "") -> None:
     """Run all checks without repairs. The operator page shows the result."""
     verification.run(verification.VERIFY, by=by)
+
+
+@shared_task(name="istore.tasks.start_due_backup")
+def start_due_backup() -> None:
+    """Open a backup task when one is due, and tell the metrics how old the last backup is."""
+    backups.open_due(clock.now())
+    figures.remember_figures()
+
+
+@shared_task(name="istore.tasks.run_backup")
+def run_backup(task_id: str) -> None:
+    """Make a backup; the ``runner`` of ``BackupTask``."""
+    if task := BackupTask.objects.filter(pk=task_id).first():
+        backups.carry_out(task)
+        figures.remember_figures()
