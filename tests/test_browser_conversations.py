@@ -319,7 +319,7 @@ def test_nothing_that_others_wrote_acts_or_asks_another_host(
         )
         assert all(each.startswith(live_server.url) for each in sources), address
         links = page.locator("main a").evaluate_all(
-            "all => all.map(one => one.protocol)"
+            "all => all.map(one => new URL(one.href.baseVal ?? one.href, location).protocol)"
         )
         assert {*links} <= {"http:", "https:"}, address
 

@@ -57,7 +57,7 @@ def test_a_person_goes_from_place_to_place_and_changes_the_project(
 
 
 def test_a_project_is_created_from_the_rail(store, page, live_server, log_in):
-    User.objects.filter(username="maria").update(is_superuser=True)
+    User.objects.filter(username="maria").update(is_staff=True, is_superuser=True)
     log_in(page)
     rail = page.get_by_role("navigation", name="Places")
     rail.locator("summary").click()
@@ -102,7 +102,7 @@ def test_the_rail_takes_little_of_a_window(
     store, page, live_server, log_in, width, low, high
 ):
     # The longest name, Operations, is for administrators of the installation.
-    User.objects.filter(username="maria").update(is_superuser=True)
+    User.objects.filter(username="maria").update(is_staff=True, is_superuser=True)
     page.set_viewport_size({"width": width, "height": 900})
     log_in(page)
     assert page.locator("#rail li").count() == 5, "with the operations"

@@ -80,7 +80,11 @@ def test_boxes_that_are_not_saved_are_asked_about(store, watched, live_server, l
         lambda: page.keyboard.press("j"),
         lambda: page.keyboard.press("k"),
         lambda: page.keyboard.press("u"),
-        lambda: page.get_by_role("banner").get_by_role("link", name="Models").click(),
+        lambda: (
+            page.get_by_role("banner")
+            .get_by_role("link", name="Models", exact=True)
+            .click()
+        ),
         lambda: page.get_by_role("button", name="Protect").click(),
     ):
         leave()

@@ -499,14 +499,14 @@ def test_an_inference_may_be_called_like_a_page_of_a_project(person, make_infere
 
 def test_entries_of_a_dataset_know_their_own_sources(person, model, make_inference):
     from datasets.models import DatasetEntry
-    from datasets.web.entries import source_of
+    from datasets.web.entries import find_source_model
 
     twin = build_twin(make_inference)
     make_inference(inference_id="gone")
     entry = DatasetEntry(model_id=OWN, inference_id="only-there")
 
-    assert source_of(model.project, entry) is None
-    assert source_of(twin.project, entry) == twin
+    assert find_source_model(model.project, entry) is None
+    assert find_source_model(twin.project, entry) == twin
 
 
 def test_schedules_of_twins_write_into_folders_of_their_own(

@@ -19,7 +19,16 @@ from exports.models import ExportSchedule, ExportTask
 from inferences.models import InferencePayload, MetadataChange, RegisteredModel
 from inferences.store import removal
 from inferences.tests.reference_questions import contract, many, trees
-from inferences.tests.reference_store import EXAMPLES, Store, records, same, store
+from inferences.tests.reference_store import (
+    EXAMPLES,
+    Store,
+    add_to_datasets,
+    add_to_traces,
+    records,
+    same,
+    store,
+    tell_truths,
+)
 from istore.models import AuditEntry, Role
 
 MODEL = "/api/v1/models/reference"
@@ -30,8 +39,13 @@ some_of_many = settings(many, max_examples=max(40, EXAMPLES // 4))
 @pytest.fixture
 def filled(project) -> Store:
     made = records(1)
-    model = RegisteredModel.objects.create(model_id="reference", project=project)
+    model = RegisteredModel.objects.create(
+        model_id="reference", project=project, text_search=True
+    )
     store(model, made)
+    tell_truths(model, made)
+    add_to_datasets(model, made)
+    add_to_traces(model, made)
     return Store(model, made)
 
 

@@ -112,11 +112,9 @@ def test_what_an_application_calls_tokens_may_be_no_number(text):
 
 
 def test_costs_are_written_as_on_the_page_of_an_inference():
-    assert [money(0.000042), money(0.0042), money(12.5)] == [
-        "0.000042",
-        "0.0042",
-        "12.50",
-    ]
+    amounts = ["0.000042", "0.0042", "12.5"]
+    written = [money(Cost(Decimal(amount), "USD")) for amount in amounts]
+    assert written == ["0.000042 USD", "0.0042 USD", "12.50 USD"]
 
 
 def test_bars_lie_within_the_trace():
