@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from contextlib import asynccontextmanager
 
@@ -488,7 +489,8 @@ def test_whatever_h11_refuses_or_reads_we_read_no_more(made, data):
         place = data.draw(st.integers(0, len(sent) - 1))
         sent[place] = data.draw(st.sampled_from(b"\r\n \t:,0aZ\0\xff"))
     _, echo = asyncio.run(conversation(bytes(sent), closes=True))
-    read = read_by_h11(bytes(sent))
+    # Several blanks before the version may be read as one (RFC 9112, 3); h11 does not.
+    read = read_by_h11(re.sub(rb" +(?=HTTP/1\.[01]\r\n)", b" ", sent))
     assert [body for _, _, body in echo.seen] == read[: len(echo.seen)]
 
 
