@@ -143,6 +143,9 @@ def test_a_value_of_the_wrong_type_stays_in_the_form(
     row = page.locator("[data-list] tr[data-id]").first
     row.locator("td", has_text="3900").dblclick()
     field = row.get_by_role("textbox")
+    # The form is there before htmx has taken it over; until then Enter opens its page.
+    expect(field).to_be_visible()
+    expect(page.locator(".htmx-added")).to_have_count(0)
     field.fill("many")
     field.press("Enter")
     expect(row.get_by_role("alert")).to_contain_text("is not a valid int")
