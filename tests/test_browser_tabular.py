@@ -118,6 +118,8 @@ def test_a_person_sorts_by_shap_opens_a_row_and_changes_a_value(
     before = ["north", "south"][worst % 2]
     row.get_by_role("link", name="Change branch").click()
     field = row.get_by_role("textbox")
+    expect(field).to_be_visible()
+    expect(page.locator(".htmx-added")).to_have_count(0)
     expect(field).to_be_focused()
     expect(field).to_have_value(before)
     field.fill("west")
