@@ -12,6 +12,8 @@ from inference_store.observing.recorder import Recorder, use_recorder
 from inference_store.observing.spans import KINDS, Span, _current, current_span
 
 F = TypeVar("F", bound=Callable[..., Any])
+# Begins a call with its arguments.
+Begin = Callable[[tuple[Any, ...], dict[str, Any]], "_Call"]
 ITEMS_MAX = 10_000  # of a generator: pieces of a stream beyond are not recorded
 
 
@@ -99,83 +101,106 @@ def _observed(
             span.input = _arguments(signature, args, kwargs)
         return _Call(used, span, takes_output)
 
-    wrapper: Any
     if inspect.isasyncgenfunction(function):
-
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            call, inner = begin(args, kwargs), function(*args, **kwargs)
-            try:
-                go_on, given = inner.asend, None
-                while True:
-                    with call:
-                        item = await go_on(given)
-                    call.add(item)
-                    try:
-                        go_on, given = inner.asend, (yield item)
-                    except GeneratorExit:
-                        raise
-                    except BaseException as thrown:  # as by ``asynccontextmanager``
-                        go_on, given = inner.athrow, thrown
-            except StopAsyncIteration:
-                call.end()
-            except BaseException as error:
-                call.fail(error)
-                raise
-            finally:
-                await inner.aclose()
-
+        wrapper = _wrap_async_generator(function, begin)
     elif inspect.iscoroutinefunction(function):
-
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            call = begin(args, kwargs)
-            try:
-                with call:
-                    result = await function(*args, **kwargs)
-            except BaseException as error:
-                call.fail(error)
-                raise
-            call.end(result)
-            return result
-
+        wrapper = _wrap_coroutine(function, begin)
     elif inspect.isgeneratorfunction(function):
-
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            call, inner = begin(args, kwargs), function(*args, **kwargs)
-            try:
-                go_on, given = inner.send, None
-                while True:
-                    with call:
-                        item = go_on(given)
-                    call.add(item)
-                    try:
-                        go_on, given = inner.send, (yield item)
-                    except GeneratorExit:
-                        raise
-                    except BaseException as thrown:  # as by ``contextmanager``
-                        go_on, given = inner.throw, thrown
-            except StopIteration as end:
-                call.end()
-                return end.value
-            except BaseException as error:
-                call.fail(error)
-                raise
-            finally:
-                inner.close()
-
+        wrapper = _wrap_generator(function, begin)
     else:
-
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            call = begin(args, kwargs)
-            try:
-                with call:
-                    result = function(*args, **kwargs)
-            except BaseException as error:
-                call.fail(error)
-                raise
-            call.end(result)
-            return result
-
+        wrapper = _wrap_function(function, begin)
     return functools.wraps(function)(wrapper)
+
+
+def _wrap_async_generator(function: Any, begin: Begin) -> Any:
+    """Return an asynchronous generator function that records its calls."""
+
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        call, inner = begin(args, kwargs), function(*args, **kwargs)
+        try:
+            go_on, given = inner.asend, None
+            while True:
+                with call:
+                    item = await go_on(given)
+                call.add(item)
+                try:
+                    go_on, given = inner.asend, (yield item)
+                except GeneratorExit:
+                    raise
+                except BaseException as thrown:  # as by ``asynccontextmanager``
+                    go_on, given = inner.athrow, thrown
+        except StopAsyncIteration:
+            call.end()
+        except BaseException as error:
+            call.fail(error)
+            raise
+        finally:
+            await inner.aclose()
+
+    return wrapper
+
+
+def _wrap_coroutine(function: Any, begin: Begin) -> Any:
+    """Return a coroutine function that records its calls."""
+
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        call = begin(args, kwargs)
+        try:
+            with call:
+                result = await function(*args, **kwargs)
+        except BaseException as error:
+            call.fail(error)
+            raise
+        call.end(result)
+        return result
+
+    return wrapper
+
+
+def _wrap_generator(function: Any, begin: Begin) -> Any:
+    """Return a generator function that records its calls."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        call, inner = begin(args, kwargs), function(*args, **kwargs)
+        try:
+            go_on, given = inner.send, None
+            while True:
+                with call:
+                    item = go_on(given)
+                call.add(item)
+                try:
+                    go_on, given = inner.send, (yield item)
+                except GeneratorExit:
+                    raise
+                except BaseException as thrown:  # as by ``contextmanager``
+                    go_on, given = inner.throw, thrown
+        except StopIteration as end:
+            call.end()
+            return end.value
+        except BaseException as error:
+            call.fail(error)
+            raise
+        finally:
+            inner.close()
+
+    return wrapper
+
+
+def _wrap_function(function: Any, begin: Begin) -> Any:
+    """Return a function that records its calls."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        call = begin(args, kwargs)
+        try:
+            with call:
+                result = function(*args, **kwargs)
+        except BaseException as error:
+            call.fail(error)
+            raise
+        call.end(result)
+        return result
+
+    return wrapper
 
 
 class _Call:
