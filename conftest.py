@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+import time
 from datetime import UTC, datetime
 from importlib import import_module
 from itertools import count
@@ -40,6 +42,26 @@ def blob_store(settings, tmp_path):
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
     }
     settings.STORAGES = storages
+
+
+@pytest.fixture(autouse=True)
+def late_requests(request, blob_store):
+    """The tables are emptied, and the settings restored, after the last request of a browser."""
+    if not {"browser", "live_server"} <= {*request.fixturenames}:
+        yield
+        return
+    request.getfixturevalue(
+        "transactional_db"
+    )  # what is set up first is torn down last
+    yield
+    # The browser has closed its connections; the server may still read what came over them.
+    deadline = time.monotonic() + 20
+    while is_answering() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def is_answering() -> bool:
+    return any("process_request_thread" in each.name for each in threading.enumerate())
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -13,7 +12,6 @@ from uuid import uuid4
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
-from django.db import connection
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
@@ -125,25 +123,7 @@ def watched(page: Page, live_server):
     page.set_default_navigation_timeout(30_000)
     yield page
     page.close()
-    wait_for_answers()
     assert not complaints
-
-
-def wait_for_answers(seconds: float = 20) -> None:
-    """Wait until the server reads nothing any more: the tables are emptied after a test."""
-    deadline, quiet = time.monotonic() + seconds, 0
-    while time.monotonic() < deadline:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT FROM pg_stat_activity WHERE datname = current_database() "
-                "AND pid <> pg_backend_pid() AND state <> 'idle' LIMIT 1"
-            )
-            quiet = 0 if cursor.rowcount else quiet + 1
-        if (
-            quiet == 4
-        ):  # a request may lie between two statements, or wait for its thread
-            return
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -178,12 +158,23 @@ def shot_as_it_is(page: Page, name: str) -> None:
         page.screenshot(path=Path(SHOTS) / f"{name}.png", caret="initial")
 
 
+def settle(page: Page) -> None:
+    """Wait until nothing on the page loads or fades: half a fade has half the contrast."""
+    expect(page.locator(".htmx-request")).to_have_count(0)
+    page.evaluate(
+        """Promise.all(document.getAnimations()
+            .filter(one => Number.isFinite(one.effect.getComputedTiming().endTime))
+            .map(one => one.finished.catch(() => {})))"""
+    )
+
+
 @pytest.fixture
 def findings():
     """What axe finds serious or critical on the page as it stands."""
     axe = Axe()
 
     def found(page: Page, where: str) -> list[str]:
+        settle(page)
         options = {"resultTypes": ["violations"], "runOnly": sorted(FORMS)}
         violations = axe.run(page, options=options).response["violations"]
         return [
