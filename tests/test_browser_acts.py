@@ -59,6 +59,29 @@ def test_what_is_deleted_over_the_list_comes_back_by_undo(
     assert page.url == live_server.url + LIST
 
 
+def test_all_that_is_selected_while_the_list_comes_anew_stays_selected(
+    store, watched, live_server, log_in
+):
+    page = watched
+    log_in(page)
+    page.goto(live_server.url + LIST)
+    held = []
+    page.get_by_role("button", name="Select all 3").click()
+    page.get_by_role("button", name="Protect").click()
+    page.get_by_role("button", name="Protect 3").click()
+    expect(page.get_by_text("3 protected.")).to_be_visible()
+    expect(page.locator("[data-selected-count]")).to_have_text("Select")
+    page.route(live_server.url + LIST, lambda route: held.append(route))
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("3 no longer protected.")).to_be_visible()
+    page.get_by_role("button", name="Select all 3").click()
+    page.locator("#results").evaluate("node => node.dataset.before = 'yes'")
+    for route in held:
+        route.continue_()
+    expect(page.locator("#results:not([data-before])")).to_be_visible()
+    expect(page.locator("[data-selected-count]")).to_have_text("All 3 selected")
+
+
 def test_a_form_that_is_refused_says_so_in_the_dialog(store, page, live_server, log_in):
     log_in(page)
     page.goto(live_server.url + LIST)

@@ -72,6 +72,9 @@ async function renew(isAway) {
   const answer = await fetch(address).catch(() => null);
   const fresh = answer?.ok && parse(await answer.text()).getElementById("results");
   if (!fresh) return location.reload();
+  // Whoever selects all of this list while it comes anew has selected all of it.
+  const [before, after] = [document, fresh].map((part) => part.querySelector("[data-everything]"));
+  if (before && after) after.value = before.value;
   results().replaceWith(document.adoptNode(fresh));
   window.htmx.process(results());
   document.dispatchEvent(new CustomEvent("list:renewed", { detail: { loaded, top } }));
