@@ -318,7 +318,7 @@ class Bare:
         from django.conf import settings
         from django.db import connection
 
-        from istore.db.postgresql.base import CONFIGURE
+        from istore.db.postgresql.base import configure
 
         values = connection.get_connection_params()
         known = ("dbname", "host", "user", "password", "port")
@@ -328,7 +328,8 @@ class Bare:
         self.connection = psycopg.connect(
             **given, autocommit=True, prepare_threshold=None
         )
-        self.connection.execute(CONFIGURE, [settings.ISTORE_DATABASE_SEARCH_PATH])
+        statement = configure(self.connection.info.server_version)
+        self.connection.execute(statement, [settings.ISTORE_DATABASE_SEARCH_PATH])
 
     def run(self, statements: list[str]) -> float:
         begun = time.perf_counter()

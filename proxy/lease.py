@@ -21,7 +21,7 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 
-from istore.db.postgresql.base import CONFIGURE
+from istore.db.postgresql.base import configure
 from istore.freshness import FORGET_CHANGES, LEASE_SECONDS
 from istore.uuids import uuid7
 
@@ -226,7 +226,8 @@ async def _connect() -> psycopg.AsyncConnection[Any]:
     for name in ("cursor_factory", "context"):
         given.pop(name, None)
     database = await psycopg.AsyncConnection.connect(**given, autocommit=True)
-    await database.execute(CONFIGURE, [settings.ISTORE_DATABASE_SEARCH_PATH])
+    statement = configure(database.info.server_version)
+    await database.execute(statement, [settings.ISTORE_DATABASE_SEARCH_PATH])
     return database
 
 

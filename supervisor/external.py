@@ -24,6 +24,23 @@ NEEDED_OF_DATABASE = {
     ),
     "default_transaction_read_only": ("off", "nothing can be written"),
 }
+SERVER_FLOOR, EXTENSION_FLOOR = 16, (0, 8)
+# By code point, as the store compares texts itself: an index or a cursor that sorts otherwise skips rows.
+WORDS = [
+    "",
+    "A",
+    "Z",
+    "_",
+    "a",
+    "a b",
+    "a-c",
+    "ab",
+    "z",
+    "\u00e4",
+    "\u4e2d",
+    "\uffee",
+    "\U0001f6a2",
+]
 DURABLE_DATABASE = ("fsync", "full_page_writes")
 
 
@@ -73,6 +90,51 @@ def _reach_database() -> None:
             raise Unreachable(
                 f"ISTORE_DATABASE_URL: {name} is {found} and must be {wanted}: {because}."
             )
+    for reason in (_old_server(), _old_extension(), _other_order()):
+        if reason:
+            raise Unreachable(f"ISTORE_DATABASE_URL: {reason}")
+
+
+def _old_server() -> str | None:
+    found = int(_database_setting("server_version_num")) // 10_000
+    if found >= SERVER_FLOOR:
+        return None
+    return f"the server is PostgreSQL {found} and must be {SERVER_FLOOR} or newer."
+
+
+def _old_extension() -> str | None:
+    """Return what is wrong with pgvector: of the database, or else of the server."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT installed_version, default_version FROM pg_available_extensions "
+            "WHERE name = 'vector'"
+        )
+        installed, available = cursor.fetchone() or (None, None)
+    found = installed or available
+    if found is None:
+        return "the server has no extension vector (pgvector): install 0.8 or newer."
+    if tuple(int(part) for part in found.split(".")[:2]) >= EXTENSION_FLOOR:
+        return None
+    way = "ALTER EXTENSION vector UPDATE" if installed else "install a newer one"
+    return f"pgvector is {found} and must be 0.8 or newer: {way}."
+
+
+def _other_order() -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT array_agg(word ORDER BY word) FROM unnest(%s::text[]) AS given (word)",
+            [WORDS],
+        )
+        if cursor.fetchone() == (WORDS,):
+            return None
+        cursor.execute(
+            "SELECT datcollate FROM pg_database WHERE datname = current_database()"
+        )
+        (collation,) = cursor.fetchone()
+    return (
+        f"the collation {collation} of the database sorts text by a language and must sort by "
+        "code point: create it with TEMPLATE template0 LOCALE 'C.UTF-8'."
+    )
 
 
 def _database_setting(name: str) -> str:
@@ -88,6 +150,13 @@ def _database_warnings() -> Iterator[str]:
             "ISTORE_DATABASE_URL: the role is a superuser; one that owns the database "
             "and no more is enough."
         )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT lower('\u00c4')")
+        if cursor.fetchone() != ("\u00e4",):
+            yield (
+                "ISTORE_DATABASE_URL: the database does not know the case of letters beside a "
+                "to z (LC_CTYPE C): search without regard to case misses some."
+            )
     for name in DURABLE_DATABASE:
         if _database_setting(name) != "on":
             yield (

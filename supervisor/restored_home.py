@@ -48,7 +48,8 @@ def restore_home(
         restore.put_blobs()
         if not external.database_is_given():
             # Whatever an interrupted restore has loaded, or what is to be replaced.
-            shutil.rmtree(restore.home.root / "postgres", ignore_errors=True)
+            for name in ("postgres", "postgres.upgraded"):
+                shutil.rmtree(restore.home.root / name, ignore_errors=True)
         failpoint("restore.blobs_put_all")
         with _servers(restore):
             restore.load_database()

@@ -20,11 +20,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTED, S3 = "ISTORE_TEST_SERVERS", "ISTORE_TEST_S3"
+POSTGRES = "ISTORE_TEST_POSTGRES"  # its major version
 STOP_SECONDS = 30
 # What is said to the tests themselves.
 OF_TESTS = {
     *("ISTORE_CHROMIUM", "ISTORE_EXAMPLES"),
     *("ISTORE_FOREIGN", "ISTORE_FOREIGN_CACHE"),
+    POSTGRES,
     S3,  # 1: blobs lie in an object store; then its endpoint
 }
 
@@ -35,8 +37,10 @@ def keep(root: Path) -> None:
     from supervisor import embedded
 
     home = Home(root)
+    major = os.environ.get(POSTGRES, embedded.POSTGRES_MAJOR)
+    database = embedded.running(home, careless=True, major=major)
     try:
-        with embedded.running(home, careless=True), object_store() as endpoint:
+        with database, object_store() as endpoint:
             print("ready", endpoint, flush=True)
             sys.stdin.read()
     finally:

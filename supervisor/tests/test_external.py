@@ -61,3 +61,32 @@ def fresh_database():
         server.execute("CREATE DATABASE given")
         yield f"postgresql://istore:{password}@/given?host={home.run}"
         server.execute("DROP DATABASE given WITH (FORCE)")
+
+
+@pytest.fixture
+def given_database(monkeypatch):
+    """The database of the tests, as if it were somebody else's."""
+    monkeypatch.setenv("ISTORE_DATABASE_URL", "postgresql://given")
+
+
+@pytest.mark.django_db
+def test_a_database_as_the_store_makes_it_is_fit(given_database):
+    assert not [line for line in external.check(lambda: None) if "case of" in line]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("SERVER_FLOOR", 99, r"the server is PostgreSQL 1\d and must be 99 or newer"),
+        ("EXTENSION_FLOOR", (9, 0), r"pgvector is 0\.8\.\d+ and must be"),
+        ("WORDS", ["a", "B"], "sorts text by a language"),
+    ],
+)
+def test_a_database_that_is_not_fit_is_refused_in_one_line(
+    given_database, monkeypatch, name, value, reason
+):
+    monkeypatch.setattr(external, name, value)
+    with pytest.raises(external.Unreachable, match=reason) as refused:
+        list(external.check(lambda: None))
+    assert "\n" not in str(refused.value)

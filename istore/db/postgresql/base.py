@@ -12,6 +12,7 @@ pass and reset it between clients.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -71,15 +72,27 @@ PLANNING = {
         )
     },
 }
+# Settings that came after the oldest version that the store runs on, and with which.
+NEWER = {"transaction_timeout": 170_000}
 FIXED = {**MEANING, **dict.fromkeys(LIMITS, "0"), **PLANNING}
 # An acknowledged write must be on disk. Values stronger than "on" are left as they are.
 DURABLE = (
     "set_config('synchronous_commit', CASE current_setting('synchronous_commit') "
     "WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)"
 )
-CONFIGURE = f"SELECT set_config('search_path', %s, false), {DURABLE}, " + ", ".join(
-    f"set_config('{name}', '{value}', false)" for name, value in FIXED.items()
-)
+
+
+@cache
+def configure(server_version: int) -> str:
+    """Return the statement that sets a session of a server of this version, such as 180001."""
+    settings = [
+        f"set_config('{name}', '{value}', false)"
+        for name, value in FIXED.items()
+        if server_version >= NEWER.get(name, 0)
+    ]
+    return ", ".join(
+        ["SELECT set_config('search_path', %s, false)", DURABLE, *settings]
+    )
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -90,5 +103,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # Private, so it is not in the stubs.
         super()._configure_connection(connection)  # type: ignore[misc]
         with connection.cursor() as cursor:
-            cursor.execute(CONFIGURE, [settings.ISTORE_DATABASE_SEARCH_PATH])
+            statement = configure(connection.info.server_version)
+            cursor.execute(statement, [settings.ISTORE_DATABASE_SEARCH_PATH])
         return True
