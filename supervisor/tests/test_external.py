@@ -50,20 +50,6 @@ def test_the_store_runs_on_a_database_and_a_broker_that_are_given(
 
 
 @pytest.fixture
-def fresh_database():
-    """The URL of an empty database on the server of the tests."""
-    import psycopg
-
-    home = settings.ISTORE_HOME
-    password = home.secret("pg_password")
-    given = {"host": str(home.run), "user": "istore", "password": password}
-    with psycopg.connect(dbname="postgres", autocommit=True, **given) as server:
-        server.execute("CREATE DATABASE given")
-        yield f"postgresql://istore:{password}@/given?host={home.run}"
-        server.execute("DROP DATABASE given WITH (FORCE)")
-
-
-@pytest.fixture
 def given_database(monkeypatch):
     """The database of the tests, as if it were somebody else's."""
     monkeypatch.setenv("ISTORE_DATABASE_URL", "postgresql://given")

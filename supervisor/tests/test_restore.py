@@ -23,6 +23,7 @@ from istore.backup.tests.builders import in_packs, with_objects
 from istore.errors import Unprocessable
 from istore.home import Home
 from supervisor import embedded
+from tests import s3_server
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -120,6 +121,43 @@ def test_a_store_comes_back_bit_for_bit_also_after_a_kill(
     assert again.returncode == 2
     assert "is not empty" in again.stderr
     assert again.stderr.count("\n") == 1
+
+
+def test_a_bucket_is_restored_into_another_database_and_another_bucket(
+    model, make_inference, settings, s3_prefix, s3_endpoint, home, fresh_database
+):
+    """As a store on several hosts has it: neither the database nor the blobs are in its home."""
+    settings.ISTORE_BACKUP_S3 = s3_server.options(s3_endpoint)
+    target = f"s3://{s3_server.BUCKET}/backups-{s3_prefix}"
+    with_objects(make_inference, model, "a")
+    in_packs(make_inference, model, "bcd")
+    stored = {each.key for each in blobs.walk()}
+    call_command("backup", target, "--quiet")
+    place = s3_server.variables(s3_endpoint, f"restored-{s3_prefix}")
+    variables = {
+        **place,
+        **{k.replace("_S3_", "_BACKUP_S3_"): v for k, v in place.items()},
+        "ISTORE_DATABASE_URL": fresh_database,
+    }
+
+    killed = restore(
+        home, target, **variables, ISTORE_FAILPOINTS="restore.blobs_put_all=kill"
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = restore(home, target, **variables)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 findings, 0 unfinished" in done.stdout
+    assert not (home.root / "postgres").exists()
+    with psycopg.connect(fresh_database) as connection:
+        counted = connection.execute("SELECT count(*) FROM inferences_inference")
+        assert counted.fetchone() == (4,)
+    options = s3_server.options(s3_endpoint) | {"location": f"restored-{s3_prefix}"}
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "default": {**settings.STORAGES["default"], "OPTIONS": options},
+    }
+    assert {each.key for each in blobs.walk()} == stored
 
 
 def test_what_the_backup_lacks_is_told_by_name(model, make_inference, target):
