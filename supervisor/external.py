@@ -41,6 +41,21 @@ WORDS = [
     "\uffee",
     "\U0001f6a2",
 ]
+# What a C library may not know of letters: a query, its answer elsewhere, and what to expect.
+LETTERS = (
+    (
+        "SELECT lower('\u00c4')",
+        "\u00e4",
+        "the database does not know the case of letters beside a to z (LC_CTYPE C): a search "
+        "without regard to case misses some.",
+    ),
+    (
+        "SELECT length(to_tsvector('simple', '\U0001f6a2 \u00b9'))",
+        2,
+        "the C library does not take emoji and raised digits for words: the search of texts does "
+        "not find them. PostgreSQL 17 and newer do with LOCALE_PROVIDER builtin.",
+    ),
+)
 DURABLE_DATABASE = ("fsync", "full_page_writes")
 
 
@@ -133,7 +148,7 @@ def _other_order() -> str | None:
         (collation,) = cursor.fetchone()
     return (
         f"the collation {collation} of the database sorts text by a language and must sort by "
-        "code point: create it with TEMPLATE template0 LOCALE 'C.UTF-8'."
+        "code point: create it with TEMPLATE template0 LC_COLLATE 'C'."
     )
 
 
@@ -150,13 +165,11 @@ def _database_warnings() -> Iterator[str]:
             "ISTORE_DATABASE_URL: the role is a superuser; one that owns the database "
             "and no more is enough."
         )
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT lower('\u00c4')")
-        if cursor.fetchone() != ("\u00e4",):
-            yield (
-                "ISTORE_DATABASE_URL: the database does not know the case of letters beside a "
-                "to z (LC_CTYPE C): search without regard to case misses some."
-            )
+    for query, wanted, because in LETTERS:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            if cursor.fetchone() != (wanted,):
+                yield f"ISTORE_DATABASE_URL: {because}"
     for name in DURABLE_DATABASE:
         if _database_setting(name) != "on":
             yield (

@@ -7,6 +7,7 @@ Rows that a statement reads are counted by the database, those of its triggers i
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,11 @@ from inferences.store.recording import MET, NewInference, record
 from inferences.store.reservations import Wish
 from ingest.reconciliation_state import already_processed
 
+# PostgreSQL 16 cannot be told what ANALYZE found once.
+pytestmark = pytest.mark.skipif(
+    os.environ.get("ISTORE_TEST_POSTGRES", "18") < "18",
+    reason="It sets statistics, which needs PostgreSQL 18.",
+)
 BATCH = 1000
 STORED = 20_000
 MOST = 2.5 * BATCH  # rows of one table, or entries of one index, that a statement reads
@@ -235,7 +241,8 @@ def test_removal_of_distributions_reads_no_more_than_its_batch(project, known):
         model_id="two", project=project, task_type=TaskType.TEXT_CLASSIFICATION
     )
     said = [("spam", 0.9), ("ham", 0.1)]
-    stored = fill(model, known, 10 * BATCH, detections=said)
+    # Without an answer whose text would be looked for: that is not what is counted here.
+    stored = fill(model, known, 10 * BATCH, detections=said, answer_storage_key="")
     half = [each.inference_id for each in stored[: BATCH // 2]]
     rows = list(row_ids_of(model, half).values())
     with bounded("one"):

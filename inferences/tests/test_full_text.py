@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -44,6 +45,12 @@ from istore.db.clock import now
 from istore.models import Role
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
+
+# With the C library's classes of characters, which PostgreSQL 16 has alone.
+all_letters = pytest.mark.skipif(
+    os.environ.get("ISTORE_TEST_POSTGRES", "18") < "17",
+    reason="Its C library takes emoji and raised digits for no words; the start warns of it.",
+)
 
 
 @pytest.fixture
@@ -157,6 +164,7 @@ def test_all_of_a_prompt_of_ten_megabytes_is_found(chat):
     assert found(chat, 'text:"last first"') == set()
 
 
+@all_letters
 def test_long_words_and_odd_scripts_are_found(chat):
     long = "ab" * 3_000
     odd = {
@@ -385,6 +393,7 @@ def check_words(given_text: str) -> None:
         assert read_expression(word).phrases == [Phrase((word,))]
 
 
+@all_letters
 def test_each_word_of_any_text_is_one_lexeme(db):
     check_words()
 

@@ -10,7 +10,7 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from istore.accounts.tokens import create_token
-from istore.db.postgresql.base import FIXED
+from istore.db.postgresql.base import FIXED, NEWER
 from istore.models import Project, Role
 from supervisor import external
 
@@ -60,8 +60,11 @@ def role_with(transactional_db):
     """``role_with(datestyle="SQL")``: as new connections of the role begin."""
 
     def made(**values):
+        connection.ensure_connection()
+        version = connection.connection.info.server_version
         for name, value in values.items():
-            alter(f"SET {name} = {value}")
+            if version >= NEWER.get(name, 0):
+                alter(f"SET {name} = {value}")
 
     yield made
     alter("RESET ALL")
