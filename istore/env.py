@@ -138,7 +138,9 @@ def with_password(url: str, password: str) -> str:
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     user = user.partition(":")[0]
-    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
+    return urlunsplit(
+        parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}")
+    )
 
 
 def networks(name: str, default: str = "") -> list[str]:

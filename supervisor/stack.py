@@ -164,9 +164,7 @@ def start_ours(supervisor: Supervisor) -> None:
     supervisor.start("listener", programs.LISTENER)
     unasked = ["listener", "beat"]
     if settings.ISTORE_PROCESSES_FILE:
-        supervisor.start(
-            "sessions", programs.SESSIONS, grace_seconds=SESSIONS_GRACE
-        )
+        supervisor.start("sessions", programs.SESSIONS, grace_seconds=SESSIONS_GRACE)
         unasked.append("sessions")
     host = settings.ISTORE_HOST
     proxy, web = settings.ISTORE_PROXY_PORT, settings.ISTORE_PORT
@@ -204,7 +202,11 @@ def _start_proxies(supervisor: Supervisor) -> list[str]:
             env[FORK_SERVER] = str(supervisor.fork_server[1])
             inherited.append(supervisor.fork_server[1])
         supervisor.start(
-            name, argv, env=env, inherited=inherited, grace_seconds=programs.SERVER_GRACE
+            name,
+            argv,
+            env=env,
+            inherited=inherited,
+            grace_seconds=programs.SERVER_GRACE,
         )
     return names[1:]
 

@@ -34,7 +34,9 @@ class Command(BaseCommand):
             ("ISTORE_REDIS_URL", external.redis_is_given()),
         ):
             if not is_given:
-                raise CommandError(f"{name}: is missing; `up` brings servers of its own.")
+                raise CommandError(
+                    f"{name}: is missing; `up` brings servers of its own."
+                )
         try:
             for warning in external.check(lambda: time.sleep(PAUSE_SECONDS)):
                 self.stdout.write(warning)
