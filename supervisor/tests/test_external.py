@@ -47,17 +47,3 @@ def test_the_store_runs_on_a_database_and_a_broker_that_are_given(
         assert not (store.home / "postgres").exists()
         assert not (store.home / "redis").exists()
         assert running.interrupt() < 10
-
-
-@pytest.fixture
-def fresh_database():
-    """The URL of an empty database on the server of the tests."""
-    import psycopg
-
-    home = settings.ISTORE_HOME
-    password = home.secret("pg_password")
-    given = {"host": str(home.run), "user": "istore", "password": password}
-    with psycopg.connect(dbname="postgres", autocommit=True, **given) as server:
-        server.execute("CREATE DATABASE given")
-        yield f"postgresql://istore:{password}@/given?host={home.run}"
-        server.execute("DROP DATABASE given WITH (FORCE)")
