@@ -25,6 +25,7 @@ STOP_SECONDS = 30
 OF_TESTS = {
     *("ISTORE_CHROMIUM", "ISTORE_EXAMPLES"),
     *("ISTORE_FOREIGN", "ISTORE_FOREIGN_CACHE"),
+    "ISTORE_SHIP",  # 1: the image is built and run
     S3,  # 1: blobs lie in an object store; then its endpoint
 }
 

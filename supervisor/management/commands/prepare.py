@@ -59,7 +59,8 @@ class Command(BaseCommand):
             raise CommandError("--make-bucket: ISTORE_S3_BUCKET is missing.")
         for attempt in range(ATTEMPTS):
             try:
-                return storage.make_bucket()
+                storage.make_bucket()
+                return
             except (BotoCoreError, ClientError) as error:
                 if attempt == ATTEMPTS - 1:
                     why = " ".join(str(error).split())

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -44,7 +45,7 @@ class Command(BaseCommand):
 
 def _command(role: str) -> list[str]:
     node = f"{role}@{socket.gethostname()}"
-    commands = {
+    commands: dict[str, Callable[[], list[str]]] = {
         "web": programs.web,
         "proxy": programs.proxy,
         "listener": lambda: programs.LISTENER,
