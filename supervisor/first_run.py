@@ -20,6 +20,10 @@ FIRST_USER, FIRST_PROJECT = "admin", "default"
 DEMO_TOKEN_LIFE = timedelta(days=1)
 
 
+class WeakPassword(Exception):
+    """The password that was given is none for an administrator; the message is one line."""
+
+
 @dataclass(frozen=True)
 class FirstSecrets:
     """The names and secrets of the first administrator and the first token."""
@@ -36,7 +40,7 @@ def create_first_user() -> FirstSecrets | None:
 
     Nothing is shown of a store that has users, and with ``ISTORE_ADMIN_PASSWORD``: then no token is
     made either, because logs of containers are collected. Secrets cannot be shown again:
-    ``manage.py changepassword admin`` sets another password.
+    ``manage.py changepassword admin`` sets another password. Raises ``WeakPassword``.
     """
     if User.objects.exists():
         return None
@@ -70,7 +74,8 @@ def _validate(password: str, user: User) -> None:
     try:
         validate_password(password, user)
     except ValidationError as error:
-        raise env.Malformed("ISTORE_ADMIN_PASSWORD", " ".join(error.messages)) from None
+        why = " ".join(error.messages)
+        raise WeakPassword(f"ISTORE_ADMIN_PASSWORD: {why}") from None
 
 
 @transaction.atomic

@@ -19,7 +19,7 @@ PATHS = {
     "proxy": ("/v2/health/live", "/v2/health/ready"),
 }
 PORTS = {"web": ("ISTORE_PORT", 8000), "proxy": ("ISTORE_PROXY_PORT", 8001)}
-WITH_PULSE = ("listener", "worker", "exporter", "beat")
+WITH_PULSE = ("listener", "worker", "exporter", "beat", "sessions")
 BROKER_SECONDS = 3
 
 

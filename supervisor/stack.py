@@ -57,7 +57,10 @@ def start_everything(supervisor: Supervisor, *, demo: bool = False) -> None:
     start_servers(supervisor)
     collecting = _collect_static_files(supervisor)
     migrate(supervisor)
-    secrets = first_run.create_first_user()
+    try:
+        secrets = first_run.create_first_user()
+    except first_run.WeakPassword as error:
+        raise Failed(str(error)) from None
     connection.close()
     if collecting:
         why = "the static files could not be collected"

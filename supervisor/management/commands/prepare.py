@@ -49,7 +49,11 @@ class Command(BaseCommand):
             self._make_bucket()
         for name, reason in health.failing(health.blob_stores).items():
             self.stdout.write(f"{name}: {reason}")
-        for line in first_run.lines_about(first_run.create_first_user()):
+        try:
+            secrets = first_run.create_first_user()
+        except first_run.WeakPassword as error:
+            raise CommandError(str(error)) from None
+        for line in first_run.lines_about(secrets):
             self.stdout.write(line)
         self.stdout.write("Ready for the roles.")
 
