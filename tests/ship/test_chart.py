@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,12 @@ EVERYTHING = {
 }
 # Resources of operators, whose schemas are not Kubernetes' own.
 FOREIGN = {"ServiceMonitor"}
+
+
+def test_the_chart_is_of_the_release_beside_it():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    client = tomllib.loads((ROOT / "sdk/pyproject.toml").read_text())["project"]
+    assert chart["version"] == chart["appVersion"] == client["version"]
 
 
 def answer_of(values: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from supervisor import probe
 from tests import s3_server
 
 ROOT = Path(__file__).parents[2]
-ROLES = ("web", "proxy", "listener", "worker", "exporter", "beat")
+# An exporter is a worker of another queue.
+ROLES = ("web", "proxy", "listener", "worker", "beat")
 MANAGE = [sys.executable, "manage.py"]
 
 
@@ -140,7 +141,7 @@ def wait_until_ready(
             return
         log = Path(environment["ISTORE_HOME"], "log").read_text()
         assert time.monotonic() < deadline, f"{done.stderr}\n{log}"
-        time.sleep(0.3)
+        time.sleep(1)  # a probe costs a third of a second of a processor
 
 
 @pytest.fixture
