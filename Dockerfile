@@ -1,7 +1,7 @@
 # One image for all roles of the store: docs/deployment.md.
 #     docker build -t inference-store .
 #     docker run -e ISTORE_ROLE=web … inference-store    # web, proxy, listener, worker, exporter or beat
-# BASE is any Debian with Python 3.11 or later and its module venv.
+# BASE is any Debian with Python 3.11 or later, its module venv, libstdc++6, tzdata and useradd.
 ARG BASE=docker.io/library/python:3.13-slim-bookworm
 
 FROM ${BASE} AS build
