@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import heartbeat_sent
+
+from istore import pulse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
 
@@ -12,3 +16,9 @@ app = Celery("istore", task_cls="istore.tasks.beat:StoreTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.autodiscover_tasks(["istore.tasks"], related_name="periodic")
+
+
+@heartbeat_sent.connect
+def _beat(**about: Any) -> None:
+    """Tell the probe of a worker that it is connected to the broker and not stuck."""
+    pulse.beat()

@@ -10,7 +10,7 @@ import os
 import re
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
@@ -23,9 +23,38 @@ class Malformed(SystemExit):
         super().__init__(f"{name}: {why}")
 
 
+# Of a file that holds a value: a secret or a URL is short, and /dev/zero never ends.
+LONGEST_FILE = 64 * 1024
+
+
 def text(name: str, default: str = "") -> str:
-    """Return the variable without surrounding blanks, or the default if it is empty."""
-    return os.environ.get(name, "").strip() or default
+    """Return the variable without surrounding blanks, or the default if it is empty.
+
+    ``<NAME>_FILE`` may name a file that holds the value, as containers mount secrets. Raises
+    ``Malformed`` if that cannot be read, or if both are given.
+    """
+    given = os.environ.get(name, "").strip()
+    path = os.environ.get(f"{name}_FILE", "").strip()
+    if not path:
+        return given or default
+    if given:
+        raise Malformed(f"{name}_FILE", f"{name} is given, too: one of both is enough.")
+    return _content(f"{name}_FILE", Path(path)) or default
+
+
+def _content(name: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LONGEST_FILE + 1)
+        value = content.decode().strip()
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise Malformed(name, f"{path}: {why}.") from None
+    except UnicodeDecodeError:
+        raise Malformed(name, f"{path} is no text.") from None
+    if len(content) > LONGEST_FILE or "\0" in value:
+        raise Malformed(name, f"{path} holds no single value.")
+    return value
 
 
 def number(name: str, default: int, *, least: int = 0, most: int = 2**63 - 1) -> int:
@@ -102,6 +131,16 @@ def endpoint(name: str) -> str | None:
     if not is_url:  # it may hold a password, so it is not repeated
         raise Malformed(name, "is no URL such as https://objects.example.org.")
     return given
+
+
+def with_password(url: str, password: str) -> str:
+    """Return the URL of a server with this password in place of its own."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    user = user.partition(":")[0]
+    return urlunsplit(
+        parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}")
+    )
 
 
 def networks(name: str, default: str = "") -> list[str]:

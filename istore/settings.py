@@ -208,6 +208,10 @@ if _database_url:
         raise env.Malformed("ISTORE_DATABASE_URL", str(error)) from None
     if _database.get("ENGINE") != "django.db.backends.postgresql":
         raise env.Malformed("ISTORE_DATABASE_URL", "only postgresql:// is understood.")
+    if _password := env.text("ISTORE_DATABASE_PASSWORD"):
+        _database["PASSWORD"] = _password
+elif env.text("ISTORE_DATABASE_PASSWORD"):
+    raise env.Malformed("ISTORE_DATABASE_PASSWORD", "ISTORE_DATABASE_URL is missing.")
 else:
     _database = {
         "ENGINE": "django.db.backends.postgresql",
@@ -228,6 +232,12 @@ if _redis_url and not _redis_url.startswith(("redis://", "rediss://", "unix://")
     raise env.Malformed(
         "ISTORE_REDIS_URL", "redis://, rediss:// or unix:// is understood."
     )
+if _password := env.text("ISTORE_REDIS_PASSWORD"):
+    if not _redis_url.startswith(("redis://", "rediss://")):
+        raise env.Malformed(
+            "ISTORE_REDIS_PASSWORD", "ISTORE_REDIS_URL is no redis:// or rediss:// URL."
+        )
+    _redis_url = env.with_password(_redis_url, _password)
 _redis_socket = ISTORE_HOME.run / "redis.sock"
 ISTORE_REDIS_URL = _redis_url or f"unix://{quote(str(_redis_socket))}?db=0"
 CACHES = {
@@ -594,7 +604,9 @@ FORMAT_MODULE_PATH = "istore.formats"
 APPEND_SLASH = False
 
 STATIC_URL = "static/"
-STATIC_ROOT = ISTORE_HOME.root / "static"
+# An image has them collected already: see istore.web.static_files.
+ISTORE_STATIC_DIR = env.text("ISTORE_STATIC_DIR")
+STATIC_ROOT = Path(ISTORE_STATIC_DIR or ISTORE_HOME.root / "static")
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG or TESTING
 

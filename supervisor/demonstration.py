@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from django.conf import settings
@@ -11,7 +12,7 @@ from django.db import connection
 from istore import env
 from istore.probes import answers_ok, free_port
 from supervisor.first_run import create_demo_token
-from supervisor.supervise import Supervisor
+from supervisor.supervise import Failed, Supervisor
 
 USUAL_PORT = 9000
 INSTALL_SECONDS = SEND_SECONDS = 600
@@ -58,6 +59,8 @@ def _install(supervisor: Supervisor) -> None:
     stamp = Path(sys.prefix, ".installed-demo-requirements.lock")
     if stamp.exists() and stamp.read_bytes() == lock.read_bytes():
         return
+    if find_spec("pip") is None:
+        raise Failed(f"demo: this environment has no pip, which installs {lock}.")
     supervisor.announce("Installing demo/requirements.lock (once)")
     pip = [sys.executable, "-m", "pip", "install", "-qq"]
     options = ["--disable-pip-version-check", "--require-hashes", "-r", str(lock)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from functools import partial
 from importlib import import_module
 
@@ -20,17 +19,16 @@ from istore.db.advisory_lock import AdvisoryLock
 from istore.fork_server import VARIABLE as FORK_SERVER
 from istore.lifeline import SUPERVISED
 from istore.probes import answers_ok, in_the_way, worker_answers
+from istore.pulse import ROLE
 from istore.sockets import listen
 from istore.web import static_files
-from supervisor import embedded, external, first_run
+from supervisor import embedded, external, first_run, programs
 from supervisor.demonstration import prepare_demo, show_demo
 from supervisor.supervise import Failed, Supervisor
 
 DATABASE_SECONDS = 600  # recovery after a crash may take minutes
 STATIC_SECONDS = 120
-SERVER_GRACE = 4
 SESSIONS_GRACE = 15  # seconds; its process guard stops what takes longer
-WORKER_THREADS, EXPORT_THREADS = 2, 2
 MIGRATION_LOCK = AdvisoryLock(0x15704E)  # an arbitrary number, used by nothing else
 # The programs of the processes, by name, so that this room knows no other.
 PROGRAMS = (
@@ -38,15 +36,16 @@ PROGRAMS = (
     *("proxy.app", "proxy.inference_handler", "proxy.capture.worker"),
     "ingest.management.commands.listen",
 )
-MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 
 
 def start_everything(supervisor: Supervisor, *, demo: bool = False) -> None:
     """Start all processes, and return when they answer and the operator was told."""
     check_ports()
     supervisor.environment.pop(FORK_SERVER, None)
-    # Only for the web process.
-    supervisor.environment.pop("ISTORE_DATABASE_STAYS", None)
+    # For a process that runs alone, and for the web process.
+    for name in (ROLE, *programs.WEB_ENVIRONMENT):
+        supervisor.environment.pop(name, None)
+        os.environ.pop(name, None)
     supervisor.environment |= {
         "DJANGO_SETTINGS_MODULE": "istore.settings",
         "ISTORE_HOME": str(supervisor.home.root),
@@ -58,7 +57,10 @@ def start_everything(supervisor: Supervisor, *, demo: bool = False) -> None:
     start_servers(supervisor)
     collecting = _collect_static_files(supervisor)
     migrate(supervisor)
-    secrets = first_run.create_first_user()
+    try:
+        secrets = first_run.create_first_user()
+    except first_run.WeakPassword as error:
+        raise Failed(str(error)) from None
     connection.close()
     if collecting:
         why = "the static files could not be collected"
@@ -67,10 +69,8 @@ def start_everything(supervisor: Supervisor, *, demo: bool = False) -> None:
     start_ours(supervisor)
     supervisor.announce(f"Inference Store is ready at {settings.ISTORE_URL}")
     supervisor.announce(f"Inference proxy is ready at {settings.ISTORE_PROXY_URL}")
-    if secrets:
-        supervisor.announce("Shown this once:")
-        supervisor.announce(f"  password of {secrets.user}: {secrets.password}")
-        supervisor.announce(f"  token for project {secrets.project}: {secrets.token}")
+    for line in first_run.lines_about(secrets):
+        supervisor.announce(line)
     if demo:
         show_demo(supervisor)
 
@@ -133,11 +133,15 @@ def migrate(supervisor: Supervisor) -> None:
     """Apply missing migrations under an advisory lock. Raises ``Failed``."""
     try:
         with supervisor.interruptible():
-            # Several hosts may start on one database: one migrates, the others wait.
-            MIGRATION_LOCK.wait()
-            call_command("migrate", interactive=False, verbosity=0)
+            apply_migrations()
     except DatabaseError as error:
         raise Failed(f"migrate: {' '.join(str(error).split())}") from error
+
+
+def apply_migrations() -> None:
+    """Apply missing migrations. Several hosts may start on one database: one at a time does it."""
+    MIGRATION_LOCK.wait()
+    call_command("migrate", interactive=False, verbosity=0)
 
 
 def _collect_static_files(supervisor: Supervisor) -> Child | None:
@@ -147,35 +151,23 @@ def _collect_static_files(supervisor: Supervisor) -> Child | None:
     """
     if static_files.are_collected(supervisor.home):
         return None
-    command = ["collectstatic", "--noinput", "--clear", "--verbosity=0"]
-    return supervisor.start("static", [*MANAGE, *command], once=True)
+    return supervisor.start("static", programs.COLLECT, once=True)
 
 
 def start_ours(supervisor: Supervisor) -> None:
     """Start the store's own processes, and wait until each is ready."""
-    # ``check`` of Django is for developers; it takes half a second of a processor.
-    celery = [sys.executable, "-m", "celery", "--quiet", "--skip-checks"]
-    celery += ["-A", "istore.celery"]
     worker = f"istore-{os.getpid()}@{socket.gethostname()}"
-    # Threads, because child processes of a worker could outlive it.
-    alone = ["worker", "--pool=threads", "--without-gossip", "--without-mingle"]
-    # Archives and layouts of embeddings take minutes: a worker of their own keeps removals from
-    # waiting behind them, and ``nice`` lets pages go first. A small machine has one worker for both.
-    queues = "celery,exports" if settings.ISTORE_SMALL else "celery"
-    options = [f"--concurrency={WORKER_THREADS}", "-n", worker, "-Q", queues]
-    supervisor.start("worker", [*celery, *alone, *options])
+    supervisor.start("worker", programs.worker(worker))
     workers = {"worker": worker}
     if not settings.ISTORE_SMALL:
         workers["exporter"] = exporter = f"exports-{worker}"
-        options = [f"--concurrency={EXPORT_THREADS}", "-n", exporter, "-Q", "exports"]
-        supervisor.start("exporter", [*celery, *alone, *options], nice=10)
-    schedule = ["--scheduler=istore.tasks.beat:SteadyScheduler", "--pidfile="]
-    supervisor.start("beat", [*celery, "beat", *schedule])
-    supervisor.start("listener", [*MANAGE, "listen"])
+        # ``nice`` lets pages go first.
+        supervisor.start("exporter", programs.exporter(exporter), nice=10)
+    supervisor.start("beat", programs.BEAT)
+    supervisor.start("listener", programs.LISTENER)
     unasked = ["listener", "beat"]
     if settings.ISTORE_PROCESSES_FILE:
-        argv = [*MANAGE, "run_sessions"]
-        supervisor.start("sessions", argv, grace_seconds=SESSIONS_GRACE)
+        supervisor.start("sessions", programs.SESSIONS, grace_seconds=SESSIONS_GRACE)
         unasked.append("sessions")
     host = settings.ISTORE_HOST
     proxy, web = settings.ISTORE_PROXY_PORT, settings.ISTORE_PORT
@@ -205,7 +197,7 @@ def _start_proxies(supervisor: Supervisor) -> list[str]:
     for number, name in enumerate(names):
         address = settings.ISTORE_HOST, settings.ISTORE_PROXY_PORT
         descriptor = listen(*address, is_shared=count > 1).detach()
-        argv = [sys.executable, "-m", "proxy.serve", f"--socket={descriptor}"]
+        argv = [*programs.PROXY, f"--socket={descriptor}"]
         if count > 1:
             argv.append(f"--number={number}")
         env, inherited = dict(supervisor.environment), [descriptor]
@@ -213,30 +205,21 @@ def _start_proxies(supervisor: Supervisor) -> list[str]:
             env[FORK_SERVER] = str(supervisor.fork_server[1])
             inherited.append(supervisor.fork_server[1])
         supervisor.start(
-            name, argv, env=env, inherited=inherited, grace_seconds=SERVER_GRACE
+            name,
+            argv,
+            env=env,
+            inherited=inherited,
+            grace_seconds=programs.SERVER_GRACE,
         )
     return names[1:]
 
 
 def _start_web(supervisor: Supervisor) -> None:
-    options = [
-        f"--host={settings.ISTORE_HOST}",
-        f"--port={settings.ISTORE_PORT}",
-        "--interface=asginl",
-        # Without it, one worker that ends stops the others.
-        "--respawn-failed-workers",
-        # Calls in flight are finished first, but only within the grace period.
-        f"--workers-kill-timeout={SERVER_GRACE - 1}",
-        f"--workers={settings.ISTORE_WEB_WORKERS}",
-    ]
     env = {
         **supervisor.environment,
+        **programs.WEB_ENVIRONMENT,
         SUPERVISED: "true",
-        "ISTORE_DATABASE_STAYS": "true",
     }
     supervisor.start(
-        "web",
-        [sys.executable, "-m", "granian", *options, "istore.asgi:application"],
-        env=env,
-        grace_seconds=SERVER_GRACE,
+        "web", programs.web(), env=env, grace_seconds=programs.SERVER_GRACE
     )

@@ -27,6 +27,7 @@ OF_TESTS = {
     *("ISTORE_CHROMIUM", "ISTORE_EXAMPLES"),
     *("ISTORE_FOREIGN", "ISTORE_FOREIGN_CACHE"),
     POSTGRES,
+    "ISTORE_SHIP",  # 1: the image is built and run
     S3,  # 1: blobs lie in an object store; then its endpoint
 }
 

@@ -453,6 +453,22 @@ class S3Storage(BotoStorage):
             return f"{name} does not answer: {type(error).__name__}."
         return None
 
+    def make_bucket(self) -> None:
+        """Create the bucket unless it is there. Raises ``BotoCoreError`` or ``ClientError``."""
+        try:
+            self.client.head_bucket(Bucket=self.bucket_name)
+            return
+        except ClientError as error:
+            if _status(error.response) != 404:
+                raise
+        options: dict[str, Any] = {"Bucket": self.bucket_name}
+        # AWS takes the constraint outside of its first region alone; others ignore it.
+        if self.region_name and self.region_name != "us-east-1":
+            where = {"LocationConstraint": self.region_name}
+            options["CreateBucketConfiguration"] = where
+        with suppress(self.client.exceptions.BucketAlreadyOwnedByYou):
+            self.client.create_bucket(**options)
+
     def _asking_client(self) -> Any:
         """Return a client that gives up soon."""
         return self._new_client(

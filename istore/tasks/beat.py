@@ -20,6 +20,7 @@ from celery.beat import ScheduleEntry, Scheduler
 from celery.schedules import schedstate
 from django.db import DatabaseError, connection
 
+from istore import pulse
 from istore.db import clock
 
 HEADER = "ring_until"
@@ -65,6 +66,7 @@ class SteadyScheduler(Scheduler):
         super().__init__(*args, **options)
 
     def tick(self, *args: Any, **options: Any) -> float:
+        pulse.beat()
         at = time.time()
         if at < self.latest - TOLERANCE.total_seconds():
             log.warning("clock went back; planning anew", seconds=self.latest - at)

@@ -116,3 +116,54 @@ def test_a_file_that_cannot_be_read_stops_the_start(given, tmp_path):
     (tmp_path / "x.pem").touch()
     given(str(tmp_path / "x.pem"))
     assert env.file("ISTORE_X") == str(tmp_path / "x.pem")
+
+
+def test_a_setting_may_come_from_a_file(monkeypatch, tmp_path):
+    path = tmp_path / "value"
+    path.write_text(" secret\n")
+    monkeypatch.setenv("ISTORE_X_FILE", str(path))
+    assert env.text("ISTORE_X") == "secret"
+    path.write_text("64\n")
+    assert env.number("ISTORE_X", 1) == 64
+    path.write_text("\n")
+    assert env.text("ISTORE_X", "default") == "default"
+
+
+def test_a_file_and_a_value_are_one_too_many(given, monkeypatch, tmp_path):
+    (tmp_path / "value").write_text("b")
+    given("a")
+    monkeypatch.setenv("ISTORE_X_FILE", str(tmp_path / "value"))
+    with pytest.raises(SystemExit, match=r"^ISTORE_X_FILE: ISTORE_X is given, too"):
+        env.text("ISTORE_X")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "no such file or directory"),
+        (b"\xff\xfe", "is no text"),
+        (b"a\0b", "holds no single value"),
+        (b"x" * 100_000, "holds no single value"),
+    ],
+)
+def test_a_file_that_holds_no_value_stops_the_start(
+    monkeypatch, tmp_path, content, why
+):
+    path = tmp_path / "value"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("ISTORE_X_FILE", str(path))
+    with pytest.raises(SystemExit, match=rf"^ISTORE_X_FILE: .*{why}\.$"):
+        env.text("ISTORE_X")
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("redis://host:6379/0", "redis://:p%40%2F%3A@host:6379/0"),
+        ("rediss://user@host/1", "rediss://user:p%40%2F%3A@host/1"),
+        ("redis://user:old@[::1]:6379", "redis://user:p%40%2F%3A@[::1]:6379"),
+    ],
+)
+def test_a_password_goes_into_a_url(url, wanted):
+    assert env.with_password(url, "p@/:") == wanted

@@ -13,8 +13,13 @@ from istore.home import Home
 
 
 def are_collected(home: Home) -> bool:
-    """Return whether the last collected files are those of this release."""
+    """Return whether the last collected files are those of this release.
+
+    Who names ``ISTORE_STATIC_DIR`` has collected into it; it may be read-only.
+    """
     manifest = Path(settings.STATIC_ROOT, "staticfiles.json")
+    if settings.ISTORE_STATIC_DIR and manifest.exists():
+        return True
     stamp = _stamp(home)
     return manifest.exists() and stamp.exists() and stamp.read_text() == _digest()
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import redis
 from django.conf import settings as django_settings
+from django.core.management import CommandError, call_command
 from django.template.loader import render_to_string
 
 from ingest.stream import SAMPLED, SAMPLED_SECONDS, EventStream, Lag
@@ -108,3 +109,21 @@ def test_samples_are_few_however_often_progress_is_noted(stream):
     (first, last) = stream.events.backlog().progress
     assert (first.captured, last.captured) == (1, 100)
     assert stream.events.lag() == Lag(0, 0)
+
+
+def test_a_spool_is_drained_when_all_of_it_is_captured(settings, tmp_path, capsys):
+    settings.ISTORE_SPOOL_DIR = tmp_path / "spool"
+    call_command("drain_spool", seconds=0)
+    assert "empty" in capsys.readouterr().out
+
+    settings.ISTORE_SPOOL_DIR.mkdir()
+    segment = SpoolFile(settings.ISTORE_SPOOL_DIR, OWNER, 1)
+    head, entry = header(segment.identity), frame(segment.identity, b"x" * 1000, 0)
+    segment.path.write_bytes(head + entry)
+    with pytest.raises(CommandError, match=f"^{len(entry)} bytes wait"):
+        call_command("drain_spool", seconds=0)
+
+    segment.note_captured(len(head) + len(entry))
+    call_command("drain_spool", seconds=0)
+    with pytest.raises(CommandError, match="--seconds: is not between"):
+        call_command("drain_spool", seconds=-1)

@@ -28,6 +28,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
+from istore import pulse
 from istore.child_process import Child, Journal
 from istore.db.advisory_lock import AdvisoryLock
 from services import sessions
@@ -209,6 +210,7 @@ class ProcessRunner:
     def run(self) -> None:
         try:
             while not self._stop.is_set():
+                pulse.beat()
                 self.look()
                 self._stop.wait(TICK_SECONDS)
         finally:
