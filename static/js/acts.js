@@ -55,8 +55,12 @@ function take(form, page, action, name) {
 
 // An act that leads back to the list is told here; whatever else, an export in progress or a dataset, is gone to.
 async function finish(address, page, action) {
-  if (!results() || pathOf(address) !== pathOf(results().dataset.address)) return location.assign(address);
   const toasts = [...page.querySelectorAll("[data-toast]")];
+  if (!results() || pathOf(address) !== pathOf(results().dataset.address)) {
+    // What is gone for good, as by an erasure, is not selected when the person comes back.
+    if (toasts.some((toast) => toast.classList.contains("acted"))) document.dispatchEvent(new CustomEvent("list:acted", { detail: { acted: true } }));
+    return location.assign(address);
+  }
   document.querySelector(".toasts").append(...toasts.map((toast) => document.adoptNode(toast)));
   dialog.close();
   const acted = toasts.some((toast) => toast.classList.contains("acted"));
