@@ -98,6 +98,8 @@ def selection_actions(
     has_texts = of_list and type_of(model.task_type).has_prompt
     found = []
     for title, icon, role, name in (*(OF_TEXTS if has_texts else ()), *ACTIONS):
+        if not of_list and title == "Protect":  # the page has a button of its own
+            continue
         address = _address((name,), model)
         if address and (role == Role.VIEWER or may_edit):
             found.append(Action(title, icon, address, title == "Delete"))

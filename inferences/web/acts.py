@@ -39,6 +39,9 @@ from istore.models import Role
 from istore.web.pages import require
 
 HIDDEN = "inferences.hidden"  # what the signed value of an undo is about
+UNDO_FIELDS = (
+    2000  # of a selection; the session keeps the form of an undo until it is shown
+)
 HOWS = ("soft", "hard", "erase")  # how a selection is deleted
 
 
@@ -180,7 +183,7 @@ def _protect(is_protected: bool) -> Do:
             f" {gone:,} had lost their input: their records are kept." if gone else ""
         )
         message = f"{done.count:,} {word}.{late}{lost}"
-        if were or not done.count:
+        if were or not done.count or len(chosen.fields) > UNDO_FIELDS:
             return message
         undo = "unprotect" if is_protected else "protect"
         address = reverse(f"inferences:{undo}", args=[model.project, model.model_id])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from django import forms
@@ -113,6 +114,7 @@ def erasure(request: HttpRequest, project_id: str, task_id: UUID) -> HttpRespons
         "parts": parts,
         "salt": bytes(task.salt).hex(),
         "asked": _asked(request, task),
+        "as_json": f"/api/v1/projects/{quote(project.project_id, safe='')}/erasures/{task.pk}",
         "is_clean": not task.report.get("left", {}).get("records")
         and not task.report.get("proof", {}).get("left"),
     }
