@@ -88,3 +88,17 @@ def test_who_is_no_administrator_is_not_offered_it_and_may_not(
     assert editor.post(REMOVE, unknown).status_code == 400
     assert live(ships) == set("abcd")
     assert not ErasureTask.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("inference_id", "a\0b"), ("query", "q=%00"), ("why", "\0")]
+)
+def test_what_no_text_of_the_store_can_have_erases_nothing(
+    administrator, ships, field, value
+):
+    chosen = {"inference_id": ["a"], "number": "1", **SURE, field: value}
+    if field == "query":
+        chosen["everything"] = "true"
+    assert administrator.post(REMOVE, chosen).status_code in (302, 400)
+    assert live(ships) == set("abcd")
+    assert not ErasureTask.objects.exists()

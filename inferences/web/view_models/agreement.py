@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import connection
 
@@ -80,7 +81,11 @@ def _judged(model: RegisteredModel) -> list[Judged]:
     bounds = [first_id_at(start) for start in starts]
     counts: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
     with connection.cursor() as cursor:
-        asked = {"model": model.pk, "bounds": bounds, "first": bounds[0]}
+        asked: dict[str, Any] = {
+            "model": model.pk,
+            "bounds": bounds,
+            "first": bounds[0],
+        }
         cursor.execute(BY_STEP, asked)
         for place, right, wrong in cursor:
             counts[place - 1] = right, wrong

@@ -158,7 +158,9 @@ def _look_of_prompt(key: str, content_type: str) -> Look:
 def _says_nothing(conversation: Conversation) -> bool:
     """Return whether it has turns, and no part of them holds anything."""
     parts = [part for turn in conversation.turns for part in turn.parts]
-    is_text = all(part.kind is PartKind.TEXT and not part.text for part in parts)
+    is_text = all(
+        part.kind is PartKind.TEXT and not part.text.strip() for part in parts
+    )
     return bool(conversation.turns) and is_text
 
 

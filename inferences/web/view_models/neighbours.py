@@ -182,7 +182,7 @@ def _window(model: RegisteredModel, question: Question, by: Ranking) -> list[int
         )
     ids = [each.row_id for each in positions]
     # Without an end of its own the window moves with every new inference.
-    if question.query.get("until"):
+    if question.query.get("until") or question.sort == "iou":
         best_effort_cache.remember(key, ids, WINDOW_SECONDS)
     return ids
 

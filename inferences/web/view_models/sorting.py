@@ -45,8 +45,11 @@ def window_filters(question: Question) -> Filter:
 
 
 def fix_window(model: RegisteredModel, question: Question) -> Question:
-    """Return the query up to its newest match, so that further pages sort the same window."""
-    if question.query.get("until"):
+    """Return the query up to its newest match, so that further pages sort the same window.
+
+    What has ground truth seldom changes between two pages: by IoU the query stays as it is.
+    """
+    if question.query.get("until") or question.sort == "iou":
         return question
     newest = newest_id(model, window_filters(question))
     return question if newest is None else question.ending_at(moment_of(newest))
