@@ -22,7 +22,7 @@ from inferences.search.counting import count_by_segments, count_matching
 from inferences.search.filters import Filter, InferenceFilter
 from inferences.store.reading import join_payloads
 from inferences.web.view_models.agreement import Agreement, agreement_of
-from inferences.web.view_models.inputs import Look, looks
+from inferences.web.view_models.inputs import NO_TEXT, Look, looks
 from inferences.web.view_models.signed_bars import Bars, sparkline
 from istore.db.statement_timeout import statement_timeout
 
@@ -72,7 +72,8 @@ class Activity:
     @property
     def newest_look(self) -> Look | None:
         seen = [self.looks[each.id] for each in self.newest]
-        return next((look for look in seen if not look.missing), (*seen, None)[0])
+        telling = (look for look in seen if not look.missing and look.text != NO_TEXT)
+        return next(telling, (*seen, None)[0])
 
 
 def activity(model: RegisteredModel) -> Activity:
