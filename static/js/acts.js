@@ -76,7 +76,11 @@ async function renew(isAway) {
   const answer = await fetch(address).catch(() => null);
   const fresh = answer?.ok && parse(await answer.text()).getElementById("results");
   if (!fresh) return location.reload();
+  // Who selected all while the list was on its way means the new one, too.
+  const everything = results().querySelector("[data-everything]")?.value;
   results().replaceWith(document.adoptNode(fresh));
+  const field = results().querySelector("[data-everything]");
+  if (field && everything) field.value = everything;
   window.htmx.process(results());
   document.dispatchEvent(new CustomEvent("list:renewed", { detail: { loaded, top } }));
   if (!drawer) document.getElementById("main").focus({ preventScroll: true });
