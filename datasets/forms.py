@@ -37,7 +37,7 @@ class NewDatasetForm(forms.Form):
 class AddForm(forms.Form):
     """The form to add inferences to an existing dataset, or to a new one by name."""
 
-    dataset = forms.ChoiceField(required=False, label="Dataset")
+    dataset = forms.ChoiceField(required=False, label="A dataset")
     new_name = forms.CharField(
         required=False, max_length=255, validators=[NAME], label="Or a new one, named"
     )

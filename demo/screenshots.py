@@ -29,7 +29,7 @@ QUALITIES = (72, 60, 48, 36, 28)  # the best within so many bytes, else the last
 MODEL = "/models/face-detector"
 PAGES = {
     "models": "/",
-    "browse": f"{MODEL}/inferences?view=gallery",
+    "browse": f"{MODEL}/inferences?view=gallery&metadata=camera=north&max_score=0.9",
     "table": f"{MODEL}/inferences?view=table&density=compact&label=face",
     "patches": f"{MODEL}/inferences?view=patches",
     "review": f"{MODEL}/review",
@@ -46,7 +46,7 @@ PAGES = {
 # The page of the first inference of a list.
 FIRST_OF = {
     "inference": f"{MODEL}/inferences?label=face&min_score=0.9",
-    "conversation": "/models/store-guide/inferences?view=gallery",
+    "conversation": "/models/store-guide/inferences?view=gallery&status=ok",
 }
 
 

@@ -20,7 +20,7 @@ class ExportsConfig(AppConfig):
 
         trace_holders.register(
             "exports",
-            TraceHolder(of_records=erasing.of_records, of_value=erasing.of_value),
+            TraceHolder(erasing.of_records, erasing.of_value, erasing.of_leftovers),
         )
         place = rail.Place("download", 30, rail.named("exports:overview"), ("exports",))
         rail.places.register("Exports", place)

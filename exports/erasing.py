@@ -36,8 +36,8 @@ def of_records(model: RegisteredModel, row_ids: list[int]) -> int:
 def of_value(project: Project, carried: Carried) -> int:
     """Remove what may hold the value, and return how many archives and selections that was.
 
-    These are archives with records that were removed or changed since, tasks whose selection
-    names the value, and what attempts that broke off left behind.
+    These are archives with records that were removed or changed since, and tasks whose selection
+    names the value.
     """
     tasks = ExportTask.objects.filter(model__project=project)
     named = [task.pk for task in tasks.iterator(100) if _names(task.selection, carried)]
@@ -48,11 +48,16 @@ def of_value(project: Project, carried: Carried) -> int:
             pk__in=[t.pk for t in tasks.exclude(archive_key="") if _is_stale(t)]
         )
     )
+    return gone + asked.update(selection=FORGOTTEN)
+
+
+def of_leftovers(project: Project) -> int:
+    """Remove the files of attempts that broke off, and return how many there were."""
     # A file that is being written is its worker's, which notices that its lease is lost.
     found = orphans(now(), f"{ROOT}{project.pk}/")
     left = [each.key for each in found if not each.is_partial]
     blobs.delete(left)
-    return gone + len(left) + asked.update(selection=FORGOTTEN)
+    return len(left)
 
 
 def _start_over(tasks: Any) -> None:

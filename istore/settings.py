@@ -691,7 +691,8 @@ CONTENT_SECURITY_POLICY = {
 }
 # A blob's upload goes to its own route, which streams; this bounds what Django reads whole.
 DATA_UPLOAD_MAX_MEMORY_SIZE = ISTORE_API_MAX_BODY_BYTES
-DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
+# A selection may name so many inferences, or leave so many out of all that match.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 
 # -- logs
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from http import HTTPStatus
 
 from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
@@ -22,6 +24,8 @@ from istore.api.problems import Problem, problem_response
 from istore.web.request_checks import error_response
 
 OF_PROGRAMS = ("/api/", *TELEMETRY)
+# Where models are called at the proxy, which a program may ask for at the address of the pages.
+OF_PROXY = ("/v1/", "/v2/", "/api/chat", "/api/generate", "/api/embed")
 
 
 class SchemaView(SpectacularAPIView):
@@ -40,10 +44,19 @@ def favicon(request: HttpRequest) -> HttpResponse:
 
 
 def _error(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponse:
-    if request.path.startswith(OF_PROGRAMS):
+    called = request.path.startswith(OF_PROXY)
+    if called and status == HTTPStatus.NOT_FOUND:
+        detail = f"Models are called at the proxy: {settings.ISTORE_PROXY_URL}."
+    is_of_programs = called or request.path.startswith(OF_PROGRAMS)
+    if is_of_programs and not _is_browsing(request):
         return problem_response(Problem(status, code, detail))
-    context = {"status": status, "detail": detail}
+    context = {"status": status, "detail": detail, "is_of_programs": is_of_programs}
     return render(request, "error.html", context, status=status)
+
+
+def _is_browsing(request: HttpRequest) -> bool:
+    """Return whether a person opened this address in a browser, which asks for a page by name."""
+    return request.method == "GET" and "text/html" in request.headers.get("Accept", "")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

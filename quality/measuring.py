@@ -14,9 +14,11 @@ from datetime import datetime, timedelta
 from itertools import chain, islice
 
 from django.conf import settings
+from django.db.models import Max, Min
 
 from inferences.ground_truth.truths import FORMS
-from inferences.models import RegisteredModel
+from inferences.models import GroundTruth, RegisteredModel
+from inferences.models.row_ids import moment_of
 from inferences.predictions.model_types import type_of
 from inferences.search.filters import Filter, InferenceFilter
 from quality.figures import accumulators
@@ -26,6 +28,12 @@ from quality.rows import Row, rows_with_truth
 GROUPS_MOST = 100
 LOOKED_AT = 1000  # the first rows: their most frequent form of ground truth is measured
 INTERVALS = ("hour", "day", "week", "month")
+# Up to which length of time an interval is a group of its own, where nobody chose one.
+FITTING = {
+    "hour": timedelta(days=3),
+    "day": timedelta(days=60),
+    "week": timedelta(days=400),
+}
 # Names of groups, with the metadata keys that they stand for.
 KEYS = {
     "version": "model_version",
@@ -125,6 +133,15 @@ def measure(model: RegisteredModel, query: QualityQuery) -> Quality:
         Group(name, each.figures(whole=False)) for name, each in sorted(groups.items())
     ]
     return quality
+
+
+def fitting_interval(model: RegisteredModel) -> str:
+    """Return the interval that divides the time of the model's ground truth into some dozens."""
+    ids = GroundTruth.objects.beside(model).aggregate(first=Min("id"), last=Max("id"))
+    if ids["first"] is None:
+        return "day"
+    passed = moment_of(ids["last"]) - moment_of(ids["first"])
+    return next((name for name, most in FITTING.items() if passed <= most), "month")
 
 
 def _form(

@@ -19,7 +19,15 @@ from inferences.web import visible_model
 from inferences.web.view_models.questions import Question
 from istore.db.statement_timeout import statement_timeout
 from quality import links, presentation
-from quality.measuring import INTERVALS, KEYS, Quality, QualityQuery, measure
+from quality.measuring import (
+    INTERVALS,
+    KEYS,
+    TIME,
+    Quality,
+    QualityQuery,
+    fitting_interval,
+    measure,
+)
 
 GROUPS = {
     "": "no groups",
@@ -36,7 +44,12 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
     question = Question(request.GET)
     all_rows = request.GET.get("rows") == "all"
     first_rows = settings.ISTORE_QUALITY_PAGE_ROWS
-    group, interval = request.GET.get("group", ""), request.GET.get("interval", "")
+    # Without a choice the main figure is shown over time, in steps that fit the data.
+    is_trend = "group" not in request.GET
+    group = TIME if is_trend else request.GET["group"]
+    interval = request.GET.get("interval", "")
+    if interval not in INTERVALS:
+        interval = fitting_interval(model) if is_trend else "day"
     label = request.GET.get("curve", "")
     context: dict[str, Any] = {
         "model": model,
@@ -44,7 +57,8 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
         "groups": GROUPS,
         "intervals": INTERVALS,
         "group": group,
-        "interval": interval if interval in INTERVALS else "day",
+        "interval": interval,
+        "is_trend": is_trend,
         "label": label,
         "asked": _query_string(request),
         "most": settings.ISTORE_QUALITY_ROWS if all_rows else first_rows,
@@ -56,7 +70,7 @@ def page(request: HttpRequest, model_id: str) -> HttpResponse:
         query = QualityQuery(
             filters=question.filters,
             group_by=group or None,
-            interval=context["interval"],
+            interval=interval,
             label=label or None,
             limit=None if all_rows else first_rows,
         )

@@ -229,3 +229,29 @@ def test_the_bar_of_a_selection_fits_a_phone(
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_role("dialog").get_by_role("radio").first).to_be_visible()
     shot(page, "act-delete-on-a-phone")
+
+
+def test_what_is_selected_is_reviewed_from_the_bar_and_erased_with_a_report(
+    store, watched, live_server, log_in
+):
+    page = watched
+    log_in(page)
+    page.goto(live_server.url + LIST)
+    page.get_by_role("checkbox", name="Select harbour/1").check(force=True)
+    page.get_by_role("link", name="Review").click()
+    page.wait_for_url("**/review?*only=harbour%2F1*")
+    page.goto(live_server.url + LIST)
+    expect(page.locator("[data-selected-count]")).to_have_text("1 selected")
+
+    page.get_by_role("button", name="Delete").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Why")).to_be_hidden()
+    dialog.get_by_role("radio", name="Erase, with a report").check()
+    dialog.get_by_label("to confirm").fill("1")
+    dialog.get_by_label("Why").fill("Asked.")
+    dialog.get_by_role("button", name="Delete 1").click()
+    page.wait_for_url("**/erasures/*-*")
+    expect(page.get_by_role("heading", name="Erasure of a selection")).to_be_visible()
+    page.goto(live_server.url + LIST)
+    # The task waits for a worker; its inference is not selected any more.
+    expect(page.locator("[data-selected-count]")).to_have_text("Select")

@@ -264,3 +264,20 @@ def test_an_empty_dataset_says_what_to_do(person, dataset):
         text_of(client, f"{BASE}/{page}")
     assert DatasetEntry.objects.count() == 0
     assert reverse("datasets:dataset", args=["harbour", "hard cases"]) == BASE
+
+
+def test_the_card_of_a_dataset_shows_pictures_alone(
+    person, make_stored, model, dataset, add
+):
+    """A preview that is not there would be the browser's mark of a broken picture."""
+    make_stored(b'{"numbers": [1, 2]}', [], inference_id="numbers")
+    make_stored(png(), [SHIP], inference_id="picture")
+    add()
+    entry = dataset.entries.get(inference_id="numbers")
+    type(entry.blob).objects.filter(pk=entry.blob_id).update(
+        content_type="application/json"
+    )
+    page = text_of(person(), "/projects/harbour/datasets")
+    shown = dataset.entries.get(inference_id="picture")
+    assert page.count("/picture?size=160") == 1
+    assert f"/entries/{shown.pk}/picture?size=160" in page

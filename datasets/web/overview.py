@@ -12,6 +12,7 @@ from datasets import lifecycle
 from datasets.forms import NewDatasetForm
 from datasets.models import Dataset, DatasetEntry
 from datasets.web.head import Download
+from inferences.predictions.parsers.prompts import is_textual
 from inferences.web.errors import sentence
 from istore.accounts.access import caller_of
 from istore.errors import StoreError
@@ -19,6 +20,7 @@ from istore.models import Role
 from istore.web.pages import visible_project
 
 THUMBNAILS = 4
+LOOKED_AT = 40  # first entries, among which there may be pictures
 
 
 @login_required
@@ -50,9 +52,7 @@ def datasets(request: HttpRequest, project_id: str) -> HttpResponse:
         {
             "dataset": each,
             "count": counted.get(each.pk, 0),
-            "first": list(
-                each.entries.current().exclude(blob=None).order_by("pk")[:THUMBNAILS]
-            ),
+            "first": _first_pictures(each),
             "latest": each.versions.first(),
             # Of the last published version: whether it changed since is not asked here.
             "download": Download.of(each, each.published, False)
@@ -64,3 +64,11 @@ def datasets(request: HttpRequest, project_id: str) -> HttpResponse:
     context = {"project": project, "cards": cards, "form": form, "may_edit": may_edit}
     status = 400 if form.errors else 200
     return render(request, "datasets/datasets.html", context, status=status)
+
+
+def _first_pictures(dataset: Dataset) -> list[DatasetEntry]:
+    """Return the first entries whose inputs may be pictures: requests of numbers have no preview."""
+    entries = dataset.entries.current().exclude(blob=None).select_related("blob")
+    first = entries.order_by("pk")[:LOOKED_AT]
+    pictures = [e for e in first if e.blob and not is_textual(e.blob.content_type)]
+    return pictures[:THUMBNAILS]

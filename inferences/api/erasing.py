@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inferences.api.protecting import ReasonField
+from inferences.erasure.chosen_records import SELECTION
 from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import open_erasure
 from inferences.models.erasure import TYPES, ErasureTask
@@ -56,11 +57,15 @@ class NewErasureSerializer(StrictSerializer):
 
 
 class ErasureSerializer(serializers.ModelSerializer[ErasureTask]):
-    """A task and its report. The value is never told again."""
+    """A task and its report. The value is never told again.
+
+    An erasure of inferences that were chosen on a page has the type ``selection``; its key is the model.
+    """
 
     id = serializers.CharField()
     project_id = serializers.CharField(source="project.project_id")
     state = serializers.ChoiceField(TaskState.choices)
+    type = serializers.ChoiceField((*TYPES, SELECTION))
     salt = serializers.SerializerMethodField()
     created_at = MomentField()
     started_at = MomentField(allow_null=True)

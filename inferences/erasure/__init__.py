@@ -1,7 +1,7 @@
-"""Erasure: remove everything that has a metadata value, with a report.
+"""Erasure: remove everything that has a metadata value, or that was chosen, with a report.
 
-Records, their blobs, and whatever was made of them are removed. ``matching_records`` finds
-the records, ``running`` removes them, ``traces`` are the other places where the value may be
+Records, their blobs, and whatever was made of them are removed. ``matching_records`` and
+``chosen_records`` find the records, ``running`` removes them, ``traces`` are the other places where the value may be
 stored. Apps that have such places register them here.
 """
 
@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 OfRecords = Callable[["RegisteredModel", list[int]], int]
 # Takes the project and the value, after all records are removed; returns how many it removed.
 OfValue = Callable[["Project", "Carried"], int]
+# Takes the project, after all records are removed: removes what attempts that broke off left.
+OfLeftovers = Callable[["Project"], int]
 
 
 @dataclass(frozen=True, slots=True)
 class TraceHolder:
-    """A place that may hold what an erasure must remove; both functions must be idempotent."""
+    """A place that may hold what an erasure must remove; the functions must be idempotent.
+
+    ``of_value`` is not called for an erasure of chosen inferences, which has no value.
+    """
 
     of_records: OfRecords | None = None
     of_value: OfValue | None = None
+    of_leftovers: OfLeftovers | None = None
 
 
 # The report counts what was removed under the name of the place.

@@ -1,18 +1,20 @@
 """Carry out erasures: intents, derived data, blobs, rows, traces, proof.
 
+It is about a metadata value (``Carried``), or about inferences that a person chose (``Chosen``).
 An erasure is a deletion by a person, unlike retention: protected and soft-deleted records are
 removed too. Batch by batch the intents are committed together with their count and the list
 of the batch. A worker that claims the task after another died finishes that batch first. Then
-the other places that may hold the value are searched. At last the records are counted again:
+the other places that may hold the value, or what attempts left, are searched. At last the records are counted again:
 those that arrived meanwhile are removed too.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -20,7 +22,8 @@ from django.db import connection, transaction
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Now
 
-from inferences.erasure import trace_holders
+from inferences.erasure import TraceHolder, trace_holders
+from inferences.erasure.chosen_records import SELECTION, Chosen
 from inferences.erasure.matching_records import Carried
 from inferences.maintenance import orphan_members
 from inferences.maintenance.consistency_checks import COLD, ROW, sides
@@ -43,22 +46,28 @@ THREADS = 8  # that ask the blob store whether objects are gone
 
 
 def open_erasure(
-    actor: object, project: Project, carried: Carried, *, why: str, dry_run: bool
+    actor: object,
+    project: Project,
+    meant: Carried | Chosen,
+    *,
+    why: str,
+    dry_run: bool = False,
 ) -> ErasureTask:
     """Return a new task; a worker starts it when the transaction is committed."""
     with transaction.atomic():
         task = ErasureTask.objects.create(
             project=project,
-            key=carried.key,
-            type=carried.type,
-            value=carried.value,
+            key=meant.key,
+            type=meant.type,
+            value=meant.value,
             requested_by=str(actor)[:300],
             why=why,
             dry_run=dry_run,
         )
         if not dry_run:
             # The value itself is not written: audit entries are kept forever.
-            task.audit(actor, "request", key=carried.key, why=why)
+            about = "of_model" if meant.type == SELECTION else "key"
+            task.audit(actor, "request", **{about: meant.key}, why=why)
         task.notify()
     return task
 
@@ -75,10 +84,10 @@ def erase(task: ErasureTask) -> None:
 
 
 def _erase(task: ErasureTask) -> None:
-    carried = Carried(task.key, task.type, task.value)
+    meant = _meant(task)
     if not task.report.get("found"):
         with LeaseKeeper(task).in_background():
-            found = count_carriers(task.project, carried)
+            found = count_meant(task.project, meant)
         task.record(report={"found": found}, total_count=found["records"])
     if task.dry_run:
         return
@@ -88,13 +97,13 @@ def _erase(task: ErasureTask) -> None:
         _carry_out(task)
     for _ in range(ROUNDS):
         for model in _models(task.project):
-            while _intend(task, model, carried):
+            while _intend(task, model, meant):
                 _carry_out(task)
         failpoint("erasure.records_removed")
         for name, holder in sorted(trace_holders.items()):
-            if holder.of_value:
+            for search in _searches(holder, task.project, meant):
                 with LeaseKeeper(task).in_background():
-                    count = holder.of_value(task.project, carried)
+                    count = search()
                 task.advance(report=_with(task.report, "traces", {name: count}))
         failpoint("erasure.traces_removed")
         with LeaseKeeper(task).in_background():
@@ -105,7 +114,7 @@ def _erase(task: ErasureTask) -> None:
                 for pack in pack_notes.packs_with_notes(prefix)
             ]
             _rewrite_packs(task, released, f"{task.project_id}/")
-            left = count_carriers(task.project, carried)
+            left = count_meant(task.project, meant)
         task.advance()
         if not left["records"]:
             break
@@ -115,7 +124,23 @@ def _erase(task: ErasureTask) -> None:
     failpoint("erasure.proved")
 
 
-def count_carriers(project: Project, carried: Carried) -> dict[str, int]:
+def _meant(task: ErasureTask) -> Carried | Chosen:
+    if task.type == SELECTION:
+        return Chosen.from_json(task.key, task.value)
+    return Carried(task.key, task.type, task.value)
+
+
+def _searches(
+    holder: TraceHolder, project: Project, meant: Carried | Chosen
+) -> Iterator[Callable[[], int]]:
+    """Yield the searches of a place after all records are removed."""
+    if holder.of_value and isinstance(meant, Carried):
+        yield partial(holder.of_value, project, meant)
+    if holder.of_leftovers:
+        yield partial(holder.of_leftovers, project)
+
+
+def count_meant(project: Project, meant: Carried | Chosen) -> dict[str, int]:
     """Count what would be removed, in a read-only transaction."""
     total: Counter[str] = Counter(
         records=0, protected=0, soft_deleted=0, inputs=0, bytes=0
@@ -125,7 +150,7 @@ def count_carriers(project: Project, carried: Carried) -> dict[str, int]:
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION READ ONLY")
         for model in _models(project):
-            rows = carried.inferences(model)
+            rows = meant.inferences(model)
             found = rows.aggregate(
                 records=Count("id"),
                 protected=Count("id", filter=Q(is_protected=True)),
@@ -143,9 +168,9 @@ def _models(project: Project) -> Iterable[RegisteredModel]:
 
 
 @transaction.atomic
-def _intend(task: ErasureTask, model: RegisteredModel, carried: Carried) -> bool:
+def _intend(task: ErasureTask, model: RegisteredModel, meant: Carried | Chosen) -> bool:
     """Commit the intents of one batch, which hides its records. Return False if there are none."""
-    rows = carried.inferences(model).order_by("id").select_for_update(of=("self",))
+    rows = meant.inferences(model).order_by("id").select_for_update(of=("self",))
     found = {
         row_id: (name, protected, deleted)
         for row_id, name, protected, deleted in rows.values_list(

@@ -38,7 +38,10 @@ def register() -> None:
     trace_holders.register(
         "staged uploads", TraceHolder(of_value=delete_staged_metadata)
     )
-    trace_holders.register("kept answers", TraceHolder(of_value=kept_answers))
+    trace_holders.register(
+        "kept answers",
+        TraceHolder(of_records=kept_answers_of, of_value=kept_answers),
+    )
     trace_holders.register("source names", TraceHolder(of_value=source_names))
     trace_holders.register("pending actuals", TraceHolder(of_value=pending_actuals))
     trace_holders.register("saved views", TraceHolder(of_value=saved_views))
@@ -137,6 +140,19 @@ def kept_answers(project: Project, carried: Carried) -> int:
     quoted = json.dumps(carried.value, ensure_ascii=False)
     if carried.type.startswith("json."):
         quoted = quoted[1:-1]  # the value is inside a JSON text, so without its quotes
+    return _delete_kept_answers(project, [quoted])
+
+
+def kept_answers_of(model: RegisteredModel, row_ids: list[int]) -> int:
+    """Delete responses kept for idempotency that name one of these inferences; return how many."""
+    rows = model.inferences.filter(id__in=row_ids)
+    names = rows.values_list("inference_id", flat=True)
+    quoted = [json.dumps(name, ensure_ascii=False) for name in names]
+    return _delete_kept_answers(model.project, quoted)
+
+
+def _delete_kept_answers(project: Project, texts: list[str]) -> int:
+    """Delete the kept responses to callers of the project that have one of the texts."""
     callers = [f"token {key}" for key in project.tokens.values_list("pk", flat=True)]
     members = project.memberships.values_list("user_id", flat=True)
     administrators = get_user_model().objects.filter(is_superuser=True)
@@ -145,8 +161,9 @@ def kept_answers(project: Project, carried: Carried) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             f"DELETE FROM {IdempotentCall._meta.db_table} WHERE status IS NOT NULL "
-            "AND caller = ANY(%s) AND position(%s IN content) > 0",
-            [callers, quoted.encode()],
+            "AND caller = ANY(%s) AND EXISTS (SELECT FROM unnest(%s::bytea[]) AS said "
+            "WHERE position(said IN content) > 0)",
+            [callers, [each.encode() for each in texts]],
         )
         count: int = cursor.rowcount
     return count

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import orjson
 from django.db import connection
@@ -37,6 +37,20 @@ class NamedValue:
 
     part: str
     name: str
+    window: ClassVar[int] = WINDOW
+
+    def ranks(self, model: RegisteredModel, ids: Sequence[int]) -> dict[int, Rank]:
+        """Return the value of each row that has one, a number as a float."""
+        return _read(model, ids, self)
+
+
+class Ranking(Protocol):
+    """What a window is sorted by: how many rows are ranked, and the rank of each that has one."""
+
+    @property
+    def window(self) -> int: ...
+
+    def ranks(self, model: RegisteredModel, ids: Sequence[int]) -> dict[int, Rank]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +94,11 @@ def newest_id(model: RegisteredModel, filters: Filter) -> int | None:
 def page_of_window(
     model: RegisteredModel,
     filters: Filter,
-    by: NamedValue,
+    by: Ranking,
     pagination: Pagination,
-    most: int = WINDOW,
+    most: int | None = None,
 ) -> WindowPage:
-    """Return a page of the newest ``most`` matches, sorted by the value.
+    """Return a page of the newest ``most`` matches (those of the ranking's window), sorted.
 
     Numbers come before texts in both directions, and rows without the value last, newest first.
     Raises ``BadCursor`` for a cursor of another query.
@@ -109,16 +123,17 @@ def page_of_window(
 def positions_in_window(
     model: RegisteredModel,
     filters: Filter,
-    by: NamedValue,
+    by: Ranking,
     *,
     is_descending: bool,
-    most: int = WINDOW,
+    most: int | None = None,
 ) -> tuple[list[PagePosition], bool]:
     """Return the sorted positions of the newest matches, and whether these are all."""
+    most = most or by.window
     part = PageSlice(newest_first=True, limit=most + 1)
     found = planner.places(model, filters, BY_TIME, part)
     ids = [place.row_id for place in found[:most]]
-    ranks = _read(model, ids, by)
+    ranks = by.ranks(model, ids)
     positions = [PagePosition(ranks.get(row_id), row_id) for row_id in ids]
     numbers = [each for each in positions if isinstance(each.rank, float)]
     texts = [each for each in positions if isinstance(each.rank, str)]

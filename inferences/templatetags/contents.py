@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django import template
+from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.models import Inference, RegisteredModel
@@ -22,6 +23,7 @@ from inferences.web.view_models.contents import (
 )
 from inferences.web.view_models.inputs import Look
 from inferences.web.view_models.signed_bars import Bars
+from inferences.web.view_models.word_diff import Piece
 
 register = template.Library()
 
@@ -47,6 +49,20 @@ def answer_title(answer: Answer) -> str:
     """What the answer is, as the heading over it."""
     kind = Kind.EMBEDDING if answer.embedding else answer.kind
     return type_of_kind(kind).title
+
+
+CHANGES = {"removed": "<del>{}</del>", "added": "<ins>{}</ins>"}  # others as they are
+
+
+@register.filter
+def as_changes(pieces: Sequence[Piece]) -> SafeString:
+    """Return pieces of two texts with what was removed and added marked."""
+    if not pieces:
+        return SafeString('<span class="soft">(empty)</span>')
+    written = (
+        CHANGES.get(each.kind, "{}").format(escape(each.text)) for each in pieces
+    )
+    return SafeString("".join(written))
 
 
 @register.filter

@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django import template
 from django.urls import NoReverseMatch, reverse
@@ -19,7 +20,7 @@ from inferences.web.access import holds_role
 from inferences.web.view_models.browsing import Offer
 from inferences.web.view_models.facets import Choice
 from inferences.web.view_models.meant import Meant, first_meant
-from inferences.web.view_models.questions import Question
+from inferences.web.view_models.questions import Question, Row
 from istore.models import Role
 
 register = template.Library()
@@ -47,6 +48,8 @@ ACTIONS = (
     ("Tag", "tag", Role.EDITOR, "inferences:tag"),
     ("Delete", "trash", Role.EDITOR, "inferences:remove"),
 )
+PLAIN_TYPES = ("string", "int", "float")
+VALUE_LINKED = 200  # characters of a value that is a link to those with the same
 # What takes two of a list, of models whose inputs are texts.
 OF_TEXTS = (("Compare texts", "compare", Role.VIEWER, "inferences:compare"),)
 
@@ -98,10 +101,23 @@ def selection_actions(
     has_texts = of_list and type_of(model.task_type).has_prompt
     found = []
     for title, icon, role, name in (*(OF_TEXTS if has_texts else ()), *ACTIONS):
+        if not of_list and title == "Protect":  # the page has a button of its own
+            continue
         address = _address((name,), model)
         if address and (role == Role.VIEWER or may_edit):
             found.append(Action(title, icon, address, title == "Delete"))
     return found
+
+
+@register.simple_tag
+def list_of_value(model: RegisteredModel, key: str, type_: str, value: str) -> str:
+    """The address of the inferences with the same metadata value; "" where no short filter says it."""
+    row = Row(key, type_, "=", value)
+    is_plain = type_ in PLAIN_TYPES and len(value) <= VALUE_LINKED
+    if not is_plain or Row.read(str(row)) != row:
+        return ""
+    address = reverse("inferences:browse", args=[model.project, model.model_id])
+    return f"{address}?{urlencode({'metadata': str(row)})}"
 
 
 @dataclass(frozen=True, slots=True)

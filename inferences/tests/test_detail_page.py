@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import html
+import re
 from datetime import UTC, datetime
 
 from django.urls import reverse
 
 from inferences.tests.pages import (
     browse,
+    shown,
     text,
 )
+from istore.models import Role
 
 
 def test_a_model_that_found_nothing_says_so(person, model, make_inference):
@@ -58,3 +62,24 @@ def test_a_removed_inference_is_not_there(person, model, make_inference):
     remove_one("test", model, "inference-1")
     address = reverse("inferences:detail", args=[model.model_id, "inference-1"])
     assert person().get(address).status_code == 404
+
+
+def test_a_metadata_value_opens_the_inferences_that_have_it(
+    person, model, make_inference
+):
+    odd = "north & south=1"
+    metadata = {"camera": odd, "frame": 7, "note": "x" * 300, "a=b": "c"}
+    make_inference(metadata, inference_id="one")
+    make_inference({"camera": odd, "frame": 8}, inference_id="other")
+    address = reverse("inferences:detail", args=[model.project, model.model_id, "one"])
+    page = text(person().get(address))
+    links = re.findall(r'href="([^"]+)" title="Inferences with the same value"', page)
+    found = [shown(person().get(html.unescape(link))) for link in links]
+    assert found == [["other", "one"], ["one"]]
+
+
+def test_an_inference_has_one_button_to_protect_it(person, model, make_inference):
+    make_inference(inference_id="one")
+    address = reverse("inferences:detail", args=[model.project, model.model_id, "one"])
+    page = text(person(Role.EDITOR).get(address))
+    assert len(re.findall(r">\s*Protect\s*</button>", page)) == 1

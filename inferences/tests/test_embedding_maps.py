@@ -18,6 +18,7 @@ from inferences.models import (
     InferenceAction,
     MapPoint,
     MapTask,
+    MetadataKey,
     RegisteredModel,
     TaskType,
 )
@@ -430,10 +431,24 @@ def test_the_points_are_columns_of_equal_length(faces, person):
     assert "There is no color" in wrong["problem"]
 
 
-@pytest.mark.parametrize("colour", ["heap:number", "heap:json", "heap", ":", ""])
+@pytest.mark.parametrize("colour", ["heap:number", "heap:json", "heap", ":"])
 def test_a_colour_that_is_no_key_leaves_all_points_alike(faces, person, colour):
     store(faces, 30)
     page = reverse("inferences:map", args=[faces.project, faces.model_id])
     asked = {"part": "points", "colour": colour}
     found = json.loads(person(Role.VIEWER).get(page, asked).content)
     assert [each["name"] for each in found["categories"]] == ["none"]
+
+
+def test_without_labels_a_key_colours_the_map(person, faces):
+    page = reverse("inferences:map", args=[faces.project, faces.model_id])
+    assert person().get(page).context["colours"] == [("truth", "ground truth")]
+    MetadataKey.objects.create(registered_model=faces, key="frame", kind="int")
+    MetadataKey.objects.create(registered_model=faces, key="camera", kind="string")
+    told = person().get(page).context
+    assert told["colour"] == "camera:string"
+    assert [value for value, _ in told["colours"]] == [
+        "camera:string",
+        "frame:int",
+        "truth",
+    ]

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from inferences import erasure
 from inferences.erasure.matching_records import Carried
-from inferences.erasure.running import count_carriers, erase
+from inferences.erasure.running import count_meant, erase
 from inferences.erasure.traces import former_values
 from inferences.ground_truth.references import Reference
 from inferences.models import (
@@ -466,7 +466,7 @@ def test_the_list_follows_its_cursor(administrator, project):
 
 
 def test_counting_needs_no_value_that_anybody_has(project, model):
-    counted = count_carriers(project, Carried("nobody", "string", "x"))
+    counted = count_meant(project, Carried("nobody", "string", "x"))
 
     assert set(counted.values()) == {0}
     assert json.dumps(counted, cls=DjangoJSONEncoder)

@@ -129,6 +129,12 @@ def test_a_model_says_how_many_warnings_and_how_much_agreement_it_has(
     page = one_line(person().get("/?figures=true"))
     assert "20 % with warnings" in page
     assert "75 % agree, -25.0 points" in page
+    # The share of each five days is a line; a point opens what was judged in its days.
+    assert f"Agreement of {model} with its ground truth in the last 60 days" in page
+    lines = page.split('class="graph strip"')[1].split("</figure>")[0]
+    assert lines.count("<circle") == 2
+    assert "75.0 % agree" in lines
+    assert "truth%3Agiven" in lines
 
 
 def put_agreement(model, inference, agrees: bool) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from inferences.ground_truth.upsert import put_truth
 from inferences.models import RegisteredModel, TaskType
 from inferences.previews import pictures
+from inferences.web.browsing import PAGE_SIZES
 from inferences.web.view_models.patches import PER_INFERENCE
 from istore import blobs
 
@@ -255,3 +256,23 @@ def test_the_order_by_overlap_is_one_of_patches_alone(person, model, two):
     response = person().get(page, {"sort": "iou"})
     assert response.context["question"].sort == ""
     assert "Lowest IoU first" not in response.content.decode()
+
+
+def test_the_worst_overlap_of_all_comes_first_over_pages(
+    person, model, harbour, monkeypatch
+):
+    """A page of patches by IoU is of the worst inferences, however old they are."""
+    monkeypatch.setitem(PAGE_SIZES, "patches", 1)
+    halves = {"worst": 8, "good": 20, "middle": 14, "untold": 20}
+    for name, height in halves.items():
+        truth = None if name == "untold" else [("ship", LEFT)]
+        harbour(name, ("ship", 0.9, (0, 0, 40, height)), truth=truth)
+    address = reverse("inferences:browse", args=[model.project, model.model_id])
+    query, found = "?view=patches&sort=iou", []
+    while query:
+        page = person().get(f"{address}{query}")
+        found += [each.inference.inference_id for each in page.context["patches"].shown]
+        query = page.context["next"]
+    # Of the worst the true shape is missed, too.
+    assert found == ["worst", "worst", "middle", "good"]
+    assert page.context["window"].size == 3

@@ -204,3 +204,18 @@ def test_the_call_goes_to_the_path_of_the_api_with_both_keys(person, chats, sett
     assert plain == "/v2/models/harbour-chat/infer"
     assert "Upstream-Authorization" not in others
     assert found.inference_ids == ["new"]
+
+
+def test_sending_again_is_offered_where_a_server_would_answer(
+    person, chats, make_inference
+):
+    store_chat(make_inference, chats, CHAT, answer_of("A quay."), inference_id="c1")
+    page = reverse("inferences:detail", args=[chats.project, chats.model_id, "c1"])
+    client = person(Role.EDITOR)
+    assert "Send again" not in text(client.get(page))
+    tried = reverse("inferences:try", args=[chats.project, chats.model_id])
+    assert "No model server is registered" in text(client.get(tried))
+    chats.upstream_url = "https://models.example.org"
+    chats.save()
+    assert "Send again" in text(client.get(page))
+    assert "No model server is registered" not in text(client.get(tried))

@@ -111,6 +111,7 @@ def test_inputs_of_files_are_columns_by_the_names_of_the_page(
     assert heads(page) == ["answer", "input.alcohol", "input.ash", "time"]
     assert "13.5" in text(page)
     assert "sort=-input.alcohol" not in text(page)  # no statement reads files
+    assert "which no query sorts by" in one_line(page)
 
 
 def test_the_address_names_columns_in_their_order(person, credit, applications):
@@ -251,7 +252,7 @@ def test_rows_without_a_value_come_last_and_what_comes_meanwhile_is_not_among_th
 def test_a_sort_within_the_newest_says_so(person, credit, applications, monkeypatch):
     from inferences.search import window_sort
 
-    monkeypatch.setattr(window_sort.page_of_window, "__defaults__", (3,))
+    monkeypatch.setattr(window_sort.NamedValue, "window", 3)
     page = browse(person(), credit, sort="-shap.age")
     assert rows(page) == ["a-4", "a-3", "a-5"]
     assert "sorted within the newest 3" in one_line(page)

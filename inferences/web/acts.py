@@ -20,12 +20,14 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
+from inferences.erasure.chosen_records import Chosen
+from inferences.erasure.running import open_erasure
 from inferences.models import RegisteredModel
 from inferences.models.metadata_values import MetadataValue, metadata_type
 from inferences.store import metadata_edits, protection, removal, soft_deletion
 from inferences.store.protection import Protection
 from inferences.tasks import notify_removals
-from inferences.web.access import visible_model
+from inferences.web.access import holds_role, visible_model
 from inferences.web.errors import sentence
 from inferences.web.selection import Selected, question_of, select
 from inferences.web.undo import sign_undo, unsign_undo, with_undo
@@ -34,8 +36,13 @@ from istore.accounts.access import caller_of
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import StoreError
 from istore.models import Role
+from istore.web.pages import require
 
 HIDDEN = "inferences.hidden"  # what the signed value of an undo is about
+UNDO_FIELDS = (
+    2000  # of a selection; the session keeps the form of an undo until it is shown
+)
+HOWS = ("soft", "hard", "erase")  # how a selection is deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,8 @@ REMOVE = Act(
     "trash",
     is_danger=True,
 )
-Do = Callable[[HttpRequest, RegisteredModel, Selected, int], str]
+# Does the act, and returns what is told of it, or the page that tells it.
+Do = Callable[[HttpRequest, RegisteredModel, Selected, int], str | HttpResponse]
 
 
 def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
@@ -98,8 +106,10 @@ def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
     error = ""
     if is_sure:
         try:
-            # The list clears its selection when it sees "acted".
             done = do(request, model, chosen, count)
+            if isinstance(done, HttpResponse):
+                return done
+            # The list clears its selection when it sees "acted".
             messages.success(request, done, extra_tags="acted")
             return redirect(back)
         except ValueError as problem:
@@ -120,6 +130,7 @@ def _act(request: HttpRequest, model_id: str, act: Act, do: Do) -> HttpResponse:
         "given": request.POST,
         "types": ("string", "int", "float", "json"),
         "days": settings.ISTORE_SOFT_DELETE_DAYS,
+        "may_erase": act is REMOVE and holds_role(request, Role.ADMINISTRATOR, model),
     }
     return render(request, "inferences/act.html", context, status=400 if error else 200)
 
@@ -172,7 +183,7 @@ def _protect(is_protected: bool) -> Do:
             f" {gone:,} had lost their input: their records are kept." if gone else ""
         )
         message = f"{done.count:,} {word}.{late}{lost}"
-        if were or not done.count:
+        if were or not done.count or len(chosen.fields) > UNDO_FIELDS:
             return message
         undo = "unprotect" if is_protected else "protect"
         address = reverse(f"inferences:{undo}", args=[model.project, model.model_id])
@@ -248,17 +259,26 @@ def untag(request: HttpRequest, model_id: str) -> HttpResponse:
 @login_required
 @require_POST
 def remove(request: HttpRequest, model_id: str) -> HttpResponse:
-    """Soft-delete the selected inferences; with ``how=hard`` remove them for good."""
+    """Soft-delete the selected inferences; with ``how=hard`` remove them for good.
+
+    With ``how=erase`` an administrator has them erased wherever they are, with a report.
+    """
     return _act(request, model_id, REMOVE, _remove)
 
 
 def _remove(
     request: HttpRequest, model: RegisteredModel, chosen: Selected, count: int
-) -> str:
+) -> str | HttpResponse:
     caller = caller_of(request)
-    if request.POST.get("how") == "hard":
-        if request.POST.get("number", "").strip() != str(count):
-            raise ValueError(f"Type {count} to delete {_them(count)} for good.")
+    how = request.POST.get("how", "soft")
+    if how not in HOWS:
+        raise ValueError("Choose how to delete them: soft, hard or erase.")
+    if how != "soft" and request.POST.get("number", "").strip() != str(count):
+        verb = "erase" if how == "erase" else "delete"
+        raise ValueError(f"Type {count} to {verb} {_them(count)} for good.")
+    if how == "erase":
+        return _erase(request, model, chosen, count)
+    if how == "hard":
         batches = removal.intend_all(caller, model, lambda: chosen.select(model))
         removed = sum(map(len, batches))
         # The intents are durable. A lost queue message is sent again by beat.
@@ -275,6 +295,24 @@ def _remove(
     address = reverse("inferences:unremove", args=[model.project, model.model_id])
     fields = [("hidden", signed), ("back", request.POST.get("back", ""))]
     return with_undo(request, message, address, fields)
+
+
+def _erase(
+    request: HttpRequest, model: RegisteredModel, chosen: Selected, count: int
+) -> HttpResponse:
+    """Begin an erasure of the selection, and lead to its report."""
+    require(caller_of(request), Role.ADMINISTRATOR, model.project)
+    why = request.POST.get("why", "").strip()
+    if len(why) > protection.REASON_MAX_CHARS or "\0" in why:
+        limit = protection.REASON_MAX_CHARS
+        raise ValueError(f"A reason has at most {limit} characters, none a NUL.")
+    row_ids = tuple(chosen.select(model).order_by().values_list("id", flat=True))
+    if len(row_ids) != count:
+        raise ValueError(f"They are {len(row_ids)} by now: look at them again.")
+    meant = Chosen(model.model_id, row_ids)
+    task = open_erasure(caller_of(request), model.project, meant, why=why)
+    messages.success(request, "The erasure has begun.", extra_tags="acted")
+    return redirect("inferences:erasure", model.project.project_id, task.pk)
 
 
 @login_required

@@ -24,8 +24,7 @@ from django.views.decorators.http import require_safe
 from inferences.models import Inference, RegisteredModel
 from inferences.models.row_ids import first_id_at, moment_of
 from inferences.predictions.model_types import type_of
-from inferences.search.filters import And, matching
-from inferences.search.filters.ground_truth import TruthFilter
+from inferences.search.filters import matching
 from inferences.search.filters.metadata import READERS
 from inferences.search.pagination import BadCursor, BadQuestion, Page
 from inferences.search.query import InferenceQuery
@@ -56,7 +55,11 @@ from inferences.web.view_models.panel_plots import key_plot, score_plot, volume_
 from inferences.web.view_models.passages import passages_of, wanted_of
 from inferences.web.view_models.patches import patches_of
 from inferences.web.view_models.questions import Question, Row
-from inferences.web.view_models.sorting import fix_window, window_value
+from inferences.web.view_models.sorting import (
+    fix_window,
+    window_filters,
+    window_value,
+)
 from inferences.web.view_models.table import table_of, usual_view
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import StoreError
@@ -65,9 +68,6 @@ from istore.web.pages import htmx_of, render_page
 
 # Enough to fill a large screen; patches are of so many inferences.
 PAGE_SIZES = {"gallery": 24, "table": 30, "patches": 48}
-SORTED_BY_OVERLAP = (
-    240  # inferences with ground truth, among which patches are sorted by IoU
-)
 # Of small pictures a screen holds a multiple. A browser keeps the size that a person chose, and
 # whether there is text below the pictures, in cookies: links say what is shown, not how large.
 MULTIPLES = {1: 3, 2: 2}
@@ -240,7 +240,7 @@ def _list(
 ) -> dict[str, Any]:
     page, shown = listed.page, offered.card_keys(question.shown_keys)
     if question.view == "patches":
-        return _patches(model, question, page, size) | {"shown": shown}
+        return _patches(model, listed, size) | {"shown": shown}
     passages = passages_of(model, page.inferences, wanted_of(question))
     made = cards(model, page.inferences, shown, detection_test(question), passages)
     context = {
@@ -270,9 +270,8 @@ def _list(
     return context
 
 
-def _patches(
-    model: RegisteredModel, question: Question, page: Page[Inference], size: int
-) -> dict[str, Any]:
+def _patches(model: RegisteredModel, listed: Listed, size: int) -> dict[str, Any]:
+    question, page = listed.question, listed.page
     found = patches_of(model, page.inferences, question, detection_test(question))
     sizes = "160 320" if size <= GALLERY_SIZES[""] else "320 640"
     return {
@@ -280,6 +279,7 @@ def _patches(
         "question": question,
         "cards": page.inferences,
         "patches": found,
+        "window": listed.window,
         "items": PatchMarkup(model, question.context).patches(found.shown, sizes),
         "next": page.next and f"{question.pinned}&cursor={page.next}",
         "newest": 0,
@@ -318,13 +318,10 @@ def _read(model: RegisteredModel, question: Question, limit: int) -> Listed:
     if by := window_value(model, question):
         fixed = fix_window(model, question)
         pagination = question.pagination(limit)
-        found = page_of_window(model, fixed.filters, by, pagination)
+        found = page_of_window(model, window_filters(fixed), by, pagination)
         return Listed(found.page, fixed, window=found)
-    filters = question.filters
-    if question.sort == "iou":
-        limit, filters = SORTED_BY_OVERLAP, And((filters, TruthFilter("given")))
     query = InferenceQuery(
-        filters, question.pagination(limit), embedding=question.embedding
+        question.filters, question.pagination(limit), embedding=question.embedding
     )
     return Listed(query.page(model), question)
 

@@ -48,7 +48,8 @@ def conversation_context(
             (each.number, change_query(request, choice=each.value), each.is_current)
             for each in shown.choices
         ],
-        "may_send_again": bool(conversation.turns),
+        # Without a server behind the proxy nothing would answer.
+        "may_send_again": bool(conversation.turns and model.upstream_url),
         "texts_link": change_query(
             request, texts="" if request.GET.get("texts") == PLAIN else PLAIN
         ),

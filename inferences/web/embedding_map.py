@@ -22,7 +22,7 @@ from inferences.search.filters.map_area import current_layout
 from inferences.web.access import visible_model
 from inferences.web.errors import sentence
 from inferences.web.view_models import embedding_map as view_model
-from inferences.web.view_models.browsing import offer
+from inferences.web.view_models.browsing import Offer, offer
 from inferences.web.view_models.questions import Question
 from istore.accounts.access import person_of
 from istore.errors import Conflict
@@ -39,7 +39,9 @@ def show_map(request: HttpRequest, model_id: str) -> HttpResponse:
     model = visible_model(request, model_id)
     question = Question(request.GET)
     layout = "tsne" if request.GET.get("layout") == "tsne" else "pca"
-    colour = request.GET.get("colour") or "label"
+    offered = offer(model)
+    colours = _colours(offered)
+    colour = request.GET.get("colour") or colours[0][0]
     if request.GET.get("part") == "points":
         return _points(model, question, layout, colour)
     task = model.map_tasks.order_by("-number").first()
@@ -56,7 +58,7 @@ def show_map(request: HttpRequest, model_id: str) -> HttpResponse:
             for name, title in LAYOUTS.items()
         ],
         "colour": colour,
-        "keys": offer(model).keys,
+        "colours": colours,
         "task": task,
         "number": number,
         "asked": _query_string(request),
@@ -81,6 +83,18 @@ def _changed(request: HttpRequest, **changes: str) -> str:
         query.pop(name, None)
     query.update(changes)
     return query.urlencode()
+
+
+def _colours(offered: Offer) -> list[tuple[str, str]]:
+    """Return what can colour points, with titles; what tells most comes first.
+
+    An embedder has no labels: then a key colours them, or ground truth where there is no key.
+    """
+    labels = [("label", "label")] if offered.labels else []
+    keys = [(f"{k.key}:{k.type}", f"{k.key} ({k.type})") for k in offered.keys]
+    keys.sort(key=lambda key: not key[0].endswith(":string"))
+    truth = [("truth", "ground truth")]
+    return [*labels, *truth, *keys] if labels else [*keys, *truth]
 
 
 def _points(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from django import forms
@@ -17,8 +18,9 @@ from django.views.decorators.http import (
 )
 
 from inferences.erasure import running
+from inferences.erasure.chosen_records import SELECTION
 from inferences.erasure.matching_records import Carried
-from inferences.models.erasure import TYPES
+from inferences.models.erasure import TYPES, ErasureTask
 from inferences.models.metadata_values import PATH_MAX_CHARS, UNSTORABLE
 from inferences.store.protection import REASON_MAX_CHARS
 from istore.accounts.access import caller_of
@@ -111,12 +113,29 @@ def erasure(request: HttpRequest, project_id: str, task_id: UUID) -> HttpRespons
         "task": task,
         "parts": parts,
         "salt": bytes(task.salt).hex(),
+        "asked": _asked(request, task),
+        "as_json": f"/api/v1/projects/{quote(project.project_id, safe='')}/erasures/{task.pk}",
         "is_clean": not task.report.get("left", {}).get("records")
         and not task.report.get("proof", {}).get("left"),
     }
     return render_page(
         request, "inferences/erasure.html", "inferences/_erasure.html", context
     )
+
+
+def _asked(request: HttpRequest, task: ErasureTask) -> dict[str, Any]:
+    """Return which inference is asked after, and whether the erasure removed it.
+
+    Text that no id can have is answered with no, as every id that was not among them.
+    """
+    model_id = request.GET.get("model_id", "")
+    name = request.GET.get("inference_id", "")
+    is_asked = bool(model_id and name) and not UNSTORABLE.search(model_id + name)
+    return {
+        "model_id": model_id or (task.key if task.type == SELECTION else ""),
+        "inference_id": name,
+        "is_included": task.includes(model_id, name) if is_asked else None,
+    }
 
 
 def _in_order(counts: dict[str, int]) -> list[tuple[str, int]]:

@@ -14,6 +14,7 @@ from protocols.conversations import (
     Part,
     PartKind,
     Turn,
+    prompt_name,
     read_conversation,
     to_messages,
     turn_text,
@@ -25,7 +26,6 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 CHAT, COMPLETIONS = "v1/chat/completions", "v1/completions"
 # The page reads an answer as a whole.
 STREAMING = ("stream", "stream_options")
-NAMES = ("prompt", "input", "inputs", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def _request(draft: Draft, edited: Conversation) -> dict[str, Any]:
 def _with_prompt(draft: Draft, prompt: str) -> str:
     given = request_of(draft.inference)
     request = given if isinstance(given, dict) else {}
-    name = next((each for each in NAMES if each in request), "prompt")
+    name = prompt_name(request)
     kept = {key: value for key, value in request.items() if key not in STREAMING}
     return json.dumps({**kept, name: prompt}, ensure_ascii=False)
 

@@ -25,6 +25,8 @@ from inferences.web.view_models.features import NamedValues
 from inferences.web.view_models.table import Head, Table, is_editable
 from istore.templatetags.pages import icon, moment, size
 
+ID_END = 8  # characters of an id that a narrow column never cuts
+
 
 def value_page(model: RegisteredModel) -> str:
     """Return the address of the form that changes a metadata value in its place."""
@@ -58,6 +60,15 @@ class TableMarkup(ListMarkup):
             f'<tr data-id="{name}"><td class="pick">{self._pick(card)}</td>{thumb}'
             f'<th scope="row" class="id mono">{self.link(card)} {_failure(card)}{write_warnings(card)}'
             f"{self._beside(card)}</th>{cells}</tr>"
+        )
+
+    def link(self, card: Card) -> str:
+        """Return the link to an inference. Ids often differ in their ends alone, which stay in sight."""
+        name = card.name
+        begin, end = escape(name[:-ID_END]), escape(name[-ID_END:])
+        return (
+            f'<a href="{self.address(card)}{self._within}" title="{escape(name)}">'
+            f"<span>{begin}</span><span>{end}</span></a>"
         )
 
     def _thumb(self, card: Card) -> str:

@@ -20,6 +20,7 @@ from protocols.conversations.conversation import (
     Usage,
 )
 from protocols.conversations.reading import read_conversation
+from protocols.conversations.requests import prompt_name
 from protocols.conversations.writing import (
     answer_text,
     prompt_text,
@@ -34,6 +35,7 @@ __all__ = [
     "Turn",
     "Usage",
     "answer_text",
+    "prompt_name",
     "prompt_text",
     "read_conversation",
     "to_messages",

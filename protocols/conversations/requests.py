@@ -13,6 +13,10 @@ from protocols.conversations.turns import read_gemini_turn, read_item
 from protocols.json_text import parse, without_batch
 
 PROMPTS = ("prompt", "input", "inputs", "text", "text_input", "sequence")
+QUESTIONS = (
+    "question",
+    "query",
+)  # they come before the others, as of question answering
 SYSTEM = "system"
 LEVELS = 4  # of requests within members and texts of others
 # What turns are made of; all other members of a request are its parameters.
@@ -38,6 +42,14 @@ def read_request(value: Any) -> Asked | None:
     if not turns:
         return None
     return Asked(turns, _parameters(value) if isinstance(value, dict) else {})
+
+
+def prompt_name(request: Value) -> str:
+    """Return the name of the member that holds the prompt of a request without messages."""
+    for name in QUESTIONS:
+        if isinstance(request.get(name), str):
+            return name
+    return next((name for name in PROMPTS if request.get(name)), "prompt")
 
 
 def read_turns(given: list[Any]) -> Iterator[Turn]:

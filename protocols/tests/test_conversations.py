@@ -14,6 +14,7 @@ from protocols.conversations import (
     Turn,
     Usage,
     answer_text,
+    prompt_name,
     prompt_text,
     read_conversation,
     to_messages,
@@ -544,3 +545,18 @@ def test_texts_are_exact(turns):
             for r, c in turns
         ]
     )
+
+
+@pytest.mark.parametrize(
+    ("request_", "name"),
+    [
+        ({"prompt": "a"}, "prompt"),
+        ({"text_input": "a", "prompt": ""}, "text_input"),
+        ({"sequence": "a"}, "sequence"),
+        ({"question": "a", "inputs": "b"}, "question"),
+        ({"query": ["a"], "text": "b"}, "text"),
+        ({}, "prompt"),
+    ],
+)
+def test_the_member_that_holds_a_prompt_is_named(request_, name):
+    assert prompt_name(request_) == name

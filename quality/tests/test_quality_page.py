@@ -188,3 +188,12 @@ def test_a_cell_of_the_confusion_opens_what_it_counts(person, model, measured):
 def _matching(model, address: str) -> int:
     query = QueryDict(urlsplit(html.unescape(address)).query)
     return matching(model, Question(query).filters).count()
+
+
+def test_the_main_figure_is_a_line_over_time_unless_groups_are_chosen(
+    person, model, measured
+):
+    trend = text(page(person(), model))
+    assert '<h2 id="groups">Over time</h2>' in trend
+    assert "accuracy by time" in trend.lower()
+    assert "Over time" not in text(page(person(), model, group=""))

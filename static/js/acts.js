@@ -55,8 +55,12 @@ function take(form, page, action, name) {
 
 // An act that leads back to the list is told here; whatever else, an export in progress or a dataset, is gone to.
 async function finish(address, page, action) {
-  if (!results() || pathOf(address) !== pathOf(results().dataset.address)) return location.assign(address);
   const toasts = [...page.querySelectorAll("[data-toast]")];
+  if (!results() || pathOf(address) !== pathOf(results().dataset.address)) {
+    // What is gone for good, as by an erasure, is not selected when the person comes back.
+    if (toasts.some((toast) => toast.classList.contains("acted"))) document.dispatchEvent(new CustomEvent("list:acted", { detail: { acted: true } }));
+    return location.assign(address);
+  }
   document.querySelector(".toasts").append(...toasts.map((toast) => document.adoptNode(toast)));
   dialog.close();
   const acted = toasts.some((toast) => toast.classList.contains("acted"));
@@ -72,10 +76,11 @@ async function renew(isAway) {
   const answer = await fetch(address).catch(() => null);
   const fresh = answer?.ok && parse(await answer.text()).getElementById("results");
   if (!fresh) return location.reload();
-  // Whoever selects all of this list while it comes anew has selected all of it.
-  const [before, after] = [document, fresh].map((part) => part.querySelector("[data-everything]"));
-  if (before && after) after.value = before.value;
+  // Who selected all while the list was on its way means the new one, too.
+  const everything = results().querySelector("[data-everything]")?.value;
   results().replaceWith(document.adoptNode(fresh));
+  const field = results().querySelector("[data-everything]");
+  if (field && everything) field.value = everything;
   window.htmx.process(results());
   document.dispatchEvent(new CustomEvent("list:renewed", { detail: { loaded, top } }));
   if (!drawer) document.getElementById("main").focus({ preventScroll: true });

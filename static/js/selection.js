@@ -1,6 +1,6 @@
 // Which inferences are selected: kept in this tab over pages and filters of one model. "All
 // matching" is meant of one list, and may leave some out.
-const MOST = 1900; // fields that one form may have; beyond, "all matching" is meant
+const MOST = 19_000; // ids that one form may have, as the server reads 20,000 fields; beyond, a filter says it shorter
 let last = null;
 let without = new Set(); // ids that are taken out of "all matching"
 
@@ -31,7 +31,7 @@ function show() {
   bar().classList.toggle("active", all || chosen.size > 0);
   const total = matching();
   bar().querySelector("[data-selected-count]").textContent =
-    all ? allButSome(total) : chosen.size ? `${chosen.size.toLocaleString("en")} selected` : "Select";
+    all ? allButSome(total) : chosen.size ? `${chosen.size.toLocaleString("en")} selected${chosen.size >= MOST ? ", the most at once" : ""}` : "Select";
   const select = bar().querySelector("[data-select-all]"); // not of entries, which are chosen one by one
   if (select) {
     select.textContent = total ? `Select all ${total}` : "Select all matching";
@@ -47,6 +47,7 @@ function show() {
 
 // "325 selected" of 326, where the number is known; else how many are left out of it.
 function allButSome(total) {
+  if (without.size >= MOST) return `All but ${MOST.toLocaleString("en")}, the most that can be left out: narrow the query`;
   if (!without.size) return `All ${total || "matching"} selected`;
   const left = Number(total.replaceAll(",", "")) - without.size;
   return total && left >= 0 ? `${left.toLocaleString("en")} selected` : `All ${total || "matching"} but ${without.size.toLocaleString("en")} selected`;
@@ -77,9 +78,18 @@ function choose(box, on, isRange) {
 document.addEventListener("click", (event) => {
   const box = event.target.closest("[data-select]");
   if (box) choose(box, box.checked, event.shiftKey);
+  if (event.target.closest("[data-review]") && !event.ctrlKey && !event.metaKey && !event.shiftKey) reviewSelected(event);
   if (event.target.closest("[data-select-all]")) { everything(true); show(); }
   if (event.target.closest("[data-select-none]")) { everything(false); keep([]); show(); }
 });
+
+// Review in the bar of the list goes through what is selected, if something is.
+function reviewSelected(event) {
+  const button = bar()?.classList.contains("active") && bar().querySelector('[formaction$="/review"]');
+  if (!button) return;
+  event.preventDefault();
+  bar().requestSubmit(button);
+}
 
 document.addEventListener("change", (event) => {
   if (!event.target.matches("[data-select-page]")) return;

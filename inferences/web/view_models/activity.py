@@ -8,22 +8,21 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import OperationalError
-from django.db.models import Count, Q
 
 from inferences.maintenance import storage_by_model
 from inferences.models import (
-    GroundTruth,
     Inference,
     InferenceKey,
     InferencePayload,
     RegisteredModel,
 )
-from inferences.models.row_ids import LOWEST, first_id_at, moment_of
+from inferences.models.row_ids import LOWEST, moment_of
 from inferences.search.counting import Count as Counted
 from inferences.search.counting import count_by_segments, count_matching
 from inferences.search.filters import Filter, InferenceFilter
 from inferences.store.reading import join_payloads
-from inferences.web.view_models.inputs import Look, looks
+from inferences.web.view_models.agreement import Agreement, agreement_of
+from inferences.web.view_models.inputs import NO_TEXT, Look, looks
 from inferences.web.view_models.signed_bars import Bars, sparkline
 from istore.db.statement_timeout import statement_timeout
 
@@ -32,7 +31,6 @@ SAMPLE = 3000
 BUCKETS = 36
 NEWEST = 8
 PICTURES = 4
-AGREEMENT_DAYS = timedelta(days=30)
 WINDOWS = {
     timedelta(minutes=15): "15 minutes",
     timedelta(hours=1): "hour",
@@ -42,18 +40,6 @@ WINDOWS = {
     timedelta(days=30): "30 days",
     timedelta(days=365): "year",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Of the answers of the last 30 days with ground truth, the share that agree with it.
-
-    ``change`` is the difference to the 30 days before in percentage points, if they had some.
-    """
-
-    share: float
-    number: int
-    change: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +72,8 @@ class Activity:
     @property
     def newest_look(self) -> Look | None:
         seen = [self.looks[each.id] for each in self.newest]
-        return next((look for look in seen if not look.missing), (*seen, None)[0])
+        telling = (look for look in seen if not look.missing and look.text != NO_TEXT)
+        return next(telling, (*seen, None)[0])
 
 
 def activity(model: RegisteredModel) -> Activity:
@@ -111,7 +98,7 @@ def activity(model: RegisteredModel) -> Activity:
         window,
         had_some,
         _warned(model, ids),
-        _agreement(model),
+        agreement_of(model),
     )
 
 
@@ -122,32 +109,6 @@ def _warned(model: RegisteredModel, ids: Sequence[int]) -> float | None:
     # The partial index of payloads with warnings serves it.
     rows = InferencePayload.objects.beside(model).filter(notes__has_key="warnings")
     return rows.filter(id__gte=ids[-1]).count() / len(ids) or None
-
-
-def _agreement(model: RegisteredModel) -> Agreement | None:
-    """Return how many answers agree with their ground truth, now and the month before."""
-    now = datetime.now(UTC)
-    month, before = (
-        first_id_at(now - AGREEMENT_DAYS),
-        first_id_at(now - 2 * AGREEMENT_DAYS),
-    )
-    judged = GroundTruth.objects.beside(model).filter(id__gte=before)
-    rows = (
-        judged.exclude(agrees=None)
-        .values_list("agrees")
-        .annotate(
-            new=Count("id", filter=Q(id__gte=month)),
-            old=Count("id", filter=Q(id__lt=month)),
-        )
-    )
-    found = {agrees: (new, old) for agrees, new, old in rows}
-    right, wrong = found.get(True, (0, 0)), found.get(False, (0, 0))
-    number, former = right[0] + wrong[0], right[1] + wrong[1]
-    if not number:
-        return None
-    share = right[0] / number
-    change = 100 * (share - right[1] / former) if former else None
-    return Agreement(share, number, change)
 
 
 def _volume(moments: Sequence[datetime]) -> tuple[Bars | None, str]:

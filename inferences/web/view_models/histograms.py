@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+SHORT = timedelta(minutes=10)
 DIGITS = 3  # significant digits of an estimated total
 
 
@@ -42,6 +44,11 @@ class Histogram:
         """The total; that of an estimate is rounded to ``DIGITS`` digits."""
         total = sum(bin_.count for bin_ in self.bins)
         return round(total, DIGITS - len(str(total))) if self.is_estimate else total
+
+    @property
+    def precision(self) -> str:
+        """To what the ends of a stretch of time are written, so that short ones differ, too."""
+        return "second" if self.high - self.low < SHORT else "minute"
 
 
 def histogram(

@@ -16,13 +16,14 @@ from inferences.previews.pictures import Busy, Measure, Unreadable, measure
 from inferences.web.view_models.conversations import last_user_text
 from inferences.web.view_models.signed_bars import Bars, bars
 from istore import blobs
-from protocols.conversations import read_conversation
+from protocols.conversations import Conversation, PartKind, read_conversation
 from protocols.json_text import parse
 
 HEAD = 64 * 1024
 # A card reads so much of a prompt. A page has some thirty, so that is their work and memory.
 PROMPT_HEAD = 512 * 1024
 TOO_LONG = "A long prompt, which begins:"
+NO_TEXT = "An empty prompt"
 DAMAGED = "The input is damaged."
 VALUES_MAX = 24
 TEXT_CHARS = 600
@@ -149,7 +150,18 @@ def _look_of_prompt(key: str, content_type: str) -> Look:
     except UnicodeDecodeError:
         conversation = None
     text = last_user_text(conversation) if conversation else ""
+    if not text and conversation and _says_nothing(conversation):
+        text = NO_TEXT
     return Look(text=text, is_prompt=True) if text else read_text(content[:HEAD])
+
+
+def _says_nothing(conversation: Conversation) -> bool:
+    """Return whether it has turns, and no part of them holds anything."""
+    parts = [part for turn in conversation.turns for part in turn.parts]
+    is_text = all(
+        part.kind is PartKind.TEXT and not part.text.strip() for part in parts
+    )
+    return bool(conversation.turns) and is_text
 
 
 def _beginning(content: bytes) -> str:

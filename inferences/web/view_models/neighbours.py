@@ -18,9 +18,9 @@ from inferences.search.pagination import Pagination
 from inferences.search.planner import PageSlice
 from inferences.search.vectors import BadEmbedding, EmbeddingFilter, text_embedding
 from inferences.search.vectors.nearest import DEPTH, Search
-from inferences.search.window_sort import NamedValue, positions_in_window
+from inferences.search.window_sort import Ranking, positions_in_window
 from inferences.web.view_models.questions import Question
-from inferences.web.view_models.sorting import window_value
+from inferences.web.view_models.sorting import window_filters, window_value
 from istore import best_effort_cache
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import StoreError
@@ -156,7 +156,7 @@ class _Ways:
 
 
 def _in_window(
-    model: RegisteredModel, inference: Inference, question: Question, by: NamedValue
+    model: RegisteredModel, inference: Inference, question: Question, by: Ranking
 ) -> tuple[list[PagePosition], list[PagePosition]]:
     """Return the rows before and after in a window of the newest matches that is sorted by a value."""
     ids = _window(model, question, by)
@@ -169,19 +169,20 @@ def _in_window(
     ]
 
 
-def _window(model: RegisteredModel, question: Question, by: NamedValue) -> list[int]:
+def _window(model: RegisteredModel, question: Question, by: Ranking) -> list[int]:
     is_descending = question.pagination(1).direction == "desc"
-    asked = repr((model.pk, question.filters, by, is_descending))
+    filters = window_filters(question)
+    asked = repr((model.pk, filters, by, is_descending))
     key = f"window:{hashlib.sha256(asked.encode('utf-8', 'replace')).hexdigest()}"
     if known := best_effort_cache.recall(key):
         return list(known)
     with statement_timeout(NEIGHBOUR_SECONDS):
         positions, _ = positions_in_window(
-            model, question.filters, by, is_descending=is_descending
+            model, filters, by, is_descending=is_descending
         )
     ids = [each.row_id for each in positions]
     # Without an end of its own the window moves with every new inference.
-    if question.query.get("until"):
+    if question.query.get("until") or question.sort == "iou":
         best_effort_cache.remember(key, ids, WINDOW_SECONDS)
     return ids
 

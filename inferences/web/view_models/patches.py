@@ -2,7 +2,8 @@
 
 A list of patches is read as the list of inferences is: one page by an index, of which the shapes
 are taken. So a page costs the same however many inferences there are. The order among patches is
-that of one page; pages follow each other in the order of the inferences.
+that of one page; pages follow each other in the order of the inferences, by IoU in that of their
+worst shape.
 """
 
 from __future__ import annotations

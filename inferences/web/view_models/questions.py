@@ -65,9 +65,9 @@ SORTS: dict[str, tuple[str, Literal["asc", "desc"], Sort]] = {
     "score": ("Highest score first", "desc", "score"),
     "uncertain": ("Lowest score first", "asc", "score"),
     "label": ("By label", "asc", "label"),
-    "iou": ("Lowest IoU first", "desc", "created_at"),
+    "iou": ("Lowest IoU first", "asc", "created_at"),
 }
-# Orders of patches alone: these are sorted within a page of the newest inferences.
+# Orders of patches alone: of the inferences with ground truth, the newest of which are a window.
 SORTS_OF_PATCHES = ("iou",)
 # Which shapes have a patch, as titles.
 PATCHES = {"": "Answers and missed", "answers": "Answers", "truth": "Ground truth"}

@@ -39,7 +39,7 @@ class Head:
     """The head of a column: the link that sorts by it, and what of it is in the address.
 
     ``sorted`` is ``ascending``, ``descending`` or empty. ``is_within`` says that the sort is one
-    within the newest matches.
+    within the newest matches. ``is_of_file`` says why there is none: the values lie in files.
     """
 
     column: Column
@@ -47,6 +47,7 @@ class Head:
     sorted: str = ""
     is_within: bool = False
     is_pinned: bool = False
+    is_of_file: bool = False
 
     @property
     def kind(self) -> str:
@@ -71,6 +72,10 @@ class Table:
     features: Features = field(default_factory=Features)
     has_pictures: bool = True
     values: dict[int, NamedValues] = field(default_factory=dict)  # by row id
+
+    @property
+    def has_columns_of_files(self) -> bool:
+        return any(each.is_of_file for each in self.heads)
 
     @property
     def columns(self) -> list[Column]:
@@ -174,7 +179,8 @@ def _head(
 ) -> Head:
     up, down = _sorts(column)
     if column.part == INPUT and not features.sampled:
-        up = down = None  # the inputs lie in files, which no statement reads
+        # The inputs lie in files, which no statement reads.
+        return Head(column, is_pinned=is_pinned, is_of_file=True)
     if up is None or down is None:
         return Head(column, is_pinned=is_pinned)
     is_on = question.sort in (up, down) and not question.embedding

@@ -38,7 +38,7 @@ def line_plot(
     """Return the plot of at least one point, in the order given.
 
     Values lie between ``low`` and ``high``, or the largest value where it is None. Names are
-    not ordered: no line is drawn between them.
+    not ordered: no line is drawn between them. A strip has no ticks.
     """
     least = min(low, *(each.y for each in points))
     most = max(each.y for each in points) * ROOM if high is None else high
@@ -60,6 +60,8 @@ def line_plot(
         marks = _dots(points, places, y_of)
         line = "L".join(f"{x:g} {y:g}" for x, y in zip(places, y_of, strict=True))
         paths = [Path("line", f"M{line}")]
+    if shape == "strip":
+        x_ticks, y_ticks = [], []
     return Plot(
         label,
         x_title,
