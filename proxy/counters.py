@@ -25,6 +25,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from istore.backup import figures as backup_figures
 from proxy.spool.spool_health import files_aside, waiting_models
 from proxy.spool.writer import age_of, size_of
 
@@ -123,9 +124,6 @@ class Counts(Collector):
         for operation, number in self.object_store.items():
             requests.add_metric([operation], number)
         yield requests
-        # It has models, and capture imports this module before Django is set up.
-        from istore.backup import figures as backup_figures
-
         yield from backup_figures.metrics(self.backup)
 
     async def share(
