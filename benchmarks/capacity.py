@@ -42,6 +42,7 @@ PUTS_MOST = 2.0  # for one inference, when calls are rare
 USED = 0.5  # of a processor, so that peaks and vacuum find the rest
 FREE_DISK = 1.5  # bought for each byte that is used
 HOT = 0.25  # of indexes and rows' newest part, which memory should hold
+MOST = 1_000_000  # of a price or a peak
 PRICES_OF = "2025-01-01"
 
 
@@ -334,8 +335,9 @@ def positive(text: str, name: str = "") -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{name or 'it'} is a number from 0: {text!r}")
+    if not 0 <= value <= MOST:
+        message = f"{name or 'it'} is a number from 0 to {MOST:,}: {text!r}"
+        raise argparse.ArgumentTypeError(message)
     return value
 
 

@@ -228,6 +228,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=MEASURED)
     parser.add_argument("--directory", help="on whose disk; a temporary one by default")
     given = parser.parse_args()
+    if given.rows < BATCH:
+        parser.error(f"--rows: at least {BATCH}")
     with servers(given.directory):
         run(given)
 

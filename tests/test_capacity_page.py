@@ -71,7 +71,7 @@ def test_processor_time_is_of_the_newest_idle_run_that_has_it(tmp_path):
         "disk_gb_month=-1",
         "disk_gb_month=nan",
         "disk_gb_month",
-        "disk_gb_month=1e999",
+        "disk_gb_month=1e308",
     ],
 )
 def test_prices_that_are_none_are_named(text):
