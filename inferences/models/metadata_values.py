@@ -114,9 +114,6 @@ def metadata_type(name: str) -> MetadataType:
     return MetadataType(name)
 
 
-_set = object.__setattr__  # of a frozen value; a batch has thousands
-
-
 @dataclass(frozen=True, slots=True)
 class MetadataValue:
     """One value of one key, as it was given. Raises ``ValueError`` when it cannot be read."""
@@ -131,28 +128,30 @@ class MetadataValue:
     )
 
     def __post_init__(self) -> None:
-        key, text = self.key, self.text
-        if not 0 < len(key) <= KEY_MAX_CHARS:
+        if not 0 < len(self.key) <= KEY_MAX_CHARS:
             raise ValueError(f"A metadata key has 1 to {KEY_MAX_CHARS} characters.")
-        if UNSTORABLE.search(key) or UNSTORABLE.search(text):
-            raise ValueError(f"{key!r} holds a NUL or half a surrogate pair.")
+        if UNSTORABLE.search(self.key + self.text):
+            raise ValueError(f"{self.key!r} holds a NUL or half a surrogate pair.")
         # A character has four bytes at most, so most texts need not be encoded.
-        if 4 * len(text) > VALUE_MAX_BYTES < len(text.encode()):
+        if 4 * len(self.text) > VALUE_MAX_BYTES < len(self.text.encode()):
             raise ValueError(
-                f"The value of {key!r} is longer than {VALUE_MAX_BYTES} bytes."
+                f"The value of {self.key!r} is longer than {VALUE_MAX_BYTES} bytes."
             )
-        value = READERS[self.type](text)
+        value = READERS[self.type](self.text)
+        comparable = self._comparable(value)
+        if len(comparable) > LEAVES_MAX:
+            raise ValueError(f"{self.key!r} has more than {LEAVES_MAX} leaves.")
+        object.__setattr__(self, "value", value)
+        object.__setattr__(self, "comparable", comparable)
+
+    def _comparable(self, value: Any) -> dict[tuple[str, MetadataKind], Any]:
         kind = KINDS.get(self.type)
-        if kind is not None:
-            found = in_slot(value) if kind is MetadataKind.STRING else value
-            comparable = {(key, kind): found}
-        else:
+        if kind is None:
             # Paths are split at their dots, so a key with a dot has no leaves to search by.
-            comparable = dict(_leaves(key, value)) if "." not in key else {}
-            if len(comparable) > LEAVES_MAX:
-                raise ValueError(f"{key!r} has more than {LEAVES_MAX} leaves.")
-        _set(self, "value", value)
-        _set(self, "comparable", comparable)
+            return dict(_leaves(self.key, value)) if "." not in self.key else {}
+        if kind is MetadataKind.STRING:
+            value = in_slot(value)
+        return {(self.key, kind): value}
 
 
 def in_slot(text: str) -> str:
