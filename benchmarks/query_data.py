@@ -120,14 +120,15 @@ def fill(
 
     # These statements touch no segments.
     Segment.objects.filter(registered_model=model).delete()
+    values = _values(model, rows, first)
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = off")
         cursor.execute(FUNCTIONS)
         for begun in range(0, rows, CHUNK):
             end = min(begun + CHUNK, rows)
-            values = _values(model, rows, first) | {"begun": begun, "end": end - 1}
+            within = values | {"begun": begun, "end": end - 1}
             for statement in _statements(model, answer):
-                cursor.execute(statement, values)
+                cursor.execute(statement, within)
         cursor.execute("RESET synchronous_commit")
 
 
