@@ -8,6 +8,7 @@ a slot), three detections, an answer of 400 bytes. ``frame`` grows with time.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ CHUNK = 100_000
 DIMENSIONS, CLUSTERS, SPREAD_OVER = 384, 500, 64
 LABELS = ["ship", "boat", "buoy", "crane", "wreck"]
 SOURCES = [f"quay-{number}" for number in range(9)]
+PICTURES = 16  # different inputs, which all inferences of a model share
 SITES = ["main", "east", "pier", *(f"other-{n}" for n in range(40))]
 
 
@@ -75,6 +77,28 @@ def register(model_id: str, embedding_size: int = 0) -> RegisteredModel:
     return model
 
 
+def store_inputs(model: RegisteredModel) -> list[str]:
+    """Store some pictures as one pack, and return their keys; again the same for one model.
+
+    Lists look at the input of each inference, and one that is missing costs more than one that
+    is there.
+    """
+    from PIL import Image
+
+    from istore import blobs
+    from istore.blobs import packs
+
+    pictures = []
+    for number in range(PICTURES):
+        drawn = io.BytesIO()
+        Image.new("RGB", (64, 48), (number, 0, 0)).save(drawn, "PNG")
+        pictures.append((bytes([number]) * 16, drawn.getvalue()))
+    hour = blobs.prefix_for(model.project_id, model.pk, START, "").rstrip("/")
+    pack = packs.build_inputs(f"{hour}/{'0' * 32}.{packs.INPUTS}", pictures)
+    blobs.put(pack.key, pack.body)
+    return [member.content_key(pack.key) for member in pack.members]
+
+
 # SQL expressions of the answer: any 400 bytes, or three boxes as the API stores them.
 ANY_TEXT = "rpad('{\"outputs\": ', 400, md5(id::text))"
 BOXES = """
@@ -96,14 +120,15 @@ def fill(
 
     # These statements touch no segments.
     Segment.objects.filter(registered_model=model).delete()
+    values = _values(model, rows, first)
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = off")
         cursor.execute(FUNCTIONS)
         for begun in range(0, rows, CHUNK):
             end = min(begun + CHUNK, rows)
-            values = _values(model, rows, first) | {"begun": begun, "end": end - 1}
+            within = values | {"begun": begun, "end": end - 1}
             for statement in _statements(model, answer):
-                cursor.execute(statement, values)
+                cursor.execute(statement, within)
         cursor.execute("RESET synchronous_commit")
 
 
@@ -204,6 +229,7 @@ def _values(model: RegisteredModel, rows: int, first: int) -> dict[str, object]:
         "labels": [metadata_slots.labels.number(model, name) for name in LABELS],
         "sources": [metadata_slots.sources.number(model, name) for name in SOURCES],
         "sites": SITES,
+        "inputs": store_inputs(model),
         "tag": metadata_slots.place_of(model, "tag", "int").key_id,
     }
 
@@ -242,8 +268,8 @@ def _statements(model: RegisteredModel, answer: str) -> list[str]:
         "'frame', ARRAY['int', frame::text], 'speed', ARRAY['int', speed::text], "
         "'gain', ARRAY['float', gain::text], 'tag', ARRAY['int', tag::text], "
         "'pose', ARRAY['json', jsonb_build_object('angle', angle, 'site', pose_site)::text]), "
-        f"{answer}, '1/1/' || inference_id || '/input', "
-        "'image/jpeg', '1/1/' || inference_id || '/answer', hash, "
+        f"{answer}, (%(inputs)s::text[])[1 + id %% {PICTURES}], "
+        "'image/png', '1/1/' || inference_id || '/answer', hash, "
         '\'{"times": {"received": "2026-01-01T00:00:00.000000Z"}}\' FROM fresh',
         "INSERT INTO inferences_detection (id, model_key, label_id, score) "
         "SELECT id, %(model)s, each.label, each.score FROM fresh, "

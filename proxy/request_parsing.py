@@ -257,8 +257,8 @@ def _may_be_several(document: dict[str, Any], task_type: str) -> bool:
             return True
         # One input with several elements is several parts only in the shapes [N] and [N, 1].
         shape = inputs[0].get("shape")
-        if isinstance(shape, list) and shape not in ([1], [1, 1]):
-            return True
+        if isinstance(shape, list):
+            return shape not in ([1], [1, 1])
     forms = [
         Form(str(tensor.get("datatype")), tuple(shape))
         for tensor in inputs

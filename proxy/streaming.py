@@ -32,12 +32,13 @@ from proxy.response_reading import (
     UpstreamResponse,
     not_recorded,
 )
+from proxy.spool.entries import BROKE_OFF
 
 if TYPE_CHECKING:
     from proxy.exchange import Exchange
     from proxy.record_ids import RecordIds
 
-WHOLE, LEFT, BROKE_OFF = "", "The client left.", "The stream broke off."
+WHOLE, LEFT = "", "The client left."
 FIRST = asyncio.FIRST_COMPLETED
 STREAMING = "streaming"
 MARKS_MOST = 512  # pieces whose times are kept, to find that of the first token

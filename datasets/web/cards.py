@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.utils.html import escape
-
 from datasets.models import Dataset, DatasetEntry
 from inferences.models import RegisteredModel
 from inferences.web.list_markup import GalleryMarkup
@@ -17,6 +15,7 @@ from inferences.web.view_models.colours import Colours
 from inferences.web.view_models.inputs import Look, looks_of_blobs
 from inferences.web.view_models.matches import DetectionTest
 from inferences.web.view_models.truths import draw_truth
+from istore.web.escaping import escape
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from inferences.models import row_ids
 from inferences.models.choices import OF_TEXT_APIS, ONE_CLASS, BoxFormat, TaskType
-from istore.accounts.access import Caller
+from istore.accounts.access import Caller, projects_of_member
 from istore.addresses import AmbiguousModel, readings
 from istore.db.compiled_queries import CompiledQuery, parameter
 from istore.models import Project, Role, Token
@@ -46,8 +46,7 @@ class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
         """
         if caller.token is not None:
             return _of_token(caller.token, model_id, project_id)
-        seen = self.visible_to(caller).named(model_id, project_id)
-        found = list(seen.select_related("project")[:CHOICES_MOST])
+        found = _of_person(caller, model_id, project_id)
         if len(found) > 1 and project_id is None:
             raise AmbiguousModel([model.project.project_id for model in found])
         return found[0] if found else None
@@ -196,7 +195,35 @@ def _of_token(
     return model
 
 
-# Compiled once, since every API call that names a model runs it.
+def _of_person(
+    caller: Caller, model_id: str, project_id: str | None
+) -> list[RegisteredModel]:
+    """Return the models with this id that a person may see, each with its project."""
+    user = caller.user
+    is_member = user is not None and user.is_active and not user.is_superuser
+    meant = (
+        [("", model_id)] if project_id is None else [*readings(project_id, model_id)]
+    )
+    if user is not None and is_member and len(meant) == 1:
+        ((project, model),) = meant
+        query = OF_MEMBER if project_id is None else OF_MEMBER_IN_PROJECT
+        return query.all(user=user.pk, model_id=model, project_id=project)
+    seen = RegisteredModel.objects.visible_to(caller).named(model_id, project_id)
+    return list(seen.select_related("project")[:CHOICES_MOST])
+
+
+def _named_of_member() -> RegisteredModelQuerySet:
+    among = Project.objects.filter(projects_of_member(parameter("user")))
+    named = RegisteredModel.objects.filter(model_id=parameter("model_id"))
+    return named.filter(project__in=among).select_related("project")
+
+
+# Compiled once: every page of a model runs one of these,
+OF_MEMBER = CompiledQuery(_named_of_member, CHOICES_MOST)
+OF_MEMBER_IN_PROJECT = CompiledQuery(
+    lambda: _named_of_member().filter(project__project_id=parameter("project_id"))
+)
+# and every API call that names a model this one.
 OF_PROJECT = CompiledQuery(
     lambda: RegisteredModel.objects.filter(
         model_id=parameter("model_id"), project_id=parameter("project")

@@ -67,15 +67,16 @@ class Measure:
         return (self.height, self.width) if turned else (self.width, self.height)
 
 
-def measure(key: str) -> Measure:
+def measure(key: str, *, may_be_moved: bool = True) -> Measure:
     """Return the measure of the picture under a key.
 
-    Raises ``Unreadable`` or ``Busy``, and ``FileNotFoundError`` when the input is gone.
+    Raises ``Unreadable`` or ``Busy``, and ``FileNotFoundError`` when the input is gone. Unless it
+    ``may_be_moved``, one that was moved counts as gone (``blobs.open_unmoved``).
     """
     kept = _read(key, MEASURE)
     if kept is None:
         try:
-            kept = json.dumps(_measure(key)).encode()
+            kept = json.dumps(_measure(key, may_be_moved)).encode()
         except Unreadable as error:
             kept = json.dumps({"error": str(error)}).encode()
         _keep(key, MEASURE, kept)
@@ -85,8 +86,8 @@ def measure(key: str) -> Measure:
     return Measure(fields["width"], fields["height"], fields["orientation"])
 
 
-def _measure(key: str) -> dict[str, Any]:
-    with blobs.open_blob(key) as file:
+def _measure(key: str, may_be_moved: bool) -> dict[str, Any]:
+    with (blobs.open_blob if may_be_moved else blobs.open_unmoved)(key) as file:
         head = file.read(HEAD)
         try:
             return pool.ask(head)[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,18 +10,19 @@ from urllib.parse import urlencode
 
 from django import template
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.models import InferenceAction, RegisteredModel
 from inferences.predictions.model_types import type_of
 from inferences.web import list_downloads
 from inferences.web.access import holds_role
+from inferences.web.choice_markup import slug, write_choices
 from inferences.web.view_models.browsing import Offer
 from inferences.web.view_models.facets import Choice
 from inferences.web.view_models.meant import Meant, first_meant
 from inferences.web.view_models.questions import Question, Row
 from istore.models import Role
+from istore.web.escaping import escape
 
 register = template.Library()
 
@@ -207,7 +208,10 @@ def edge(value: Any) -> str:
     return f"{value:.6g}"
 
 
-@register.filter
-def slug(text: str) -> str:
-    """A short name for an element, the same for the same text."""
-    return f"{zlib.crc32(str(text).encode('utf-8', 'replace')):x}"
+@register.simple_tag
+def choice_list(choices: Iterable[Choice], name: str, kind: str) -> SafeString:
+    """Values to choose from, each a checkbox or a radio of this field."""
+    return write_choices(choices, name, kind)
+
+
+register.filter("slug", slug)

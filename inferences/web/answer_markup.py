@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.predictions.model_types import type_of_content
@@ -10,6 +9,7 @@ from inferences.predictions.parsers.values import Text
 from inferences.web.input_markup import write_bars
 from inferences.web.markdown import plain_text
 from inferences.web.view_models.answers import Answer, Found
+from istore.web.escaping import escape
 
 LABELS_SHOWN = 4
 

@@ -21,7 +21,7 @@ from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from inferences.models import Inference, RegisteredModel
+from inferences.models import Inference, RegisteredModel, SavedView
 from inferences.models.row_ids import first_id_at, moment_of
 from inferences.predictions.model_types import type_of
 from inferences.search.filters import matching
@@ -61,6 +61,7 @@ from inferences.web.view_models.sorting import (
     window_value,
 )
 from inferences.web.view_models.table import table_of, usual_view
+from istore.db.compiled_queries import CompiledQuery, parameter
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import StoreError
 from istore.models import Role
@@ -75,6 +76,9 @@ SIZE_COOKIE, CAPTIONS_COOKIE = "thumbnails", "captions"
 SIZES = range(1, 7)
 GALLERY_SIZES = {"compact": 2, "": 3, "large": 5}  # by the density of the address
 NEW_AT_ONCE = 24
+SAVED_VIEWS = CompiledQuery(
+    lambda: SavedView.objects.filter(registered_model=parameter("model")), None
+)
 # Row ids are times of events, and a slow inference is stored after quicker ones that
 # began later. So live updates start this long before the newest row shown.
 TAIL_SECONDS = 60
@@ -116,7 +120,7 @@ def browse(request: HttpRequest, model_id: str) -> HttpResponse:
         "captions": request.COOKIES.get(CAPTIONS_COOKIE) == "1",
         "offer": offered,
         "problem": listed.problem,
-        "saved": list(model.saved_views.all()),
+        "saved": SAVED_VIEWS.all(model=model.pk),
         "proxy_url": settings.ISTORE_PROXY_URL,
         "quoted": quote(model.model_id, safe=""),
         "groupings": group_choices(question, offered) if is_table(question) else [],

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.web.view_models.inputs import Look
 from inferences.web.view_models.signed_bars import Bars
 from istore.templatetags.pages import icon
+from istore.web.escaping import escape
 
 NEGATIVE = ' class="negative"'
 

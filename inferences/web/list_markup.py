@@ -13,7 +13,6 @@ from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 from django.urls import reverse
-from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.models import RegisteredModel
@@ -25,6 +24,7 @@ from inferences.web.view_models.browsing import Card
 from inferences.web.view_models.inputs import Look
 from inferences.web.view_models.passages import Passage
 from istore.templatetags.pages import icon, moment
+from istore.web.escaping import escape
 
 IN_PATHS = "!$&'()*+,;=/~:@"  # characters that Django's routes leave as they are
 NOTHING = '<span class="faint">—</span>'

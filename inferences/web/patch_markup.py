@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.models import RegisteredModel
@@ -12,6 +11,7 @@ from inferences.web.answer_markup import write_score
 from inferences.web.list_markup import ListMarkup
 from inferences.web.picture_markup import write_patch
 from inferences.web.view_models.patches import Patch
+from istore.web.escaping import escape
 
 
 class PatchMarkup:

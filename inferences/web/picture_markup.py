@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.web.view_models.answers import Answer, Found
 from inferences.web.view_models.inputs import Look
 from inferences.web.view_models.patches import Patch
+from istore.web.escaping import escape
 
 LAZY = ' loading="lazy"'
 # How many pixels pictures with names are high at least: in rows of cards, and on a phone.

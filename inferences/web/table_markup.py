@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from django.urls import reverse
-from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from inferences.models import RegisteredModel
@@ -24,6 +23,7 @@ from inferences.web.view_models.columns import INPUT, META
 from inferences.web.view_models.features import NamedValues
 from inferences.web.view_models.table import Head, Table, is_editable
 from istore.templatetags.pages import icon, moment, size
+from istore.web.escaping import escape
 
 ID_END = 8  # characters of an id that a narrow column never cuts
 
@@ -123,8 +123,9 @@ def write_editable(
 
     How htmx swaps it is said once, by the body of the table.
     """
-    query = urlencode({"inference_id": inference_id, "key": key})
-    here = escape(f"{address}?{query}")
+    # As ``urlencode`` writes it.
+    query = f"inference_id={quote_plus(inference_id)}&amp;key={quote_plus(key)}"
+    here = f"{escape(address)}?{query}"
     return (
         f'<div class="cell" id="{cell_of(inference_id, key)}"{attributes}>'
         f'{write_value(given)}<a class="edit" href="{here}" hx-get="{here}" '

@@ -46,9 +46,15 @@ def new_key_of(key: str) -> str | None:
         return rows.values_list("new_key", flat=True).first()
 
 
+def new_keys_of(keys: Iterable[str]) -> dict[str, str]:
+    """Return where the blobs of these keys went, by old key, for those that were moved lately."""
+    rows = _rows().filter(old_key__in=list(keys))
+    return dict(rows.values_list("old_key", "new_key"))
+
+
 def moved_among(keys: Iterable[str]) -> set[str]:
     """Return those of the keys whose blobs were moved lately."""
-    return set(_rows().filter(old_key__in=list(keys)).values_list("old_key", flat=True))
+    return set(new_keys_of(keys))
 
 
 def forget_old(at: datetime) -> int:

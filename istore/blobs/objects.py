@@ -52,10 +52,14 @@ def open_blob(key: str) -> IO[bytes]:
 
     So does reading to the end of a member of a pack that was released meanwhile.
     """
-    return _wherever_it_is(_open, key)
+    return _wherever_it_is(open_unmoved, key)
 
 
-def _open(key: str) -> IO[bytes]:
+def open_unmoved(key: str) -> IO[bytes]:
+    """Return the blob as ``open_blob`` does, unless it was moved: then as if it were missing.
+
+    Whoever opens many keys asks ``moves.new_keys_of`` for all that were missing at once.
+    """
     if member := MemberKey.parse(key):
         return members.open_member(member)
     return storage.open(key, "rb")

@@ -6,7 +6,7 @@ PostgreSQL takes to answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -30,34 +30,41 @@ def parameter(name: str) -> RawSQL:
     return RawSQL("%s", [_Given(name)])
 
 
+def _fill_in(parameters: Sequence[Any], values: Mapping[str, Any]) -> list[Any]:
+    return [
+        values[each.name] if isinstance(each, _Given) else each for each in parameters
+    ]
+
+
 class CompiledQuery(Generic[M]):
     """A queryset that is compiled once: ``CompiledQuery(lambda: Token.objects.filter(…))``.
 
-    Values that differ between calls are written ``prefix=parameter("prefix")``. Only the filter
-    and ``select_related`` of the queryset are used.
+    Values that differ between calls are written ``prefix=parameter("prefix")``. Only the filter,
+    the order and ``select_related`` of the queryset are used; ``most`` is its limit, or None.
     """
 
-    def __init__(self, queryset: Callable[[], QuerySet[M]]) -> None:
+    def __init__(
+        self, queryset: Callable[[], QuerySet[M]], most: int | None = 1
+    ) -> None:
         self._queryset = queryset  # called at first use: apps may not be ready
+        self._most = most
 
     def first(self, **values: Any) -> M | None:
         """Return the first row that matches with these parameter values, or None."""
+        found = self.all(**values)
+        return found[0] if found else None
+
+    def all(self, **values: Any) -> list[M]:
+        """Return the rows that match with these parameter values."""
         sql, parameters, build = self._compiled
         with connection.cursor() as cursor:
-            cursor.execute(
-                sql,
-                [
-                    values[each.name] if isinstance(each, _Given) else each
-                    for each in parameters
-                ],
-            )
-            row = cursor.fetchone()
-        return None if row is None else build(row)
+            cursor.execute(sql, _fill_in(parameters, values))
+            return list(map(build, cursor.fetchall()))
 
     @cached_property
     def _compiled(self) -> tuple[str, tuple[Any, ...], Callable[[Row], M]]:
         queryset = self._queryset()
-        compiler = queryset[:1].query.get_compiler(connection=connection)
+        compiler = queryset[: self._most].query.get_compiler(connection=connection)
         sql, parameters = compiler.as_sql()
         info, select = compiler.klass_info, compiler.select
         fields = info["select_fields"]
@@ -76,6 +83,30 @@ class CompiledQuery(Generic[M]):
             return instance
 
         return sql, parameters, build
+
+
+class CompiledValues:
+    """The columns of a queryset that is compiled once: ``….values_list("name", "hue")``.
+
+    Only for columns that need no converter of Django.
+    """
+
+    def __init__(self, queryset: Callable[[], QuerySet[Any, Row]]) -> None:
+        self._queryset = queryset
+
+    def rows(self, **values: Any) -> list[Row]:
+        """Return the rows that match with these parameter values."""
+        sql, parameters = self._compiled
+        with connection.cursor() as cursor:
+            cursor.execute(sql, _fill_in(parameters, values))
+            found: list[Row] = cursor.fetchall()
+        return found
+
+    @cached_property
+    def _compiled(self) -> tuple[str, tuple[Any, ...]]:
+        compiler = self._queryset().query.get_compiler(connection=connection)
+        sql, parameters = compiler.as_sql()
+        return sql, tuple(parameters)
 
 
 class Columns(Generic[M]):

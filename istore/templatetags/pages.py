@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from django import template
-from django.templatetags.static import static
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -38,7 +38,8 @@ SIZES = ("bytes", "KB", "MB", "GB", "TB")
 @register.simple_tag
 def icon(name: str, label: str = "") -> SafeString:
     """Return an icon of the sprite: hidden from screen readers, or named by a label."""
-    return _icon(f"{static('icons.svg')}#{name}", label)
+    # Not ``static``, which looks through all apps each time.
+    return _icon(f"{staticfiles_storage.url('icons.svg')}#{name}", label)
 
 
 @lru_cache(1024)  # a page has seventy icons, of a few kinds

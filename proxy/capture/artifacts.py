@@ -41,8 +41,14 @@ from protocols.open_inference import (
 from protocols.streams import FACTS, assemble, facts_of
 from proxy import timestamps
 from proxy.http.encodings import Take, decode, decoded_beginning, take_any
-from proxy.spool.entries import FORM_JSON, FORM_V2, Facts, SpoolEntry, noted_item
-from proxy.streaming import BROKE_OFF
+from proxy.spool.entries import (
+    BROKE_OFF,
+    FORM_JSON,
+    FORM_V2,
+    Facts,
+    SpoolEntry,
+    noted_item,
+)
 from services.plain_batches import split_answer, split_inputs
 from services.plain_requests import input_of
 

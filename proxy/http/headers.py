@@ -101,12 +101,13 @@ class Credential:
 class Headers:
     """The headers of a client's request: names in lower case, as ASGI has them."""
 
-    __slots__ = ("_first", "_peer", "raw")
+    __slots__ = ("_credential", "_first", "_peer", "raw")
 
     def __init__(self, raw: Raw, peer: str = "") -> None:
         self.raw = list(raw)
         self._peer = peer
         self._first = dict(reversed(self.raw))
+        self._credential: tuple[Credential | None] | None = None  # once it was read
 
     def client_address(self) -> str:
         """Return the client's address, as seen behind the trusted proxies."""
@@ -138,6 +139,11 @@ class Headers:
 
         None if there is neither, or if ``Authorization`` has another scheme.
         """
+        if self._credential is None:
+            self._credential = (self._read_credential(),)
+        return self._credential[0]
+
+    def _read_credential(self) -> Credential | None:
         given = self._first.get(AUTHORIZATION)
         begins = b"Authorization: Bearer "
         if given is not None:
@@ -171,10 +177,11 @@ class Headers:
 
     def _upstream_credentials(self) -> list[bytes]:
         """Return the header lines with the caller's credentials for the model server."""
+        first = self._first
         lines = [
             b"%b: %b\r\n" % (name, given)
             for header, name in UPSTREAM_CREDENTIALS.items()
-            if (given := self._first.get(header))
+            if (given := first.get(header))
         ]
         if not lines and (own := self.credential()) and own.upstream:
             lines.append(own.upstream)

@@ -367,7 +367,7 @@ class ServerConnection(asyncio.Protocol):
         self._head_bytes = self._header_count = 0  # those of the trailers from here on
         version = parser.get_http_version()
         given = dict(self._headers)
-        check_framing(version, self._headers)
+        check_framing(version, self._headers, given)
         if parser.should_upgrade() and (
             b"content-length" in given or TRANSFER_ENCODING in given
         ):  # llhttp does not read its body
@@ -575,18 +575,21 @@ def connections_limit() -> int:
     return min(CONNECTIONS_MOST, files // 2)
 
 
-def check_framing(version: str, headers: list[tuple[bytes, bytes]]) -> None:
+def check_framing(
+    version: str, headers: list[tuple[bytes, bytes]], by_name: dict[bytes, bytes]
+) -> None:
     """Raise ``Malformed`` for a head that two readers could understand differently.
 
     llhttp has refused a length that is repeated or stands beside chunks.
     """
-    names = [name for name, _ in headers]
     if version not in VERSIONS:
         raise Malformed(400, f"HTTP/{version} is not spoken here.")
-    if version == "1.1" and b"host" not in names:
+    if version == "1.1" and b"host" not in by_name:
         raise Malformed(400, "The request has no Host header.")
+    if TRANSFER_ENCODING not in by_name:
+        return
     encodings = [value.lower() for name, value in headers if name == TRANSFER_ENCODING]
-    if encodings and (encodings != [b"chunked"] or version == "1.0"):
+    if encodings != [b"chunked"] or version == "1.0":
         raise Malformed(400, "The only transfer encoding is chunked, of HTTP/1.1.")
 
 

@@ -11,6 +11,7 @@ import orjson
 # How to parse the request: as the open inference protocol, as plain JSON, or not at all,
 # because it could not be parsed and is kept as it came.
 FORM_V2, FORM_JSON, FORM_RAW = "v2", "json", "raw"
+BROKE_OFF = "The stream broke off."  # how a stream may end, as its facts say
 HEAD = Struct("<IQ")  # length of the facts, length of the request
 
 

@@ -1,6 +1,11 @@
 import gzip
+import os
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
+
+from django.conf import settings as django_settings
 
 from ingest.tests.builders import make_event
 from istore import failpoints
@@ -118,3 +123,16 @@ def test_a_window_that_is_large_is_captured_in_several(
     found = {packs.pack_of(each.metadata_storage_key) for each in stream.events}
     assert len(found) == 3
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_capture_starts_where_nothing_can_be_forked():
+    """Its modules are imported before Django is set up, so they may import no models."""
+    found = subprocess.run(
+        [sys.executable, "-c", "import proxy.capture.worker"],
+        cwd=django_settings.BASE_DIR,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "istore.settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr

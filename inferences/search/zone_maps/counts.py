@@ -22,6 +22,7 @@ from inferences.models.row_ids import LOWEST
 from inferences.models.zone_maps import BITS_OF, Segment, SegmentTouch
 from inferences.search.access_paths import Sql
 from inferences.search.zone_maps.tallies import (
+    HAS_A_BIT_EACH,
     LIVE,
     SCORES,
     UNKNOWN,
@@ -56,7 +57,7 @@ WITH touched AS MATERIALIZED (
     FROM (
         SELECT * FROM {segment}
         WHERE model_key = %s AND lowest_id >= %s AND highest_id <= %s
-        AND built_at IS NOT NULL AND live IS NOT NULL
+        AND built_at IS NOT NULL AND live BETWEEN 0 AND {most}
         AND NOT EXISTS (
             SELECT FROM touched WHERE touched.lowest_id <= {segment}.highest_id
             AND touched.highest_id >= {segment}.lowest_id)
@@ -67,6 +68,8 @@ WITH touched AS MATERIALIZED (
     CROSS JOIN LATERAL (SELECT {value} AS value OFFSET 0) AS valued
 )
 """
+# No segment has so many live rows: a number above it is damaged, and no bitmap is made of it.
+LIVE_MOST = 100_000
 ALL = "OFFSET 0"
 NEWEST = "ORDER BY highest_id DESC LIMIT 20"  # which are asked whether segments tell
 # Adds up ``added``, the segments that tell their ``number``, and reads the rows between them.
@@ -110,7 +113,8 @@ END
 VALUED_BY_BITS = """
 WHEN {column}_counts = '{{}}' THEN '{{}}'
 WHEN {column}_bits IS NOT NULL THEN (
-    SELECT jsonb_object_agg(each.value, bit_count(each.bits & matching.bits))
+    SELECT CASE WHEN bool_and({fits}) THEN jsonb_object_agg(
+        each.value, bit_count(CASE WHEN {fits} THEN each.bits & matching.bits END)) END
     FROM (SELECT {bits} AS bits OFFSET 0) AS matching, {values}
     WHERE matching.bits IS NOT NULL)
 """
@@ -197,7 +201,10 @@ class SegmentSum:
             return Sql(VALUED.format(column=column, else_=""))
         bits = bits_of_each(self._told)
         by_bits = VALUED_BY_BITS.format(
-            column=column, bits=bits.sql, values=values_with_bits(column)
+            column=column,
+            bits=bits.sql,
+            values=values_with_bits(column),
+            fits=HAS_A_BIT_EACH,
         )
         return Sql(VALUED.format(column=column, else_=by_bits), bits.values)
 
@@ -248,6 +255,7 @@ def _write_out(
 ) -> str:
     told = ", ".join(f"({each}) AS told_{n}" for n, each in enumerate(tallies))
     for name, sql in {
+        "most": str(LIVE_MOST),
         "touch": TOUCH,
         "segment": SEGMENT,
         "number": number,

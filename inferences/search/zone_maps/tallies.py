@@ -22,6 +22,7 @@ SCORES = [as_real(number / SCORE_PARTS) for number in range(SCORE_PARTS + 1)]
 SCORES.append(1 + 2**-23)
 
 NONE_OF_LIVE = "repeat('0', live)::varbit"
+HAS_A_BIT_EACH = "bit_length(each.bits) = live"
 OPERATORS = {"exact": "=", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 # Whether each, and whether no number of a segment passes, by its bounds.
 WHOLE = {
@@ -225,12 +226,16 @@ def _counted(slot: str, tests: Sql) -> Sql:
 def _bits(column: str, tests: Sql) -> Sql:
     """Return SQL for the bitmap of the rows with a value that passes.
 
-    Bitmaps of a column lie in the order in which PostgreSQL gives the keys of its counts.
+    Bitmaps of a column lie in the order in which PostgreSQL gives the keys of its counts. One
+    that is not as long as the segment has live rows is damaged, as ``verify`` says: then the SQL
+    is null, and the rows are read. Bitmaps of two lengths would be an error of the statement.
     """
+    fitting = f"FILTER (WHERE {HAS_A_BIT_EACH})"
     return Sql(
-        f"CASE WHEN {column}_bits IS NOT NULL THEN coalesce(("
-        f"SELECT bit_or(each.bits) FROM {values_with_bits(column)} WHERE {tests.sql}"
-        f"), {NONE_OF_LIVE}) END",
+        f"CASE WHEN {column}_bits IS NOT NULL THEN ("
+        f"SELECT CASE WHEN count(*) = count(*) {fitting} "
+        f"THEN coalesce(bit_or(each.bits) {fitting}, {NONE_OF_LIVE}) END "
+        f"FROM {values_with_bits(column)} WHERE {tests.sql}) END",
         tests.values,
     )
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 from django.http import QueryDict
 
 from inferences.maintenance import zone_map_checks
@@ -185,7 +185,8 @@ def change(model: RegisteredModel, chance: Random, number: int) -> None:
             among = partial(model.inferences.live_among, chosen)
             metadata_edits.put_values("test", model, among, [value], replace=True)
         case 2:
-            removal.hide_records(model, live())
+            with transaction.atomic():
+                removal.hide_records(model, live())
         case 3:
             chosen = some(model, chance, hidden=True)
 
@@ -314,6 +315,44 @@ def test_verify_names_a_wrong_summary_and_a_repair_has_its_rows_read(model):
     build.seal()
     assert not SegmentTouch.objects.exists()
     assert list(zone_map_checks.segments(deep)) == []
+
+
+@pytest.mark.parametrize("live", [-3, 9, 2**31 - 1])
+def test_a_damaged_number_of_live_rows_breaks_no_count(model, live):
+    """Bitmaps of another length than the stored number are not joined: the rows are read."""
+    record(model, [row(Random(2), str(number)) for number in range(100)])
+    build.seal()
+    segment = Segment.objects.order_by("highest_id")[3]
+    assert segment.live != live
+    Segment.objects.filter(highest_id=segment.highest_id).update(live=live)
+
+    for filters in questions(Random(5)):
+        count_matching(model, filters)  # raises nothing
+        values_of(model, filters, "labels")
+    both = text.parse('label:[car, truck] meta.camera in ["north", "ß"]')
+    assert count_matching(model, both).number == matching(model, both).count()
+    check_values(model, both, "source_id")
+
+    deep = replace(Scope(now(), repair=True), deep=True)
+    found = [each.kind for each in zone_map_checks.segments(deep)]
+    assert found == ["segment-miscounts"]
+    check(model, Random(6))
+
+
+def test_bitmaps_that_are_cut_are_read_instead(model):
+    record(model, [row(Random(2), str(number)) for number in range(100)])
+    build.seal()
+    segment = Segment.objects.order_by("highest_id")[3]
+    with connections["default"].cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {Segment._meta.db_table} SET labels_bits = "
+            "ARRAY(SELECT substring(each FOR 3) FROM unnest(labels_bits) AS each) "
+            "WHERE highest_id = %s",
+            [segment.highest_id],
+        )
+    both = text.parse('label:[car, truck] meta.camera in ["north", "ß"]')
+    assert count_matching(model, both).number == matching(model, both).count()
+    check_values(model, both, "labels")
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from inferences.web.view_models.failed_calls import FailedCall, failed_call_of
 from inferences.web.view_models.inputs import Look, looks
 from inferences.web.view_models.matches import DetectionTest
 from inferences.web.view_models.passages import Passage
+from istore.db.compiled_queries import CompiledValues, parameter
 
 DRAWN_IN_CARD = 80
 KEYS_SHOWN = 3
@@ -33,6 +34,22 @@ FORM_TYPES = {
     MetadataKind.JSON_STRING: "json.string",
     MetadataKind.JSON_NUMBER: "json.float",
 }
+
+# Compiled once: every list runs them.
+KEYS = CompiledValues(
+    lambda: (
+        MetadataKey.objects.filter(registered_model=parameter("model"))
+        .order_by("id")
+        .values_list("key", "kind")[:OFFERED_MAX]
+    )
+)
+SOURCES = CompiledValues(
+    lambda: (
+        SourceName.objects.filter(registered_model=parameter("model"))
+        .order_by("id")
+        .values_list("name")[:OFFERED_MAX]
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +179,7 @@ class Offer:
 
 def offer(model: RegisteredModel) -> Offer:
     """Return the keys, labels and sources that the model has."""
-    keys = MetadataKey.objects.filter(registered_model=model).order_by("id")
+    keys = KEYS.rows(model=model.pk)
     labels = colours_of(model).labels[:OFFERED_MAX]
     ordered = sorted(
         labels,
@@ -173,12 +190,7 @@ def offer(model: RegisteredModel) -> Offer:
         ),
     )
     return Offer(
-        [KnownKey(k.key, FORM_TYPES[MetadataKind(k.kind)]) for k in keys[:OFFERED_MAX]],
+        [KnownKey(key, FORM_TYPES[MetadataKind(kind)]) for key, kind in keys],
         [(name, colours_of(model)(name)) for name in ordered],
-        sorted(_names(model)),
+        sorted(name for (name,) in SOURCES.rows(model=model.pk)),
     )
-
-
-def _names(model: RegisteredModel) -> list[str]:
-    found = SourceName.objects.filter(registered_model=model).order_by("id")
-    return list(found.values_list("name", flat=True)[:OFFERED_MAX])

@@ -12,11 +12,21 @@ from functools import cached_property
 
 from inferences.models import LabelName, RegisteredModel
 from inferences.models.metadata_values import in_slot
+from istore.db.compiled_queries import CompiledValues, parameter
 
 COLOURS = 48  # the number of classes hue-… in the style sheet
 DISTINCT = 20  # of these people choose: the first ones are farthest apart
 KNOWN_MAX = 2_000  # labels whose order is read
 SET_APART = 12  # the last colours, for labels that no answer has had yet
+
+# Compiled once: every list runs it.
+LABELS = CompiledValues(
+    lambda: (
+        LabelName.objects.filter(registered_model=parameter("model"))
+        .order_by("id")
+        .values_list("name", "hue")[:KNOWN_MAX]
+    )
+)
 
 
 class Colours:
@@ -51,9 +61,7 @@ class Colours:
     def _known(self) -> dict[str, tuple[int, int]]:
         known: dict[str, tuple[int, int]] = {}
         for model in self._models:
-            found = LabelName.objects.filter(registered_model=model).order_by("id")
-            rows = found.values_list("name", "hue")[:KNOWN_MAX]
-            for number, (name, hue) in enumerate(rows):
+            for number, (name, hue) in enumerate(LABELS.rows(model=model.pk)):
                 own = number % COLOURS if hue is None else hue
                 known.setdefault(name, (len(known), own))
         return known

@@ -6,8 +6,9 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import IO, Any
 
 from inferences.models import Inference
 from inferences.predictions.model_types import type_of
@@ -16,6 +17,7 @@ from inferences.previews.pictures import Busy, Measure, Unreadable, measure
 from inferences.web.view_models.conversations import last_user_text
 from inferences.web.view_models.signed_bars import Bars, bars
 from istore import blobs
+from istore.blobs import moves
 from protocols.conversations import Conversation, PartKind, read_conversation
 from protocols.json_text import parse
 
@@ -113,7 +115,36 @@ def looks_of_blobs(
 
     Those of ``prompts`` are requests of models that take text.
     """
-    waiting = [(row_id, *each, row_id in prompts) for row_id, each in stored.items()]
+    waiting = [
+        _Stored(row_id, *each, row_id in prompts) for row_id, each in stored.items()
+    ]
+    found = _read_looks(waiting)
+    # The readers have no database connections, so one statement asks where the missing went.
+    gone = [each for each in waiting if each.row_id not in found]
+    moved = moves.new_keys_of(each.key for each in gone) if gone else {}
+    for each in gone:
+        found[each.row_id] = Look(missing="expired")
+        if each.key in moved:
+            found |= _looks([replace(each, key=moved[each.key], may_be_moved=True)])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A stored input to read. One that is not where its key says counts as not there."""
+
+    row_id: int
+    key: str
+    content_type: str
+    is_prompt: bool
+    may_be_moved: bool = False
+
+    def open(self) -> IO[bytes]:
+        return (blobs.open_blob if self.may_be_moved else blobs.open_unmoved)(self.key)
+
+
+def _read_looks(waiting: Sequence[_Stored]) -> dict[int, Look]:
+    """Return the looks of those that are there, read by several threads."""
     shares = [waiting[n::READERS] for n in range(min(READERS, len(waiting)))]
     found: dict[int, Look] = {}
     for share in _readers.map(_looks, shares):
@@ -125,22 +156,23 @@ def _has_prompt(inference: Inference) -> bool:
     return type_of(inference.registered_model.task_type).has_prompt
 
 
-def _looks(stored: Sequence[tuple[int, str, str, bool]]) -> dict[int, Look]:
-    return {
-        row_id: _look_of_prompt(key, type_) if is_prompt else _look(key, type_)
-        for row_id, key, type_, is_prompt in stored
-    }
+def _looks(stored: Sequence[_Stored]) -> dict[int, Look]:
+    found = {}
+    for each in stored:
+        with suppress(FileNotFoundError):
+            found[each.row_id] = (
+                _look_of_prompt(each) if each.is_prompt else _look(each)
+            )
+    return found
 
 
-def _look_of_prompt(key: str, content_type: str) -> Look:
+def _look_of_prompt(stored: _Stored) -> Look:
     """Return what was asked last of a model that takes text, as far as a card reads."""
-    if not is_textual(content_type):
-        return _look(key, content_type)
+    if not is_textual(stored.content_type):
+        return _look(stored)
     try:
-        with blobs.open_blob(key) as file:
+        with stored.open() as file:
             content = file.read(PROMPT_HEAD + 1)
-    except FileNotFoundError:
-        return Look(missing="expired")
     except blobs.BlobDamaged:
         return Look(missing=DAMAGED)
     if len(content) > PROMPT_HEAD:
@@ -173,20 +205,20 @@ def _without_input(payload: Any) -> Look:
     return Look(missing="expired" if expired else "none")
 
 
-def _look(key: str, content_type: str) -> Look:
+def _look(stored: _Stored) -> Look:
+    content_type = stored.content_type
     try:
         if may_be_picture(content_type):
             try:
-                return Look(picture=measure(key))
+                found = measure(stored.key, may_be_moved=stored.may_be_moved)
+                return Look(picture=found)
             except Unreadable as error:
                 if content_type.startswith("image/"):
                     return Look(missing=str(error))
         if content_type.startswith(NOT_TEXT):
             return Look(missing=f"{content_type} is not shown here.")
-        with blobs.open_blob(key) as file:
+        with stored.open() as file:
             return read_text(file.read(HEAD))
-    except FileNotFoundError:
-        return Look(missing="expired")
     except blobs.BlobDamaged:
         return Look(missing=DAMAGED)
     except Busy:
