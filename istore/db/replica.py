@@ -189,7 +189,7 @@ def middleware(
 
         def look(execute: Any, sql: str, values: Any, many: bool, context: Any) -> Any:
             nonlocal has_written
-            has_written = has_written or WRITES.search(sql) is not None
+            has_written = has_written or _changes_data(sql)
             return execute(sql, values, many, context)
 
         with connection.execute_wrapper(look):
@@ -199,6 +199,11 @@ def middleware(
         return response
 
     return respond
+
+
+def _changes_data(sql: str) -> bool:
+    """Return whether a statement may write what a replica is asked for."""
+    return WRITES.search(sql) is not None and RIGHTS.search(sql) is None
 
 
 def key_of(request: Any) -> str:
