@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
 
@@ -12,3 +14,11 @@ app = Celery("istore", task_cls="istore.tasks.beat:StoreTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.autodiscover_tasks(["istore.tasks"], related_name="periodic")
+
+
+@worker_shutting_down.connect
+def give_tasks_back(**_: Any) -> None:
+    """Let the tasks of this worker go back to the queue when it is told to stop."""
+    from istore.tasks.tracking import is_stopping
+
+    is_stopping.set()

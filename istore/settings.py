@@ -46,6 +46,12 @@ ISTORE_PROXY_URL = env.text(
     "ISTORE_PUBLIC_PROXY_URL", f"http://{_here}:{ISTORE_PROXY_PORT}"
 )
 
+# At SIGTERM: readiness is refused for so long while calls still come, calls in flight are then
+# given so long, and a proxy waits so long until its spool is empty.
+ISTORE_DRAIN_SECONDS = env.number("ISTORE_DRAIN_SECONDS", 0, most=600)
+ISTORE_GRACE_SECONDS = env.number("ISTORE_GRACE_SECONDS", 3, least=1, most=600)
+ISTORE_DRAIN_SPOOL_SECONDS = env.number("ISTORE_DRAIN_SPOOL_SECONDS", 0, most=3600)
+
 # Proxies whose X-Forwarded-For, -Proto and -Host are trusted, as addresses or networks.
 ISTORE_BEHIND_TLS_PROXY = env.flag("ISTORE_BEHIND_TLS_PROXY", default=False)
 ISTORE_TRUSTED_PROXIES = env.networks(

@@ -50,6 +50,7 @@ class Application:
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
+        self.is_draining = False
         self.sessions = SessionCalls(proxy)
         self.text = TextCalls(proxy)
         self.own = {
@@ -167,6 +168,8 @@ class Application:
         is_ready, reason = await self.proxy.admission.is_ready()
         if not is_ready:
             raise Refused(503, reason, AGAIN_IN_A_SECOND)
+        if self.is_draining:
+            raise Refused(503, "The proxy is stopping.", AGAIN_IN_A_SECOND)
         status = "degraded" if reason else "ready"
         value: dict[str, Any] = {"ready": True, "status": status}
         if reason:

@@ -29,13 +29,20 @@ from supervisor.supervise import Failed, Supervisor
 
 DATABASE_SECONDS = 600  # recovery after a crash may take minutes
 STATIC_SECONDS = 120
-SERVER_GRACE = 4
+# A second more than a server gives its calls in flight.
+SERVER_GRACE = settings.ISTORE_DRAIN_SECONDS + settings.ISTORE_GRACE_SECONDS + 1
+PROXY_GRACE = SERVER_GRACE + settings.ISTORE_DRAIN_SPOOL_SECONDS
 SESSIONS_GRACE = 15  # seconds; its process guard stops what takes longer
 WORKER_THREADS, EXPORT_THREADS = 2, 2
 MIGRATION_LOCK = AdvisoryLock(0x15704E)  # an arbitrary number, used by nothing else
 # The programs of the processes, by name, so that this room knows no other.
 PROGRAMS = (
-    *("celery.bin.celery", "celery.apps.worker", "celery.apps.beat", "granian.cli"),
+    *(
+        "celery.bin.celery",
+        "celery.apps.worker",
+        "celery.apps.beat",
+        "istore.web_server",
+    ),
     *("proxy.app", "proxy.inference_handler", "proxy.capture.worker"),
     "ingest.management.commands.listen",
 )
@@ -215,7 +222,7 @@ def _start_proxies(supervisor: Supervisor) -> list[str]:
             env[FORK_SERVER] = str(supervisor.fork_server[1])
             inherited.append(supervisor.fork_server[1])
         supervisor.start(
-            name, argv, env=env, inherited=inherited, grace_seconds=SERVER_GRACE
+            name, argv, env=env, inherited=inherited, grace_seconds=PROXY_GRACE
         )
     return names[1:]
 
@@ -228,7 +235,7 @@ def _start_web(supervisor: Supervisor) -> None:
         # Without it, one worker that ends stops the others.
         "--respawn-failed-workers",
         # Calls in flight are finished first, but only within the grace period.
-        f"--workers-kill-timeout={SERVER_GRACE - 1}",
+        f"--workers-kill-timeout={settings.ISTORE_GRACE_SECONDS}",
         f"--workers={settings.ISTORE_WEB_WORKERS}",
     ]
     env = {
@@ -238,7 +245,13 @@ def _start_web(supervisor: Supervisor) -> None:
     }
     supervisor.start(
         "web",
-        [sys.executable, "-m", "granian", *options, "istore.asgi:application"],
+        [
+            sys.executable,
+            "-m",
+            "istore.web_server",
+            *options,
+            "istore.asgi:application",
+        ],
         env=env,
         grace_seconds=SERVER_GRACE,
     )
