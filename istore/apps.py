@@ -17,11 +17,12 @@ class IstoreConfig(AppConfig):
         connection_created.connect(watch_connection)
         post_migrate.connect(keep_settings, sender=self)
         from istore.backup import figures
-        from istore.checks import health
+        from istore.checks import health, shared_secrets
         from istore.checks.operations import Panel, panels
 
         health.watched.register("backup", figures.lateness)
         health.watched.register("replica", replica.trouble)
+        health.watched.register("secrets", shared_secrets.differ)
         if replica.is_given():
             panels.register(
                 "Read replica", Panel("operations/_replica.html", replica.panel)

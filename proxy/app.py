@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from istore.backup import figures
 from istore.blobs import request_counts
 from istore.checks.metrics_access import may_read_metrics
+from istore.db import replica
 from proxy.answers import (
     AGAIN_IN_A_SECOND,
     Receive,
@@ -187,6 +188,7 @@ class Application:
         # Asked in a thread: the counts are in Valkey.
         counts.object_store = await asyncio.to_thread(request_counts.totals)
         counts.backup = await asyncio.to_thread(figures.recall_figures)
+        counts.replica = await asyncio.to_thread(replica.figures)
         content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())
         await send_whole(send, 200, [content_type], generate_latest())
 

@@ -112,8 +112,6 @@ def test_one_of_each_is_killed_under_load_and_each_recorded_call_is_stored_once(
         sent(clients, 30)
     check_all_stored(clients, one.port, token)
     assert stored(two.port, token).keys() == stored(one.port, token).keys()
-    # One beat sends, whichever it is, and the other stands by.
-    assert "beat leads" in two.log("beat")
 
 
 def test_each_role_finishes_what_it_has_begun_when_it_is_told_to_stop(hosts, token):

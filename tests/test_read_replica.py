@@ -19,6 +19,7 @@ from istore.db import replica
 from istore.db.other_servers import REPLICA
 from istore.db.write_positions import positions
 from istore.models import Role
+from supervisor import external
 from tests import replica_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -252,3 +253,29 @@ def test_a_replica_that_hangs_keeps_nobody_waiting(
 
     assert replica.read("nobody", sleep) is False  # answered by the primary
     assert time.monotonic() - began < 20
+
+
+def test_its_lag_is_told_to_prometheus_and_another_server_is_refused(
+    server, held_back, model, make_inference, settings
+):
+    make_inference()
+    replica._known.sampled_at = 0.0
+    found = {
+        each.name: each.samples[0].value for each in replica.metrics(replica.figures())
+    }
+    assert found["istore_replica_up"] == 1
+    assert found["istore_replica_lag_bytes"] > 0
+    assert found["istore_replica_lag_seconds"] >= 0
+
+    assert list(external._replica_warnings()) == []
+    given = settings.ISTORE_REPLICA_DATABASE
+    settings.ISTORE_REPLICA_DATABASE = {**given, "HOST": "/nonexistent"}
+    (warning,) = external._replica_warnings()
+    assert "left out" in warning
+    assert replica.figures() == {"up": 0}
+    # The primary itself is no replica, and a database of another name is another one.
+    primary = {**given, "HOST": connection.settings_dict["HOST"]}
+    for wrong in (primary, {**given, "NAME": "postgres"}):
+        settings.ISTORE_REPLICA_DATABASE = wrong
+        with pytest.raises(external.Unreachable, match="no streaming replica"):
+            list(external._replica_warnings())

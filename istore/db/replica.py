@@ -32,9 +32,12 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, Error, connection, connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 
 from istore.db.other_servers import REPLICA, through
 from istore.db.statement_timeout import TIMED_OUT
+from istore.db.threads import connection_as_found
 from istore.db.watchdog import Watchdog
 from istore.db.write_positions import Unknown, position, positions
 
@@ -251,6 +254,33 @@ def panel() -> dict[str, Any]:
         "reason": reason,
         "most": settings.ISTORE_REPLICA_LAG_SECONDS,
     }
+
+
+def figures() -> dict[str, float]:
+    """Return the figures of the metrics; empty without a replica."""
+    if not REPLICA.is_given:
+        return {}
+    with connection_as_found():
+        try:
+            found = lag()
+        except (LeftOut, Error):
+            return {"up": 0}
+        finally:
+            REPLICA.close()
+    seconds = {} if found.seconds is None else {"lag_seconds": found.seconds}
+    up = int(not found.is_too_long)
+    return {"up": up, "lag_bytes": found.bytes, **seconds}
+
+
+def metrics(found: dict[str, float]) -> Iterator[Metric]:
+    """Yield the metrics of the replica."""
+    about = {
+        "up": "1 while the read replica is used, 0 while it is left out.",
+        "lag_bytes": "Log that the read replica has not replayed.",
+        "lag_seconds": "Age of what the read replica replayed last, while more waits.",
+    }
+    for name, value in found.items():
+        yield GaugeMetricFamily(f"istore_replica_{name}", about[name], value)
 
 
 # -- of one read

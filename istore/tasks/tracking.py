@@ -258,7 +258,8 @@ class TrackedTask(models.Model):
         work goes on.
         """
         if is_stopping.is_set():
-            return False  # its message was taken; beat sends another
+            self.notify()  # the message that this worker took is for another one
+            return False
         this = self._rows().filter(free(), pk=self.pk)
         most = settings.ISTORE_TASK_ATTEMPTS
         this.filter(attempts_without_progress__gte=most).update(
