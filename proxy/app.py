@@ -188,7 +188,9 @@ class Application:
         # Asked in a thread: the counts are in Valkey.
         counts.object_store = await asyncio.to_thread(request_counts.totals)
         counts.backup = await asyncio.to_thread(figures.recall_figures)
-        counts.replica = await asyncio.to_thread(replica.figures)
+        # Nobody waits here for a database that is away.
+        is_away = self.proxy.admission.lease.is_away
+        counts.replica = {} if is_away else await asyncio.to_thread(replica.figures)
         content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())
         await send_whole(send, 200, [content_type], generate_latest())
 

@@ -222,8 +222,10 @@ def key_of(request: Any) -> str:
 def lag() -> Lag:
     """Return how far the replica is behind. Raises ``LeftOut`` and ``django.db.Error``."""
     primary = _sample()
-    with through(REPLICA.connection()), _watchdog.limit(ANSWER_SECONDS):
-        return _state(primary)
+    with through(REPLICA.connection()):
+        connection.ensure_connection()  # a watchdog has nothing to cut before
+        with _watchdog.limit(ANSWER_SECONDS):
+            return _state(primary)
 
 
 def trouble() -> str | None:
@@ -322,7 +324,8 @@ def _read(needed: Callable[[], int], function: Callable[[], T], wait: float) -> 
         )
     finally:
         _thread.own = None
-        if other.in_atomic_block or guard.failure:
+        is_well = guard.failure is None or isinstance(guard.failure, _OfPrimary)
+        if other.in_atomic_block or not is_well:
             with suppress(Error, psycopg.Error):
                 other.in_atomic_block = False
                 other.close()

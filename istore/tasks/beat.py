@@ -21,7 +21,7 @@ import structlog
 from celery import Task
 from celery.beat import ScheduleEntry, Scheduler
 from celery.schedules import schedstate
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, Error, connection
 
 from istore.db import clock
 from istore.db.advisory_lock import AdvisoryLock
@@ -86,7 +86,7 @@ class SteadyScheduler(Scheduler):
         """Return whether this beat sends. The question also shows that it still holds the lock."""
         try:
             leads = LEADER.try_take()
-        except DatabaseError:
+        except Error:
             connection.close()
             DIRECT.close()
             leads = False
