@@ -13,12 +13,13 @@ from contextlib import suppress
 from typing import Any
 
 from granian import cli
+from granian.server import Server as Granian
 
 from istore import env
 from istore.draining import mark_of
 
 
-class Server(cli.Server):  # type: ignore[misc]  # which class it is depends on the interpreter
+class Server(Granian):  # type: ignore[misc, valid-type]  # it depends on the interpreter
     """Granian's server, with a pause between a signal and the stop."""
 
     def signal_handler_interrupt(self, *args: Any, **options: Any) -> None:
@@ -51,8 +52,8 @@ class Server(cli.Server):  # type: ignore[misc]  # which class it is depends on 
 
 def main() -> None:
     """Run granian's command line with this server."""
-    cli.Server = Server
-    cli.entrypoint()
+    cli.Server = Server  # type: ignore[attr-defined]  # which it imports
+    cli.entrypoint()  # type: ignore[no-untyped-call]  # of click
 
 
 if __name__ == "__main__":
