@@ -242,17 +242,18 @@ def test_a_replica_that_hangs_keeps_nobody_waiting(
 ):
     make_inference(inference_id="old")
     monkeypatch.setattr(replica, "BEYOND_LIMIT_SECONDS", -4.5)  # of the five allowed
+    # The statement goes on there, and its snapshot may hold replay up for so long.
     began = time.monotonic()
 
     def sleep() -> bool:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT pg_is_in_recovery(), CASE WHEN pg_is_in_recovery() THEN pg_sleep(60) END"
+                "SELECT pg_is_in_recovery(), CASE WHEN pg_is_in_recovery() THEN pg_sleep(6) END"
             )
             return cursor.fetchone()[0]
 
     assert replica.read("nobody", sleep) is False  # answered by the primary
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 5
 
 
 def test_its_lag_is_told_to_prometheus_and_another_server_is_refused(
