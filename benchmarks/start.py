@@ -41,7 +41,7 @@ KINDS = {
     "valkey": "valkey",
     "proxy.capture.worker": "capture",
     "proxy.serve": "proxy",
-    "granian": "web",
+    "istore.web_server": "web",
     "exports-": "exporter",
     " beat ": "beat",
     " worker ": "worker",

@@ -34,6 +34,7 @@ from inferences.previews.pictures import HEAD, LARGEST_INPUT, Measure
 from inferences.store.reading import fetch
 from istore import blobs
 from istore.blobs.batch_reading import BatchReader
+from istore.db.replica import read_up_to_date
 
 IN_MEMORY = 1024**2  # bytes; a larger input is kept in a temporary file
 CHUNK = 256 * 1024
@@ -294,7 +295,8 @@ class Batch:
     @cached_property
     def inferences(self) -> dict[int, Inference]:
         """The live inferences with their payloads, by row id."""
-        return {each.id: each for each in fetch(self.model, self.row_ids)}
+        found = read_up_to_date(lambda: fetch(self.model, self.row_ids))
+        return {each.id: each for each in found}
 
     @cached_property
     def embeddings(self) -> dict[int, list[float]]:

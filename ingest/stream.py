@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -88,7 +89,9 @@ class EventStream:
     """The stream, as one consumer of its group. Methods raise ``redis.RedisError``."""
 
     def __init__(self, url: str | None = None, consumer: str | None = None) -> None:
-        self.consumer = consumer or f"{socket.gethostname()}-{os.getpid()}"
+        # Containers share names and numbers: two consumers of one name would be one.
+        place = f"{socket.gethostname()}-{os.getpid()}"
+        self.consumer = consumer or f"{place}-{secrets.token_hex(4)}"
         url = url or settings.ISTORE_REDIS_URL
         # These connections do not retry: callers know better when, and whether, to do so.
         self._redis = connect(url, seconds=SECONDS)

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import heartbeat_sent
+from celery.signals import heartbeat_sent, worker_shutting_down
 
 from istore import pulse
 
@@ -22,3 +22,11 @@ app.autodiscover_tasks(["istore.tasks"], related_name="periodic")
 def _beat(**about: Any) -> None:
     """Tell the probe of a worker that it is connected to the broker and not stuck."""
     pulse.beat()
+
+
+@worker_shutting_down.connect
+def give_tasks_back(**_: Any) -> None:
+    """Let the tasks of this worker go back to the queue when it is told to stop."""
+    from istore.tasks.tracking import is_stopping
+
+    is_stopping.set()

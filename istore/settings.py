@@ -46,6 +46,12 @@ ISTORE_PROXY_URL = env.text(
     "ISTORE_PUBLIC_PROXY_URL", f"http://{_here}:{ISTORE_PROXY_PORT}"
 )
 
+# At SIGTERM: readiness is refused for so long while calls still come, calls in flight are then
+# given so long, and a proxy waits so long until its spool is empty.
+ISTORE_DRAIN_SECONDS = env.number("ISTORE_DRAIN_SECONDS", 0, most=600)
+ISTORE_GRACE_SECONDS = env.number("ISTORE_GRACE_SECONDS", 3, least=1, most=600)
+ISTORE_DRAIN_SPOOL_SECONDS = env.number("ISTORE_DRAIN_SPOOL_SECONDS", 0, most=3600)
+
 # Proxies whose X-Forwarded-For, -Proto and -Host are trusted, as addresses or networks.
 ISTORE_BEHIND_TLS_PROXY = env.flag("ISTORE_BEHIND_TLS_PROXY", default=False)
 ISTORE_TRUSTED_PROXIES = env.networks(
@@ -200,29 +206,56 @@ ISTORE_VERIFY_WINDOW = 20_000  # rows of one statement
 # -- database, cache, broker: the embedded servers unless a URL names others
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-_database_url = env.text("ISTORE_DATABASE_URL")
-if _database_url:
+
+
+def _database_at(name: str) -> dict[str, Any] | None:
+    """Return the database that a variable names by its URL, or None."""
+    url = env.text(name)
+    if not url:
+        return None
     try:
-        _database = dj_database_url.parse(_database_url)
+        found: dict[str, Any] = dict(dj_database_url.parse(url))
     except ValueError as error:
-        raise env.Malformed("ISTORE_DATABASE_URL", str(error)) from None
-    if _database.get("ENGINE") != "django.db.backends.postgresql":
-        raise env.Malformed("ISTORE_DATABASE_URL", "only postgresql:// is understood.")
-    if _password := env.text("ISTORE_DATABASE_PASSWORD"):
-        _database["PASSWORD"] = _password
-elif env.text("ISTORE_DATABASE_PASSWORD"):
+        raise env.Malformed(name, str(error)) from None
+    if found.get("ENGINE") != "django.db.backends.postgresql":
+        raise env.Malformed(name, "only postgresql:// is understood.")
+    if password := env.text("ISTORE_DATABASE_PASSWORD"):
+        found["PASSWORD"] = password
+    return {**found, "ENGINE": "istore.db.postgresql"}  # fixes the session settings
+
+
+if env.text("ISTORE_DATABASE_PASSWORD") and not env.text("ISTORE_DATABASE_URL"):
     raise env.Malformed("ISTORE_DATABASE_PASSWORD", "ISTORE_DATABASE_URL is missing.")
-else:
-    _database = {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": "istore",
-        "USER": "istore_app",  # no superuser: see supervisor.embedded
-        "PASSWORD": ISTORE_HOME.secret("pg_app_password"),
-        "HOST": str(ISTORE_HOME.run),
-    }
+_database = _database_at("ISTORE_DATABASE_URL") or {
+    "ENGINE": "istore.db.postgresql",
+    "NAME": "istore",
+    "USER": "istore_app",  # no superuser: see supervisor.embedded
+    "PASSWORD": ISTORE_HOME.secret("pg_app_password"),
+    "HOST": str(ISTORE_HOME.run),
+}
 DATABASES = {"default": _database}
-_database["ENGINE"] = "istore.db.postgresql"  # fixes the session settings
 _database.setdefault("OPTIONS", {})
+# The same database past a pooler, for what needs a session (``istore.db.other_servers``). If it is
+# given, ISTORE_DATABASE_URL may name a pooler that gives a connection for a transaction only.
+ISTORE_DIRECT_DATABASE = _database_at("ISTORE_DIRECT_DATABASE_URL")
+# A streaming replica that lists, statistics and exports are read from (``istore.db.replica``).
+ISTORE_REPLICA_DATABASE = _database_at("ISTORE_REPLICA_URL")
+if ISTORE_REPLICA_DATABASE:  # callers do not wait for a host that is gone
+    ISTORE_REPLICA_DATABASE["OPTIONS"] = {
+        "connect_timeout": 2,
+        "tcp_user_timeout": 5000,
+        **ISTORE_REPLICA_DATABASE.get("OPTIONS", {}),
+    }
+for _name, _given in (
+    ("ISTORE_DIRECT_DATABASE_URL", ISTORE_DIRECT_DATABASE),
+    ("ISTORE_REPLICA_URL", ISTORE_REPLICA_DATABASE),
+):
+    if _given and not env.text("ISTORE_DATABASE_URL"):
+        raise env.Malformed(_name, "needs ISTORE_DATABASE_URL.")
+# A replica that is further behind is left out.
+ISTORE_REPLICA_LAG_SECONDS = env.number(
+    "ISTORE_REPLICA_LAG_SECONDS", 30, least=1, most=3600
+)
 # The schemas in which tables are found and created, whatever the role's own path is.
 ISTORE_DATABASE_SEARCH_PATH = env.text("ISTORE_DATABASE_SEARCH_PATH", '"$user", public')
 _database["TEST"] = {"NAME": "istore_test"}
@@ -562,6 +595,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "istore.web.client_address.believing_trusted_proxies",
     "istore.freshness.middleware",  # waits until proxies know what changed
+    "istore.db.replica.middleware",  # callers do not read what is older than their writes
     "istore.web.request_checks.RequestChecks",
     "istore.api.token_calls.TokenCalls",  # what follows is for pages and browsers
     "django.middleware.security.SecurityMiddleware",

@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from istore.backup import figures
 from istore.blobs import request_counts
 from istore.checks.metrics_access import may_read_metrics
+from istore.db import replica
 from proxy.answers import (
     AGAIN_IN_A_SECOND,
     Receive,
@@ -50,6 +51,7 @@ class Application:
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
+        self.is_draining = False
         self.sessions = SessionCalls(proxy)
         self.text = TextCalls(proxy)
         self.own = {
@@ -167,6 +169,8 @@ class Application:
         is_ready, reason = await self.proxy.admission.is_ready()
         if not is_ready:
             raise Refused(503, reason, AGAIN_IN_A_SECOND)
+        if self.is_draining:
+            raise Refused(503, "The proxy is stopping.", AGAIN_IN_A_SECOND)
         status = "degraded" if reason else "ready"
         value: dict[str, Any] = {"ready": True, "status": status}
         if reason:
@@ -184,6 +188,9 @@ class Application:
         # Asked in a thread: the counts are in Valkey.
         counts.object_store = await asyncio.to_thread(request_counts.totals)
         counts.backup = await asyncio.to_thread(figures.recall_figures)
+        # Nobody waits here for a database that is away.
+        is_away = self.proxy.admission.lease.is_away
+        counts.replica = {} if is_away else await asyncio.to_thread(replica.figures)
         content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())
         await send_whole(send, 200, [content_type], generate_latest())
 

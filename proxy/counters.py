@@ -26,6 +26,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from istore.backup import figures as backup_figures
+from istore.db import replica
 from proxy.spool.spool_health import files_aside, waiting_models
 from proxy.spool.writer import age_of, size_of
 
@@ -68,6 +69,7 @@ class Counts(Collector):
         self.refused: Counter[int] = Counter()
         self.object_store: dict[str, int] = {}  # of all processes, as of this scrape
         self.backup: dict[str, float] = {}  # as beat has told last
+        self.replica: dict[str, float] = {}  # as of this scrape; empty without one
         self._file: Path | None = None
 
     def collect(self) -> Iterator[Metric]:
@@ -125,6 +127,7 @@ class Counts(Collector):
             requests.add_metric([operation], number)
         yield requests
         yield from backup_figures.metrics(self.backup)
+        yield from replica.metrics(self.replica)
 
     async def share(
         self,

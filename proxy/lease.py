@@ -19,8 +19,8 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import connection
 
+from istore.db.other_servers import session_connection
 from istore.db.postgresql.base import configure
 from istore.freshness import FORGET_CHANGES, LEASE_SECONDS
 from istore.uuids import uuid7
@@ -222,7 +222,7 @@ class Lease:
 
 
 async def _connect() -> psycopg.AsyncConnection[Any]:
-    given = connection.get_connection_params()
+    given = session_connection().get_connection_params()  # a pooler lets nobody LISTEN
     for name in ("cursor_factory", "context"):
         given.pop(name, None)
     database = await psycopg.AsyncConnection.connect(**given, autocommit=True)

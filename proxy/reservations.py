@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from django.db import Error, InterfaceError, OperationalError, connection
 
 from inferences.store.reservations import Reservation, Wish, release, reserve
+from istore.db.statement_timeout import each_statement_limited
 from istore.failpoints import failpoint
 from proxy import limits
 
@@ -39,7 +40,6 @@ class Reservations:
         self._returned: list[Reservation] = []
         self._asked_at: float | None = None  # while a statement is under way
         self._away_until = 0.0
-        self._known: object = None  # the connection whose timeouts are set
 
     async def ask(self, wishes: Sequence[Wish]) -> Found:
         """Return what became of each wish; None for what could not be settled in time."""
@@ -113,20 +113,21 @@ class Reservations:
             return self._settle_once(wishes, returned)
 
     def _settle_once(self, wishes: list[Wish], returned: list[Reservation]) -> Found:
-        self._bound_waits()
-        release(returned)
-        if not wishes:
-            return []
-        try:
-            found = reserve(wishes)
-            failpoint("proxy.ids_reserved")
-            return list(found)
-        except Error:
-            if len(wishes) == 1 or not connection.is_usable():
-                raise
-        # One of them is locked, or its model was removed: ask one by one, so that the others
-        # are reserved all the same.
-        return [self._settle_alone(wish) for wish in wishes]
+        seconds = limits.ID_DEADLINE_MS / 1000
+        with each_statement_limited(seconds, lock_seconds=LOCK_SHARE * seconds):
+            release(returned)
+            if not wishes:
+                return []
+            try:
+                found = reserve(wishes)
+                failpoint("proxy.ids_reserved")
+                return list(found)
+            except Error:
+                if len(wishes) == 1 or not connection.is_usable():
+                    raise
+            # One of them is locked, or its model was removed: ask one by one, so that the
+            # others are reserved all the same.
+            return [self._settle_alone(wish) for wish in wishes]
 
     def _settle_alone(self, wish: Wish) -> Reservation | None:
         try:
@@ -135,14 +136,3 @@ class Reservations:
             log.warning("An id cannot be reserved: %s", type(error).__name__)
             return None
         return found
-
-    def _bound_waits(self) -> None:
-        """Set the timeouts of a connection that is new, in milliseconds."""
-        connection.ensure_connection()
-        if self._known is connection.connection:
-            return
-        most = limits.ID_DEADLINE_MS
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET statement_timeout = {most}")
-            cursor.execute(f"SET lock_timeout = {max(1, round(most * LOCK_SHARE))}")
-        self._known = connection.connection

@@ -23,22 +23,31 @@ import uvloop
 from istore import fork_server
 from istore.sockets import listen
 
-GRACE_SECONDS = 3.0  # for calls in flight, after a signal to stop
+EMPTY_LOOK_SECONDS = 0.1
 
 
 async def serve(given: argparse.Namespace) -> None:
-    """Answer calls until SIGTERM or SIGINT comes."""
+    """Answer calls until SIGTERM or SIGINT comes, and those that came before to their end."""
     from django.conf import settings
 
     from proxy.app import Application
     from proxy.counters import counts
     from proxy.http.server import Server
     from proxy.inference_handler import Proxy
+    from proxy.spool.writer import size_of
 
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
-    for sent in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sent, stopping.set)
     application = Application(Proxy())
+
+    def drain() -> None:
+        """Refuse readiness, and stop a little later; a second signal does not wait."""
+        if application.is_draining or not settings.ISTORE_DRAIN_SECONDS:
+            stopping.set()
+        application.is_draining = True
+        loop.call_later(settings.ISTORE_DRAIN_SECONDS, stopping.set)
+
+    for sent in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sent, drain)
     server = Server(application)
     # The objects made so far stay for ever. Frozen, they are no longer scanned by garbage
     # collections, for which calls would have to wait.
@@ -52,7 +61,10 @@ async def serve(given: argparse.Namespace) -> None:
         sharing = loop.create_task(
             counts.share(folder, given.number, application.measure)
         )
-    await server.run(socket_of(given), stopping, GRACE_SECONDS)
+    await server.run(socket_of(given), stopping, settings.ISTORE_GRACE_SECONDS)
+    until = loop.time() + settings.ISTORE_DRAIN_SPOOL_SECONDS
+    while loop.time() < until and size_of(settings.ISTORE_SPOOL_DIR):
+        await asyncio.sleep(EMPTY_LOOK_SECONDS)
     if sharing is not None:
         sharing.cancel()
 

@@ -17,6 +17,7 @@ from inferences.models import RegisteredModel
 from inferences.search.filters import Filter
 from inferences.web import visible_model
 from inferences.web.view_models.questions import Question
+from istore.db.replica import reads_replica
 from istore.db.statement_timeout import statement_timeout
 from quality import links, presentation
 from quality.measuring import (
@@ -38,6 +39,7 @@ GROUPS = {
 
 @login_required
 @require_safe
+@reads_replica
 def page(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the quality page of a model, or its figures alone."""
     model = visible_model(request, model_id)

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import OperationalError, connection
 
 from istore import env
+from istore.db.other_servers import DIRECT, REPLICA, through
 from istore.tasks.broker import connect, reading
 
 WAIT_SECONDS = 30
@@ -81,6 +82,10 @@ def check(pause: Callable[[], None]) -> Iterator[str]:
     if database_is_given():
         _wait(_reach_database, "ISTORE_DATABASE_URL", pause)
         yield from _database_warnings()
+    if DIRECT.is_given:
+        _wait(_reach_direct, "ISTORE_DIRECT_DATABASE_URL", pause)
+    if REPLICA.is_given:
+        yield from _replica_warnings()
     if redis_is_given():
         _wait(_reach_redis, "ISTORE_REDIS_URL", pause)
         yield from _redis_warnings()
@@ -150,6 +155,45 @@ def _other_order() -> str | None:
         f"the collation {collation} of the database sorts text by a language and must sort by "
         "code point: create it with TEMPLATE template0 LC_COLLATE 'C'."
     )
+
+
+def _reach_direct() -> None:
+    with through(DIRECT.connection()):
+        beyond = _identity()
+    DIRECT.close()
+    if beyond != _identity():
+        raise Unreachable(
+            "ISTORE_DIRECT_DATABASE_URL: is another database than ISTORE_DATABASE_URL."
+        )
+
+
+def _replica_warnings() -> Iterator[str]:
+    """Yield why the replica is left out for now. Raises ``Unreachable`` if it is none."""
+    own = _identity()
+    try:
+        with through(REPLICA.connection()):
+            found, is_replica = _identity(), _ask("SELECT pg_is_in_recovery()")
+    except OperationalError as error:
+        yield f"ISTORE_REPLICA_URL: {' '.join(str(error).split())}; it is left out."
+        return
+    finally:
+        REPLICA.close()
+    if found != own or not is_replica:
+        raise Unreachable(
+            "ISTORE_REPLICA_URL: is no streaming replica of ISTORE_DATABASE_URL."
+        )
+
+
+def _identity() -> tuple[object, object]:
+    """Return what a database and its replicas have in common, and no other."""
+    cluster = _ask("SELECT system_identifier FROM pg_control_system()")
+    return cluster, _ask("SELECT current_database()")
+
+
+def _ask(question: str) -> object:
+    with connection.cursor() as cursor:
+        cursor.execute(question)
+        return cursor.fetchone()[0]
 
 
 def _database_setting(name: str) -> str:

@@ -22,7 +22,9 @@ PROXY = [sys.executable, "-m", "proxy.serve"]
 # Only for the web process: each of its few threads keeps its connection to the database.
 WEB_ENVIRONMENT = {"ISTORE_DATABASE_STAYS": "true"}
 WORKER_THREADS, EXPORT_THREADS = 2, 2
-SERVER_GRACE = 4  # seconds for calls in flight
+# A second more than a server gives its calls in flight.
+SERVER_GRACE = settings.ISTORE_DRAIN_SECONDS + settings.ISTORE_GRACE_SECONDS + 1
+PROXY_GRACE = SERVER_GRACE + settings.ISTORE_DRAIN_SPOOL_SECONDS
 
 
 def worker(node: str) -> list[str]:
@@ -49,14 +51,14 @@ def _worker(node: str, queues: str, threads: int) -> list[str]:
 def web() -> list[str]:
     """Return the command of the web server."""
     return [
-        *(sys.executable, "-m", "granian"),
+        *(sys.executable, "-m", "istore.web_server"),
         f"--host={settings.ISTORE_HOST}",
         f"--port={settings.ISTORE_PORT}",
         "--interface=asginl",
         # Without it, one worker that ends stops the others.
         "--respawn-failed-workers",
         # Calls in flight are finished first, but only within the grace period.
-        f"--workers-kill-timeout={SERVER_GRACE - 1}",
+        f"--workers-kill-timeout={settings.ISTORE_GRACE_SECONDS}",
         f"--workers={settings.ISTORE_WEB_WORKERS}",
         "istore.asgi:application",
     ]

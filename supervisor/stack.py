@@ -16,6 +16,7 @@ from django.urls import resolve
 from istore.checks import health
 from istore.child_process import Child
 from istore.db.advisory_lock import AdvisoryLock
+from istore.db.other_servers import DIRECT
 from istore.fork_server import VARIABLE as FORK_SERVER
 from istore.lifeline import SUPERVISED
 from istore.probes import answers_ok, in_the_way, worker_answers
@@ -32,7 +33,12 @@ SESSIONS_GRACE = 15  # seconds; its process guard stops what takes longer
 MIGRATION_LOCK = AdvisoryLock(0x15704E)  # an arbitrary number, used by nothing else
 # The programs of the processes, by name, so that this room knows no other.
 PROGRAMS = (
-    *("celery.bin.celery", "celery.apps.worker", "celery.apps.beat", "granian.cli"),
+    *(
+        "celery.bin.celery",
+        "celery.apps.worker",
+        "celery.apps.beat",
+        "istore.web_server",
+    ),
     *("proxy.app", "proxy.inference_handler", "proxy.capture.worker"),
     "ingest.management.commands.listen",
 )
@@ -62,6 +68,7 @@ def start_everything(supervisor: Supervisor, *, demo: bool = False) -> None:
     except first_run.WeakPassword as error:
         raise Failed(str(error)) from None
     connection.close()
+    DIRECT.close()
     if collecting:
         why = "the static files could not be collected"
         supervisor.finish(collecting, why, STATIC_SECONDS)
@@ -209,7 +216,7 @@ def _start_proxies(supervisor: Supervisor) -> list[str]:
             argv,
             env=env,
             inherited=inherited,
-            grace_seconds=programs.SERVER_GRACE,
+            grace_seconds=programs.PROXY_GRACE,
         )
     return names[1:]
 

@@ -13,11 +13,13 @@ from inferences.api.serializers import (
     CountSerializer,
     PageSerializer,
 )
+from inferences.models import RegisteredModel
 from inferences.search.across import ProjectQuery
 from inferences.search.api.filter_serializers import (
     FilteredSerializer,
     PaginationSerializer,
 )
+from inferences.search.counting import Count
 from inferences.search.pagination import BadQuestion
 from inferences.store.answer_fields import give_fields
 from inferences.store.api.fields_field import FieldsField
@@ -27,6 +29,7 @@ from istore.api.schema import PROBLEMS
 from istore.api.serializers import ValueSerializer, optional
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import Invalid
+from istore.models import Project
 
 
 class ProjectQuerySerializer(ValueSerializer, FilteredSerializer):
@@ -52,14 +55,21 @@ class FilterProjectView(ProjectView):
     def post(self, request: Request, project_id: str) -> Response:
         project = self.project(project_id)
         query: ProjectQuery = ProjectQuerySerializer.parse(request.data)
-        try:
-            with statement_timeout():
-                page = query.page(project.pk, self.models(project))
-        except BadQuestion as error:
-            raise Invalid(str(error), *error.path) from None
-        give_fields(page.inferences, query.fields)
-        rows = [to_json(each, presign=query.presign) for each in page.inferences]
-        return Response({"results": rows, "next": page.next})
+        models = self.models(project)
+        return Response(self.read(lambda: _page(query, project, models)))
+
+
+def _page(
+    query: ProjectQuery, project: Project, models: list[RegisteredModel]
+) -> dict[str, Any]:
+    try:
+        with statement_timeout():
+            page = query.page(project.pk, models)
+    except BadQuestion as error:
+        raise Invalid(str(error), *error.path) from None
+    give_fields(page.inferences, query.fields)
+    rows = [to_json(each, presign=query.presign) for each in page.inferences]
+    return {"results": rows, "next": page.next}
 
 
 class CountProjectView(ProjectView):
@@ -75,6 +85,13 @@ class CountProjectView(ProjectView):
         wanted = ProjectCountSerializer.parse(request.data)
         given = {"filters": wanted["filters"]} if "filters" in wanted else {}
         query = ProjectQuery(**given)
-        with statement_timeout():
-            count = query.count(self.models(project), wanted.get("limit"))
+        models = self.models(project)
+        count = self.read(lambda: _count(query, models, wanted.get("limit")))
         return Response({"count": count.number, "is_exact": count.is_exact})
+
+
+def _count(
+    query: ProjectQuery, models: list[RegisteredModel], limit: int | None
+) -> Count:
+    with statement_timeout():
+        return query.count(models, limit)

@@ -31,7 +31,7 @@ from inferences.search.api.filter_serializers import (
     InferenceQuerySerializer,
     PaginationSerializer,
 )
-from inferences.search.counting import count_matching
+from inferences.search.counting import Count, count_matching
 from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.pagination import BadQuestion, Pagination, TooDeep
 from inferences.search.query import InferenceQuery
@@ -148,7 +148,7 @@ class InferencesView(StoreView):
             presign=request.query_params.get("presign") == "true",
             fields=_named_fields(request) or (),
         )
-        return self.respond(read_page_body(query, model))
+        return self.respond(self.read(partial(read_page_body, query, model)))
 
     def _pagination(self, request: Request) -> Pagination:
         given: dict[str, Any] = {
@@ -235,7 +235,7 @@ class FilterInferencesView(InferenceView):
     def post(self, request: Request, model_id: str) -> HttpResponse:
         model = self.registered_model(model_id)
         query: InferenceQuery = InferenceQuerySerializer.parse(request.data)
-        return self.respond(read_page_body(query, model))
+        return self.respond(self.read(partial(read_page_body, query, model)))
 
 
 def read_page_body(query: InferenceQuery, model: RegisteredModel) -> dict[str, Any]:
@@ -303,11 +303,15 @@ class CountInferencesView(InferenceView):
     def _counted(
         self, model: RegisteredModel, filters: Filter, limit: int | None
     ) -> HttpResponse:
-        with each_statement_limited():
-            count = count_matching(model, filters, limit)
+        count = self.read(partial(_count, model, filters, limit))
         if limit is None:
             return self.respond({"count": count.number})
         return self.respond({"count": count.number, "is_exact": count.is_exact})
+
+
+def _count(model: RegisteredModel, filters: Filter, limit: int | None) -> Count:
+    with each_statement_limited():
+        return count_matching(model, filters, limit)
 
 
 class BlobView(StoreView):

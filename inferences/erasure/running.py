@@ -35,6 +35,7 @@ from istore import blobs
 from istore.blobs import pack_notes
 from istore.blobs.keys import prefixes_of_project
 from istore.blobs.packs import is_member, pack_of
+from istore.db import replica
 from istore.db.clock import now
 from istore.failpoints import failpoint
 from istore.models import AuditEntry, Project
@@ -105,6 +106,7 @@ def _erase(task: ErasureTask) -> None:
                 with LeaseKeeper(task).in_background():
                     count = search()
                 task.advance(report=_with(task.report, "traces", {name: count}))
+        replica.note_removal()
         failpoint("erasure.traces_removed")
         with LeaseKeeper(task).in_background():
             # Whoever was removed before had the value, too: their bytes are waited for as well.

@@ -31,6 +31,7 @@ from inferences.models import (
 from inferences.models.ground_truth import GroundTruth, PendingTruth
 from inferences.store.metadata_slots import SIDE_ROWS, place_of
 from istore.db import clock
+from istore.db.other_servers import own_session
 from istore.failpoints import failpoint
 from istore.models import AuditEntry
 
@@ -112,16 +113,17 @@ ENDED = "DROP TABLE IF EXISTS truth_staged, truth_matched, truth_met, truth_wait
 
 @contextmanager
 def _staging() -> Iterator[None]:
-    """Create temporary tables of this connection, and drop them at the end."""
-    with connection.cursor() as cursor:
-        cursor.execute(ENDED)
-        cursor.execute(STAGING)
-    try:
-        yield
-    finally:
-        if connection.connection is not None and not connection.connection.broken:
-            with connection.cursor() as cursor:
-                cursor.execute(ENDED)
+    """Create temporary tables, which need a session of our own, and drop them at the end."""
+    with own_session():
+        with connection.cursor() as cursor:
+            cursor.execute(ENDED)
+            cursor.execute(STAGING)
+        try:
+            yield
+        finally:
+            if connection.connection is not None and not connection.connection.broken:
+                with connection.cursor() as cursor:
+                    cursor.execute(ENDED)
 
 
 def _stage(actuals: Iterable[Actual | Refusal], joined: Joined) -> list[str]:

@@ -26,6 +26,7 @@ from inferences.models import (
     SourceName,
     WordOfModel,
 )
+from istore.db.replica import on_primary
 
 SLOT_TYPE = {
     MetadataKind.STRING: "string",
@@ -85,7 +86,10 @@ Places = dict[Key, SlotRef]
 @lru_cache(maxsize=1024)
 def _places(model_key: int, keys_version: int) -> Places:
     keys = MetadataKey.objects.filter(registered_model=model_key)
-    return {(key.key, key.kind): SlotRef(key.pk, key.kind, key.slot) for key in keys}
+    with on_primary():  # a replica may not have this version yet, and it is remembered
+        return {
+            (key.key, key.kind): SlotRef(key.pk, key.kind, key.slot) for key in keys
+        }
 
 
 def place_of(model: RegisteredModel, key: str, kind: str) -> SlotRef | None:

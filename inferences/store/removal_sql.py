@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from django.db import connection, models
+from django.db import connection, models, transaction
 
 from inferences.models import (
     ClassProbability,
@@ -34,6 +34,7 @@ from inferences.models import (
 )
 from inferences.store.segment_touches import touches_of
 from inferences.store.side_tables import side_tables
+from istore.db import replica
 
 ROWS, PAYLOADS = Inference._meta.db_table, InferencePayload._meta.db_table
 GIVEN = "given AS (SELECT %(ids)s::bigint[] AS ids)"
@@ -53,7 +54,10 @@ def run(
     values |= {"lowest": min(ids), "highest": max(ids)}
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
-        return cursor.fetchall() if cursor.description else []
+        found = cursor.fetchall() if cursor.description else []
+    if replica.is_given():  # it must not show them any more
+        transaction.on_commit(replica.note_removal)
+    return found
 
 
 def _those(given: str = "given", column: str = "id") -> str:

@@ -11,6 +11,7 @@ from inferences.models import Inference, RegisteredModel
 from inferences.store.reading import find_inference
 from istore.accounts.access import caller_of
 from istore.addresses import named_project
+from istore.db.replica import on_primary
 from istore.models import Role
 from istore.web.pages import require
 
@@ -23,10 +24,12 @@ def visible_model(
     Raises ``AmbiguousModel`` if the URL names no project and several projects have the id.
     """
     caller = caller_of(request)
-    model = RegisteredModel.objects.seen_by(caller, model_id, named_project(request))
-    if model is None:
-        raise Http404
-    require(caller, role, model.project)
+    named = named_project(request)
+    with on_primary():  # rights and settings of this moment, whoever reads the rest
+        model = RegisteredModel.objects.seen_by(caller, model_id, named)
+        if model is None:
+            raise Http404
+        require(caller, role, model.project)
     return model
 
 
@@ -45,5 +48,6 @@ def holds_role(request: HttpRequest, role: Role, model: RegisteredModel) -> bool
     known: dict[tuple[str, int], bool] = request.__dict__.setdefault("_roles_held", {})
     place = (str(role.value), model.project_id)
     if place not in known:
-        known[place] = caller_of(request).may(role, model.project)
+        with on_primary():
+            known[place] = caller_of(request).may(role, model.project)
     return known[place]

@@ -62,6 +62,7 @@ from inferences.web.view_models.sorting import (
 )
 from inferences.web.view_models.table import table_of, usual_view
 from istore.db.compiled_queries import CompiledQuery, parameter
+from istore.db.replica import reads_replica
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import StoreError
 from istore.models import Role
@@ -86,6 +87,7 @@ TAIL_SECONDS = 60
 
 @login_required
 @require_safe
+@reads_replica
 def browse(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the browse page of a model, or the part of it that is requested."""
     model = visible_model(request, model_id)
@@ -385,6 +387,7 @@ def _count(
 
 @login_required
 @require_safe
+@reads_replica
 def facets(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the facets of the filter panel, and the volume over time."""
     model = visible_model(request, model_id)
@@ -408,6 +411,7 @@ def facets(request: HttpRequest, model_id: str) -> HttpResponse:
 
 @login_required
 @require_safe
+@reads_replica
 def one_key(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the distribution of one metadata key's values over the matches."""
     model = visible_model(request, model_id)

@@ -17,6 +17,7 @@ from inferences.search.filters.metadata import KINDS, TERMS_OF_KEYS
 from inferences.store.metadata_slots import place_of
 from inferences.web.access import visible_model
 from inferences.web.view_models.sampling import values_at
+from istore.db.replica import reads_replica
 from istore.db.statement_timeout import statement_timeout
 
 SECONDS = 1.0
@@ -27,6 +28,7 @@ TYPES = ("string", "int", "float")
 
 @login_required
 @require_safe
+@reads_replica
 def values(request: HttpRequest, model_id: str) -> HttpResponse:
     """Return as JSON the most frequent values of ``key`` that have ``part`` in them.
 

@@ -39,6 +39,7 @@ from inferences.web.view_models.usage import (
     sessions_of,
 )
 from inferences.web.view_models.word_diff import compare_words
+from istore.db.replica import reads_replica
 from istore.db.statement_timeout import statement_timeout
 from istore.web.pages import render_page
 from protocols.conversations import Conversation, answer_text, prompt_text
@@ -99,6 +100,7 @@ class Entry:
 
 @login_required
 @require_safe
+@reads_replica
 def session(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the inferences of a session, oldest first, some at a time."""
     model = visible_model(request, model_id)

@@ -25,6 +25,7 @@ from inferences.web.view_models import embedding_map as view_model
 from inferences.web.view_models.browsing import Offer, offer
 from inferences.web.view_models.questions import Question
 from istore.accounts.access import person_of
+from istore.db.replica import reads_replica
 from istore.errors import Conflict
 from istore.models import Role
 from istore.tasks.pages import stop_task
@@ -34,6 +35,7 @@ LAYOUTS = {"pca": "Principal components", "tsne": "Neighbours (t-SNE)"}
 
 @login_required
 @require_safe
+@reads_replica
 def show_map(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the page; its script fetches the points, which are in ``part=points``."""
     model = visible_model(request, model_id)

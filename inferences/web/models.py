@@ -32,6 +32,7 @@ from inferences.web.access import visible_model
 from inferences.web.forms import ModelSettingsForm, NewModelForm
 from inferences.web.view_models.activity import activity, storage_used
 from istore.accounts.access import Caller, caller_of, person_of
+from istore.db.replica import reads_replica
 from istore.errors import Conflict
 from istore.models import Project, Role
 from istore.tasks.pages import stop_task
@@ -174,6 +175,7 @@ def _first_steps(
 
 @login_required
 @require_safe
+@reads_replica
 def model_activity(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the activity of one model's card."""
     model = visible_model(request, model_id)

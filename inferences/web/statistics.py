@@ -45,6 +45,7 @@ from inferences.web.view_models.questions import Question, unknown_names
 from inferences.web.view_models.sampling import sample
 from inferences.web.view_models.stacks import STACKS, count_by
 from inferences.web.view_models.volume import common_windows, volume, widen, window_of
+from istore.db.replica import reads_replica
 from istore.db.statement_timeout import statement_timeout
 from istore.web.plots import Drag
 
@@ -54,6 +55,7 @@ PARTS = ("volume", "labels", "scores", "latency", "key")
 
 @login_required
 @require_safe
+@reads_replica
 def statistics(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the page. Each panel fetches its own part, so that none waits for another.
 

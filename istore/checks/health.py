@@ -16,6 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from istore import blobs
+from istore.draining import is_draining
 from istore.hooks import Hook
 from istore.tasks.broker import connect, reading
 
@@ -33,7 +34,8 @@ def live(request: HttpRequest) -> JsonResponse:
 
 def ready(request: HttpRequest) -> JsonResponse:
     """Answer 200 ``ready``, 200 ``degraded`` with reasons, or 503 ``unavailable``."""
-    reasons = failing(needed)
+    stopping = {"server": "It is stopping."} if is_draining() else {}
+    reasons = stopping or failing(needed)
     if reasons:
         content = {"status": "unavailable", "reasons": reasons}
         return JsonResponse(content, status=503, headers={"Retry-After": "2"})

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import OperationalError, connection, transaction
 from psycopg.errors import LockNotAvailable
+
+from istore.db.other_servers import closed_again, session_connection, through
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class AdvisoryLock:
     ``name`` is a text, or the number itself; ``number`` tells apart locks of one name, of one
     model each, say. PostgreSQL knows them as numbers of 64 bits or pairs of 32 bits, so a text is
     hashed. A lock belongs to its connection: PostgreSQL releases it, too, when the connection of
-    a killed process ends.
+    a killed process ends. Those that outlast a transaction go past a pooler (``other_servers``).
     """
 
     name: str | int
@@ -37,7 +40,11 @@ class AdvisoryLock:
     def wait_at_most(self, seconds: float) -> bool:
         """Take the lock as ``wait`` does. Return False if it is not free in time."""
         try:
-            with transaction.atomic(), connection.cursor() as cursor:
+            with (
+                through(session_connection()),
+                transaction.atomic(),
+                connection.cursor() as cursor,
+            ):
                 limit = f"{int(seconds * 1000)}ms"
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", [limit])
                 self._call("pg_advisory_lock")
@@ -53,26 +60,28 @@ class AdvisoryLock:
 
         Whoever gives it some ``seconds`` to get free stands in a queue meanwhile.
         """
-        is_ours = self.wait_at_most(seconds) if seconds else self.try_take()
-        try:
-            yield is_ours
-        finally:
-            if is_ours:
-                self._call("pg_advisory_unlock")
+        with closed_again():
+            is_ours = self.wait_at_most(seconds) if seconds else self.try_take()
+            try:
+                yield is_ours
+            finally:
+                if is_ours:
+                    self._call("pg_advisory_unlock")
 
     def wait_until_commit(self) -> None:
         """Take the lock until the transaction ends, once it is free."""
-        self._call("pg_advisory_xact_lock")
+        self._call("pg_advisory_xact_lock", connection)
 
     def try_until_commit(self) -> bool:
         """Take the lock until the transaction ends. Return False if it is not free."""
-        return self._call("pg_try_advisory_xact_lock")
+        return self._call("pg_try_advisory_xact_lock", connection)
 
-    def _call(self, function: str) -> bool:
+    def _call(self, function: str, on: Any = None) -> bool:
+        """Call a function of PostgreSQL, by default in a session that lasts."""
         name = "hashtext(%s)" if isinstance(self.name, str) else "%s"
         values = [self.name] if self.number is None else [self.name, self.number]
         key = ", ".join([name, "%s"][: len(values)])
-        with connection.cursor() as cursor:
+        with (on or session_connection()).cursor() as cursor:
             cursor.execute(f"SELECT {function}({key})", values)
             (result,) = cursor.fetchone()
         return result is True

@@ -17,6 +17,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 
 from istore.blobs import request_counts
 from istore.blobs.s3_storage import S3Storage
+from istore.db.other_servers import DIRECT, REPLICA
 
 _of_parents: list[object] = []
 
@@ -34,6 +35,7 @@ def begin_child() -> None:
     # The pools and the storages are private, so they are not in the stubs.
     pools = DatabaseWrapper._connection_pools  # type: ignore[attr-defined]
     _of_parents.append(dict(pools))
+    _of_parents.extend((DIRECT.forget(), REPLICA.forget()))
     pools.clear()
     for storage in list(storages._storages.values()):  # type: ignore[attr-defined]
         if isinstance(storage, S3Storage):

@@ -29,25 +29,39 @@ def statement_timeout(seconds: float | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def each_statement_limited() -> Iterator[None]:
-    """Limit each statement in the block to ``ISTORE_QUERY_SECONDS`` without a transaction.
+def each_statement_limited(
+    seconds: float | None = None, lock_seconds: float | None = None
+) -> Iterator[None]:
+    """Limit each statement in the block, by default to ``ISTORE_QUERY_SECONDS``, without a transaction.
 
     The limit is sent together with the statement, and both are one implicit transaction. So
     it costs no round trip, where ``statement_timeout`` costs three. The block has no
-    transaction of its own: nothing else may be set for it.
+    transaction of its own: nothing else may be set for it. ``lock_seconds`` limits the wait for
+    a lock as well.
     """
-    limit = max(1, round(1000 * settings.ISTORE_QUERY_SECONDS))
-    before = f"SET LOCAL statement_timeout = {limit};"
+    limits = {
+        "statement_timeout": settings.ISTORE_QUERY_SECONDS
+        if seconds is None
+        else seconds
+    }
+    if lock_seconds is not None:
+        limits["lock_timeout"] = lock_seconds
+    before = "".join(
+        f"SET LOCAL {name} = {max(1, round(1000 * limit))};"
+        for name, limit in limits.items()
+    )
 
     def send(execute: Any, sql: str, values: Any, many: bool, context: Any) -> None:
         execute(before + sql, values, many, context)
-        context["cursor"].nextset()  # past the result of SET
+        for _ in limits:
+            context["cursor"].nextset()  # past the result of SET
 
     with connection.execute_wrapper(send):
         yield
     if connection.in_atomic_block:
         with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = 0")
+            for name in limits:
+                cursor.execute(f"SET LOCAL {name} = 0")
 
 
 def is_timeout(error: BaseException) -> bool:

@@ -5,6 +5,9 @@ its own clock: the messages of a beat whose clock is a day behind all expire. He
 carries an expiry in the database's time, and the worker asks the database (``StoreTask``).
 Celery also plans by the wall clock. When that clock is set back the plan is made again;
 otherwise every entry would wait until the clock has caught up.
+
+Of several beats, on whichever hosts, one sends: the one that holds an advisory lock. The others
+ask for it every few seconds, and go on where it stopped.
 """
 
 from __future__ import annotations
@@ -18,13 +21,17 @@ import structlog
 from celery import Task
 from celery.beat import ScheduleEntry, Scheduler
 from celery.schedules import schedstate
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, Error, connection
 
 from istore import pulse
 from istore.db import clock
+from istore.db.advisory_lock import AdvisoryLock
+from istore.db.other_servers import DIRECT
 
 HEADER = "ring_until"
 TOLERANCE = timedelta(seconds=1)
+LEADER = AdvisoryLock("istore.beat")
+ASK_SECONDS = 5.0  # between two questions for the lock
 
 log = structlog.get_logger()
 
@@ -63,6 +70,7 @@ class SteadyScheduler(Scheduler):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.latest = time.time()
+        self.leads = False
         super().__init__(*args, **options)
 
     def tick(self, *args: Any, **options: Any) -> float:
@@ -72,7 +80,22 @@ class SteadyScheduler(Scheduler):
             log.warning("clock went back; planning anew", seconds=self.latest - at)
             self._heap = None  # its times are of the old clock
         self.latest = at
-        return super().tick(*args, **options)
+        if not self._leads():
+            return ASK_SECONDS
+        return float(min(super().tick(*args, **options), ASK_SECONDS))
+
+    def _leads(self) -> bool:
+        """Return whether this beat sends. The question also shows that it still holds the lock."""
+        try:
+            leads = LEADER.try_take()
+        except Error:
+            connection.close()
+            DIRECT.close()
+            leads = False
+        if leads != self.leads:
+            log.info("beat leads" if leads else "another beat leads")
+        self.leads = leads
+        return leads
 
     def apply_async(self, entry: ScheduleEntry, *args: Any, **options: Any) -> Any:
         sent = copy.copy(entry)

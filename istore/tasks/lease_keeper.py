@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import DatabaseError, connection
 
-from istore.tasks.tracking import LeaseLost, Stopped, TrackedTask
+from istore.tasks.tracking import GivenBack, LeaseLost, Stopped, TrackedTask
 
 # Also how old the progress is that pages show. The shortest lease is five seconds.
 RENEW_SECONDS = 2.0
@@ -34,10 +34,10 @@ class LeaseKeeper:
         self._task = copy.copy(task)
         self._progress = progress
         self._due_at = time.monotonic() + RENEW_SECONDS
-        self._end: LeaseLost | Stopped | None = None
+        self._end: GivenBack | LeaseLost | Stopped | None = None
 
     def renew_if_due(self) -> None:
-        """Renew the lease when it is time. Raises ``LeaseLost`` and ``Stopped``, as ``record``."""
+        """Renew the lease when it is time. Raises as ``record`` does."""
         if time.monotonic() >= self._due_at:
             self._renew()
             self._due_at = time.monotonic() + RENEW_SECONDS
@@ -46,7 +46,7 @@ class LeaseKeeper:
     def in_background(self) -> Iterator[Callable[[], None]]:
         """Renew the lease by a thread, with a connection of its own, until the block ends.
 
-        Yields a function that raises ``LeaseLost`` or ``Stopped`` once the thread has met it. The
+        Yields a function that raises what ``record`` raises once the thread has met it. The
         lease of a task that is to be stopped is kept until the work has noticed.
         """
         done = Event()
@@ -63,7 +63,7 @@ class LeaseKeeper:
             while not done.wait(RENEW_SECONDS):
                 try:
                     self._renew()
-                except Stopped as error:
+                except (GivenBack, Stopped) as error:
                     self._end = error
                 except LeaseLost as error:
                     self._end = error

@@ -9,6 +9,7 @@ message again, and the next worker continues where the rows say that the last on
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,9 @@ T = TypeVar("T", bound="TrackedTask", covariant=True)
 LEASE = timedelta(seconds=settings.ISTORE_TASK_LEASE_SECONDS)
 REQUEUED_AT_ONCE = 1000  # tasks requeued in one round of beat
 
+# Set when this process is told to stop. Each task goes back at its next record of progress.
+is_stopping = threading.Event()
+
 
 class LeaseLost(Exception):
     """Another worker has taken the task over; the worker that sees this must stop at once."""
@@ -40,6 +44,10 @@ class LeaseLost(Exception):
 
 class Stopped(Exception):
     """The task was stopped, or what it was for is gone. What is done stays done."""
+
+
+class GivenBack(Exception):
+    """This worker is to stop: the task goes back to the queue, and what is done stays done."""
 
 
 class Failed(Exception):
@@ -249,6 +257,9 @@ class TrackedTask(models.Model):
         One conditional UPDATE decides the race, by the database's clock. No lock is held while the
         work goes on.
         """
+        if is_stopping.is_set():
+            self.notify()  # the message that this worker took is for another one
+            return False
         this = self._rows().filter(free(), pk=self.pk)
         most = settings.ISTORE_TASK_ATTEMPTS
         this.filter(attempts_without_progress__gte=most).update(
@@ -272,10 +283,12 @@ class TrackedTask(models.Model):
     def record(self, *, heed_stop: bool = True, **values: Any) -> None:
         """Write fields of the task and renew the lease.
 
-        Raises ``LeaseLost`` if another worker took the task over, and ``Stopped`` if a stop was
-        requested. Without ``heed_stop`` only the next record raises ``Stopped``, so finished work
-        is counted. Call it in the transaction of the work it counts: then both commit or neither.
+        Raises ``LeaseLost`` if another worker took the task over, ``Stopped`` if a stop was
+        requested, and ``GivenBack`` if this worker is to stop. Without ``heed_stop`` only the next
+        record raises the latter two, so finished work is counted. Call it in the transaction of the work it counts: then both commit or neither.
         """
+        if heed_stop and is_stopping.is_set():
+            raise GivenBack("The worker stops.")
         held = self._held()
         wanted = held.filter(stop_requested_at=None) if heed_stop else held
         renewed = {"lease_until": Now() + LEASE, "updated_at": Now()}
@@ -303,6 +316,8 @@ class TrackedTask(models.Model):
             logger.warning("%s was taken over by another worker.", self)
         except Stopped as error:
             self._end(TaskState.STOPPED, str(error))
+        except GivenBack:
+            self._give_back()
         except Unavailable as error:
             logger.warning("%s waits: %s", self, error)
             self.release(str(error))
@@ -331,6 +346,17 @@ class TrackedTask(models.Model):
             lease_until=Now(), notified_at=Now(), reason=reason[:300], updated_at=Now()
         )
         self.refresh_from_db()
+
+    def _give_back(self) -> None:
+        """Let another worker go on at once; this attempt does not count as one without progress."""
+        logger.info("%s is given back.", self)
+        held = self._held()
+        held.filter(attempts_without_progress__gt=0).update(
+            attempts_without_progress=F("attempts_without_progress") - 1
+        )
+        held.update(lease_until=Now(), notified_at=None, updated_at=Now())
+        self.refresh_from_db()
+        self.notify()
 
     def _end(self, state: TaskState, reason: str = "") -> None:
         """Write the outcome, unless another worker has taken the task over."""

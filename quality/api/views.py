@@ -88,7 +88,7 @@ class QualityView(StoreView):
     def post(self, request: Request, model_id: str) -> Response:
         model = self.registered_model(model_id)
         query = QualityQuerySerializer.parse(request.data)
-        return Response(as_json(measure(model, query)))
+        return Response(self.read(lambda: as_json(measure(model, query))))
 
 
 def as_json(quality: Quality) -> dict[str, Any]:

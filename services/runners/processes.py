@@ -31,6 +31,7 @@ from django.db.models.functions import Now
 from istore import pulse
 from istore.child_process import Child, Journal
 from istore.db.advisory_lock import AdvisoryLock
+from istore.db.other_servers import DIRECT
 from services import sessions
 from services.models import InferenceSession, Replica, Runner, Status
 from services.readiness import status_of
@@ -235,6 +236,7 @@ class ProcessRunner:
         except DatabaseError as error:
             log.warning("The database does not answer: %s", type(error).__name__)
             connection.close()
+            DIRECT.close()
             self._look_at = time.monotonic() + 2 * LOOK_SECONDS
         self._clear_away()
 

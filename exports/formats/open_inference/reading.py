@@ -11,6 +11,7 @@ import io
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ from inferences.models import (
 )
 from inferences.models.ground_truth import GroundTruth
 from inferences.models.row_ids import LOW_BITS, ORIGIN
+from istore.db.other_servers import REPLICA
+from istore.db.replica import read_up_to_date
 
 ORIGIN_MICROSECONDS = int(ORIGIN.timestamp()) * 1_000_000
 MOMENT = pa.timestamp("us", "UTC")
@@ -110,13 +113,19 @@ class Reader:
         self, model: RegisteredModel, row_ids: Sequence[int], sources: Sequence[Source]
     ) -> Future[pa.Table]:
         """Start reading these rows as ``read`` does."""
-        return self._thread.submit(read, model, row_ids, sources)
+        reading = partial(read, model, row_ids, sources)
+        return self._thread.submit(read_up_to_date, reading)
 
     def close(self) -> None:
         """Wait for what is read, and close the connection."""
         # A function, because ``connection.close`` here is that of the caller's thread.
-        self._thread.submit(lambda: connection.close())
+        self._thread.submit(_close)
         self._thread.shutdown()
+
+
+def _close() -> None:
+    connection.close()
+    REPLICA.close()
 
 
 DENSE = (

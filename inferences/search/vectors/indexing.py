@@ -23,6 +23,7 @@ from django.db import DatabaseError, OperationalError, connection
 
 from inferences.models import Embedding, RegisteredModel
 from istore.db.advisory_lock import AdvisoryLock
+from istore.db.other_servers import own_session
 
 TABLE = Embedding._meta.db_table
 INDEX_FROM = 20_000  # vectors; up to here a search measures them one by one
@@ -176,7 +177,7 @@ def _logging_progress(model: RegisteredModel, vectors: int) -> Iterator[None]:
 
 def _build(model: RegisteredModel, vectors: int, workers: int | None = None) -> None:
     memory = memory_for(model, vectors) // MIB
-    with connection.cursor() as cursor:
+    with own_session(), connection.cursor() as cursor:
         # SET, not SET LOCAL: CREATE INDEX CONCURRENTLY is not allowed in a transaction.
         cursor.execute(f"SET maintenance_work_mem = '{memory}MB'")
         if workers is not None:

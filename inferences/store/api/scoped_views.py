@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from django.http import Http404, HttpResponse
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -24,9 +24,11 @@ from istore.addresses import named_project
 from istore.api.access import RolePermission
 from istore.api.idempotency import IdempotentMixin
 from istore.api.parsing import JSONRenderer, write_response
-from istore.db import clock
+from istore.db import clock, replica
 from istore.errors import NotFound
 from istore.models import Project, Role
+
+T = TypeVar("T")
 
 
 class StoreView(IdempotentMixin, APIView):
@@ -47,6 +49,13 @@ class StoreView(IdempotentMixin, APIView):
         """Return when the call came, by the database's clock."""
         user = self.request.user
         return user.came_at if isinstance(user, ModelBearer) else clock.now()
+
+    def read(self, function: Callable[[], T]) -> T:
+        """Return what the function returns, which may be read from a replica.
+
+        It may run twice. The caller's rights are looked at before.
+        """
+        return replica.read(replica.key_of(self.request), function)
 
     def respond(self, data: Any, status: int = 200) -> HttpResponse:
         """Return a response in JSON, whose content is data that orjson can write.

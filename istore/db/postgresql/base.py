@@ -5,7 +5,7 @@ stopped the whole store; ``extra_float_digits`` rounds; ``gin_fuzzy_search_limit
 out; a ``search_path`` shows another store. One statement sets them on each physical
 connection; with a pool that is not once a request. Startup options would need no statement,
 but poolers such as PgBouncer refuse those they do not know. In session mode they let ``SET``
-pass and reset it between clients.
+pass and reset it between clients; for transaction mode there is ``istore.db.pooling``.
 
 ``default_transaction_read_only`` is left as it is: whoever sets it wants no writes.
 """
@@ -17,6 +17,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db.backends.postgresql import base
+
+from istore.db.other_servers import DIRECT
 
 ON, OFF = "on", "off"
 MEANING = {
@@ -82,13 +84,17 @@ DURABLE = (
 )
 
 
+def names_for(server_version: int) -> list[str]:
+    """Return the fixed settings that a server of this version, such as 180001, knows."""
+    return [name for name in FIXED if server_version >= NEWER.get(name, 0)]
+
+
 @cache
 def configure(server_version: int) -> str:
-    """Return the statement that sets a session of a server of this version, such as 180001."""
+    """Return the statement that sets a session of a server of this version."""
     settings = [
-        f"set_config('{name}', '{value}', false)"
-        for name, value in FIXED.items()
-        if server_version >= NEWER.get(name, 0)
+        f"set_config('{name}', '{FIXED[name]}', false)"
+        for name in names_for(server_version)
     ]
     return ", ".join(
         ["SELECT set_config('search_path', %s, false)", DURABLE, *settings]
@@ -106,3 +112,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
             statement = configure(connection.info.server_version)
             cursor.execute(statement, [settings.ISTORE_DATABASE_SEARCH_PATH])
         return True
+
+    def chunked_cursor(self) -> Any:
+        """Return a cursor on the server, for ``iterator()``.
+
+        Outside of a transaction it needs a session, which a pooler does not give.
+        """
+        if self.get_autocommit() and DIRECT.is_given:
+            session = DIRECT.connection()
+            if session is not self:
+                return session.chunked_cursor()
+        return super().chunked_cursor()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from celery import Celery
 from celery.schedules import crontab
 from celery.signals import before_task_publish
+from django.db import connection
 
 from istore.db import clock
 from istore.tasks import beat
@@ -125,3 +127,17 @@ def test_a_ring_counts_until_it_is_over_by_the_clock_of_the_database(
         a.pop_request()
 
     assert len(done) == calls
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_beats_one_sends_and_the_other_goes_on_when_it_ends(app, wall):
+    first, second = scheduler_of(app), scheduler_of(app)
+
+    wall.now += timedelta(minutes=6)
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(sent, first).result() == ["every five", "minutely"]
+        assert second.tick() == beat.ASK_SECONDS
+        assert sent(second) == []
+        other.submit(lambda: connection.close()).result()  # it was killed
+    assert sent(second) == ["every five", "minutely"]
+    connection.close()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from threading import Event
+
+import pytest
+
+from istore.tasks import tracking
 from istore.tasks.periodic import requeue_stale
 from istore.tasks.tracking import TaskState
 from retention import policies
@@ -63,3 +68,27 @@ def test_the_beat_opens_what_is_due(model, queue, django_capture_on_commit_callb
 
     assert len(queue) == 1
     assert RetentionTask.objects.get().by_schedule
+
+
+def test_a_worker_that_stops_gives_its_task_back_at_once(
+    model, queue, django_capture_on_commit_callbacks, monkeypatch
+):
+    task = policies.open_task("test", policy_of(model))
+    monkeypatch.setattr(tracking, "is_stopping", Event())
+    assert task.claim()
+    with django_capture_on_commit_callbacks(execute=True), task.recording_outcome():
+        task.advance()
+        tracking.is_stopping.set()  # as Celery's signal does
+        task.record(heed_stop=False)  # what is done is counted
+        task.advance()
+        pytest.fail("It went on.")
+
+    task.refresh_from_db()
+    assert (task.attempt, task.attempts_without_progress) == (1, 0)
+    assert queue == [("retention.tasks.run_retention_task", [str(task.pk)])]
+    with django_capture_on_commit_callbacks(execute=True):
+        assert not task.claim()  # a message that it has taken is for another, too
+    assert len(queue) == 2
+    tracking.is_stopping.clear()
+    lease_runs_out()  # the clock of this transaction stands still
+    assert RetentionTask.objects.get(pk=task.pk).claim()
