@@ -19,3 +19,6 @@ class IstoreConfig(AppConfig):
 
         health.watched.register("backup", figures.lateness)
         panels.register("Backup", Panel("operations/_backup.html", figures.panel))
+        from istore.telemetry import store_figures
+
+        store_figures.register()

@@ -21,6 +21,7 @@ from istore.fork_server import VARIABLE as FORK_SERVER
 from istore.lifeline import SUPERVISED
 from istore.probes import answers_ok, in_the_way, worker_answers
 from istore.sockets import listen
+from istore.upstreams import OBSERVED, metrics_ports
 from istore.web import static_files
 from supervisor import embedded, external, first_run
 from supervisor.demonstration import prepare_demo, show_demo
@@ -31,6 +32,7 @@ STATIC_SECONDS = 120
 SERVER_GRACE = 4
 SESSIONS_GRACE = 15  # seconds; its process guard stops what takes longer
 WORKER_THREADS, EXPORT_THREADS = 2, 2
+LAST_PORT = 65535
 MIGRATION_LOCK = AdvisoryLock(0x15704E)  # an arbitrary number, used by nothing else
 # The programs of the processes, by name, so that this room knows no other.
 PROGRAMS = (
@@ -87,14 +89,20 @@ def preload() -> None:
 
 
 def check_ports() -> None:
-    """Raise ``Failed`` unless both ports are free and differ."""
+    """Raise ``Failed`` unless all ports are free and differ."""
     asked = {
         "ISTORE_PORT": settings.ISTORE_PORT,
         "ISTORE_PROXY_PORT": settings.ISTORE_PROXY_PORT,
     }
     if len(set(asked.values())) < len(asked):
         raise Failed("ISTORE_PROXY_PORT: must be another port than ISTORE_PORT.")
-    for name, port in asked.items():
+    of_metrics = set(metrics_ports().values())
+    if of_metrics & set(asked.values()) or max(of_metrics, default=0) > LAST_PORT:
+        why = f"it and the {len(OBSERVED) - 1} ports behind it must be free."
+        raise Failed(f"ISTORE_METRICS_PORT: {why}")
+    wanted = [*asked.items()]
+    wanted += [("ISTORE_METRICS_PORT", port) for port in sorted(of_metrics)]
+    for name, port in wanted:
         if why := in_the_way(settings.ISTORE_HOST, port):
             raise Failed(f"{name}: {settings.ISTORE_HOST}:{port} is not free ({why}).")
 
@@ -163,15 +171,17 @@ def start_ours(supervisor: Supervisor) -> None:
     # waiting behind them, and ``nice`` lets pages go first. A small machine has one worker for both.
     queues = "celery,exports" if settings.ISTORE_SMALL else "celery"
     options = [f"--concurrency={WORKER_THREADS}", "-n", worker, "-Q", queues]
-    supervisor.start("worker", [*celery, *alone, *options])
+    env = partial(_with_metrics, supervisor)
+    supervisor.start("worker", [*celery, *alone, *options], env=env("worker"))
     workers = {"worker": worker}
     if not settings.ISTORE_SMALL:
         workers["exporter"] = exporter = f"exports-{worker}"
         options = [f"--concurrency={EXPORT_THREADS}", "-n", exporter, "-Q", "exports"]
-        supervisor.start("exporter", [*celery, *alone, *options], nice=10)
+        argv = [*celery, *alone, *options]
+        supervisor.start("exporter", argv, nice=10, env=env("exporter"))
     schedule = ["--scheduler=istore.tasks.beat:SteadyScheduler", "--pidfile="]
-    supervisor.start("beat", [*celery, "beat", *schedule])
-    supervisor.start("listener", [*MANAGE, "listen"])
+    supervisor.start("beat", [*celery, "beat", *schedule], env=env("beat"))
+    supervisor.start("listener", [*MANAGE, "listen"], env=env("listener"))
     unasked = ["listener", "beat"]
     if settings.ISTORE_PROCESSES_FILE:
         argv = [*MANAGE, "run_sessions"]
@@ -188,6 +198,12 @@ def start_ours(supervisor: Supervisor) -> None:
     # The others have no endpoint to ask, so it is enough that they are running.
     for name in unasked:
         supervisor.wait(partial(_is_running, supervisor, name), name)
+
+
+def _with_metrics(supervisor: Supervisor, name: str) -> dict[str, str]:
+    """Return the environment of a process, with the port of its metrics."""
+    port = metrics_ports().get(name, 0)
+    return {**supervisor.environment, "ISTORE_METRICS_PORT": str(port)}
 
 
 def _is_running(supervisor: Supervisor, name: str) -> bool:

@@ -21,9 +21,19 @@ from celery.schedules import schedstate
 from django.db import DatabaseError, connection
 
 from istore.db import clock
+from istore.telemetry.metrics import BEAT, Moment, Total
 
 HEADER = "ring_until"
 TOLERANCE = timedelta(seconds=1)
+
+sent_messages = Total(
+    "istore_beat_sent_total", "Messages that beat sent.", "task", roles=(BEAT,)
+)
+last_tick = Moment(
+    "istore_beat_last_tick_timestamp_seconds",
+    "When beat looked at its plan last.",
+    roles=(BEAT,),
+)
 
 log = structlog.get_logger()
 
@@ -70,6 +80,7 @@ class SteadyScheduler(Scheduler):
             log.warning("clock went back; planning anew", seconds=self.latest - at)
             self._heap = None  # its times are of the old clock
         self.latest = at
+        last_tick.set(at)
         return super().tick(*args, **options)
 
     def apply_async(self, entry: ScheduleEntry, *args: Any, **options: Any) -> Any:
@@ -79,6 +90,7 @@ class SteadyScheduler(Scheduler):
         if seconds is not None and (until := _until(seconds)):
             sent.options["headers"] = {HEADER: until}
         result = super().apply_async(sent, *args, **options)
+        sent_messages.add(str(entry.task))
         return result
 
 
