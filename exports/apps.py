@@ -7,7 +7,7 @@ class ExportsConfig(AppConfig):
     name = "exports"
 
     def ready(self) -> None:
-        from exports import erasing, quick, verifying
+        from exports import erasing, quick, telemetry, verifying
         from exports.models import ExportTask
         from exports.schedules import verifying as scheduled
         from inferences.erasure import TraceHolder, trace_holders
@@ -17,6 +17,7 @@ class ExportsConfig(AppConfig):
         from istore.web import rail
 
         list_downloads.formats.register("exports", quick.offered_formats)
+        telemetry.register()
 
         trace_holders.register(
             "exports",

@@ -17,7 +17,7 @@ from datetime import timedelta
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 
-from exports import manifest
+from exports import manifest, telemetry
 from exports.archives import KINDS
 from exports.export_report import Receipt
 from exports.formats import FORMATS, Options
@@ -64,6 +64,8 @@ def _write(task: ArchiveTask, members: MemberSet[ArchiveTask]) -> None:
         archive_sha256=sink.sha256,
         archive_expires_at=now() + timedelta(hours=settings.ISTORE_EXPORT_HOURS),
     )
+    telemetry.rows.add(telemetry.ARCHIVE, by=receipt.passed)
+    telemetry.written_bytes.add(telemetry.ARCHIVE, by=sink.size)
     failpoint("archiving.completed")
 
 

@@ -15,6 +15,7 @@ class IngestConfig(AppConfig):
             erasing,
             heartbeat,
             operations_panel,
+            telemetry,
             verification,
         )
         from istore.backup import hooks
@@ -23,6 +24,7 @@ class IngestConfig(AppConfig):
         from istore.checks.verification import Check, checks
 
         health.watched.register("listener", heartbeat.silence)
+        telemetry.register()
         fates.register("ingest", verification.fates)
         pack_rewriting.repoints.register("dead letters", dead_letters.repoint)
         panels.register(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 
 import structlog
@@ -11,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from inferences.models import RegisteredModel
 from inferences.store.recording import NewInference, Outcome, record
+from ingest import telemetry
 from ingest.blob_fetcher import raise_if_away
 from ingest.errors import Reason, Rejected, Retryable
 from ingest.metrics import Counts
@@ -61,8 +63,12 @@ class Storing:
                 refused.append((each.arrival.entry, Rejected(Reason.ID_TAKEN, why)))
         settled = [pair for pair in outcomes + again if pair[1] is not Outcome.OTHER]
         for _, kind in settled:
-            self._counts.events[COUNTED[kind]] += 1
-        self._counts.events["other_content"] += len(others)
+            self._counts.count(COUNTED[kind])
+        self._counts.count("other_content", len(others))
+        telemetry.observe_delays(
+            [each.arrival.event.request_received_at for each, _ in settled],
+            datetime.now(UTC),
+        )
         self._drop_blobs(model, settled)
 
     def _record(
@@ -84,7 +90,9 @@ class Storing:
             entry = batch[0].arrival.entry
             why = self._outages.call(partial(_why, model, error))
             refused.append((entry, why))
-            log.warning("event failed", stream_id=entry.id, error=describe(error))
+            named = {"request_id": entry.request_id} if entry.request_id else {}
+            why_failed = describe(error)
+            log.warning("event failed", stream_id=entry.id, error=why_failed, **named)
             return []
         return [(each, outcomes[each.new.inference_id]) for each in batch]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -41,7 +41,9 @@ def read_moment(text: Any) -> datetime:
 class InferenceEvent:
     """The fact that a model was called, and the keys of the blobs.
 
-    Everything else is in the metadata blob.
+    Everything else is in the metadata blob. ``request_id`` and ``traceparent`` travel beside the
+    wire format, as fields of the stream's entry, where a listener of an older release leaves them
+    alone; they tell log lines and traces which request this was.
     """
 
     model_id: str
@@ -53,6 +55,8 @@ class InferenceEvent:
     data_storage_key: str
     inference_storage_key: str
     metadata_storage_key: str
+    request_id: str = field(default="", compare=False, kw_only=True)
+    traceparent: str = field(default="", compare=False, kw_only=True)
 
     def as_dict(self) -> dict[str, str]:
         """Return the nine members of the wire format."""
@@ -96,6 +100,6 @@ class InferenceEvent:
         return cls.from_dict(value)
 
 
-NAMES = tuple(field.name for field in fields(InferenceEvent))
+NAMES = tuple(field.name for field in fields(InferenceEvent) if field.compare)
 NAMED = frozenset(NAMES)
 MOMENTS = frozenset(name for name in NAMES if name.endswith("_at"))

@@ -16,12 +16,13 @@ delivery to delivery, so that those around it are recorded all the same.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
 
 import structlog
 from django.conf import settings
 
-from ingest import heartbeat
+from ingest import heartbeat, telemetry
 from ingest.batch_writer import Storing
 from ingest.blob_fetcher import Fetcher
 from ingest.dead_letters import set_aside
@@ -39,6 +40,7 @@ from ingest.validated_events import (
 )
 from istore.db.clock import now
 from istore.failpoints import failpoint
+from istore.telemetry import request_ids, tracing
 
 BLOCK_MS = 1000  # the longest wait for new entries
 RECLAIM_SECONDS, TRIM_SECONDS = 5.0, 30.0  # between reclaims, and between trims
@@ -86,13 +88,24 @@ class Listener:
         for batch in _batches(entries):
             if self._stopping.is_set():
                 break  # the rest is not acknowledged, so it is delivered again
-            self._settle(batch)
+            self._observe(batch)
         if self._trim.is_due():
             self._outages.call(self._stream.trim)
         if self._progress.is_due():
             self._outages.call(self._stream.note_progress)
         self.counts.tell_now_and_then(self._stream)
         return len(entries)
+
+    def _observe(self, batch: list[Entry]) -> None:
+        """Settle a batch, and tell the metrics and the trace how long that took."""
+        began_at = time.monotonic()
+        if len(batch) == 1:
+            request_ids.begin(batch[0].request_id)
+        with tracing.batch_span("listener batch", [e.traceparent for e in batch]):
+            self._settle(batch)
+        request_ids.end()
+        telemetry.batches.observe(time.monotonic() - began_at)
+        telemetry.batch_sizes.observe(len(batch))
 
     def _next(self, block_ms: int) -> list[Entry]:
         """Return entries to handle: pending ones of other consumers from time to time, else new."""
@@ -162,7 +175,7 @@ class Listener:
                 aside.append((each.entry, refused))
                 continue
             except Exception as error:
-                log.exception("event could not be read", stream_id=each.entry.id)
+                log.exception("event could not be read", **_named(each.entry))
                 aside.append((each.entry, Rejected(Reason.REFUSED, repr(error))))
                 continue
             size += len(found.answer)
@@ -183,19 +196,26 @@ class Listener:
         waiting, refused = set(), []
         for entry, why in aside:
             if entry.id in over:
-                self.counts.events["copies"] += 1
+                self.counts.count("copies")
             elif (
                 isinstance(why, Retryable)
                 and entry.deliveries < settings.ISTORE_EVENT_DELIVERIES
             ):
-                self.counts.events["waiting"] += 1
+                self.counts.count("waiting")
                 waiting.add(entry.id)
             else:
                 refused.append((entry, why))
         self._outages.call(lambda: set_aside(refused))
-        for _, why in refused:
-            self.counts.set_aside[why.reason] += 1
+        for entry, why in refused:
+            self.counts.count_letter(why.reason)
+            log.warning("event set aside", reason=str(why.reason), **_named(entry))
         return waiting
+
+
+def _named(entry: Entry) -> dict[str, str]:
+    """Return what a log line says of an entry: its id in the stream, and that of its request."""
+    named = {"stream_id": entry.id}
+    return named | ({"request_id": entry.request_id} if entry.request_id else {})
 
 
 def _batches(entries: list[Entry]) -> Iterator[list[Entry]]:

@@ -16,6 +16,7 @@ from ingest.events import NAMED, InferenceEvent
 from ingest.validated_events import ValidatedEvent
 from istore import blobs
 from istore.blobs import packs
+from istore.telemetry import request_ids
 
 IN_A_PACK = NAMED - set(RECORD_KEYS)  # what a marker there says of its event
 MAY_DIFFER = frozenset(("event_published_at", "data_storage_key"))
@@ -77,9 +78,18 @@ def read_event_of(value: dict[str, Any], key: str) -> InferenceEvent:
         answer = packs.key_behind(key, value["answer"]["size"])
         event = event | {"inference_storage_key": answer, "metadata_storage_key": key}
     try:
-        return InferenceEvent.from_dict(event)
+        found = InferenceEvent.from_dict(event)
     except ValueError as error:
         raise Rejected(Reason.MALFORMED_METADATA, f"Its event: {error}") from None
+    request_id, traceparent = read_context_of(value)
+    return replace(found, request_id=request_id, traceparent=traceparent)
+
+
+def read_context_of(value: dict[str, Any]) -> tuple[str, str]:
+    """Return the id of the request and its trace context as a marker has them; "" without."""
+    given = value.get("x_request_id"), value.get("traceparent")
+    texts = [each if isinstance(each, str) else "" for each in given]
+    return request_ids.read(texts[0]), request_ids.read_traceparent(texts[1])
 
 
 def open_marker(

@@ -8,6 +8,7 @@ from collections import Counter
 import redis
 import structlog
 
+from ingest import telemetry
 from ingest.stream import EventStream
 from istore.tasks.broker import wrong_replies
 
@@ -45,6 +46,16 @@ class Counts:
         self.events: Counter[str] = Counter()
         self.set_aside: Counter[str] = Counter()
         self._every = Every(TELL_SECONDS)
+
+    def count(self, outcome: str, number: int = 1) -> None:
+        """Count events with this outcome, here and in the metrics."""
+        self.events[outcome] += number
+        telemetry.events.add(outcome, by=number)
+
+    def count_letter(self, reason: str) -> None:
+        """Count a dead letter, here and in the metrics."""
+        self.set_aside[reason] += 1
+        telemetry.dead_letters.add(str(reason))
 
     def tell_now_and_then(self, stream: EventStream) -> None:
         """Log the counters if a minute has passed."""

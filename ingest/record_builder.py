@@ -28,8 +28,9 @@ from inferences.store.recording import NewInference
 from ingest.errors import Reason, Rejected
 from ingest.events import InferenceEvent
 from ingest.lenient_parsing import LenientReader
-from ingest.markers import Marker
+from ingest.markers import Marker, read_context_of
 from ingest.validated_events import ValidatedEvent
+from istore.telemetry.request_ids import trace_id_of
 
 ACTIONS = {action.label: action for action in InferenceAction}
 WARNINGS_MAX, WARNING_CHARS = 100, 500  # kept of one record, and of one warning
@@ -55,6 +56,7 @@ def compose(
     fields = _fields_of_input(value, reader)
     text, found = reader.answer(arrival.model, marker)
     created_at, offset = _created_at(arrival)
+    request_id, traceparent = read_context_of(value)
     version = reader.model_version or reader.text(
         "model_version", value.get("model_version")
     )
@@ -76,6 +78,8 @@ def compose(
             fields["metadata"],
             version,
             request_id=reader.text("request_id", value.get("request_id"))[:TEXT_CHARS],
+            x_request_id=request_id,
+            trace_id=trace_id_of(traceparent),
             seconds=_seconds_of_tokens(arrival.event, fields["metadata"]),
         ),
         reservation=_reservation(value),

@@ -24,8 +24,10 @@ from redis.exceptions import ResponseError
 
 from ingest.events import InferenceEvent
 from istore.tasks.broker import WrongReply, connect, reading
+from istore.telemetry import request_ids
 
 STREAM, GROUP, FIELD = "istore:events", "listener", b"event"
+REQUEST_ID, TRACEPARENT = b"request_id", b"traceparent"  # fields that few entries have
 # Bytes that capture took out of spools; samples of counters; set while no sample is due.
 CAPTURED, SAMPLES, SAMPLED = f"{STREAM}:captured", f"{STREAM}:samples", f"{STREAM}:last"
 SAMPLE_SECONDS, SAMPLED_SECONDS = 5, 120  # between samples; the oldest that counts
@@ -47,6 +49,8 @@ class Entry:
     id: str
     payload: bytes
     deliveries: int
+    request_id: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +109,11 @@ class EventStream:
 
     def publish(self, events: Iterable[InferenceEvent]) -> None:
         """Append the events, in order. After an error some of them may have been appended."""
-        payloads = [event.to_json() for event in events]
-        for start in range(0, len(payloads), PUBLISH_AT_ONCE):
+        entries = [_fields_of(event) for event in events]
+        for start in range(0, len(entries), PUBLISH_AT_ONCE):
             pipeline = self._redis.pipeline(transaction=False)
-            for payload in payloads[start : start + PUBLISH_AT_ONCE]:
-                pipeline.xadd(STREAM, {FIELD: payload})
+            for each in entries[start : start + PUBLISH_AT_ONCE]:
+                pipeline.xadd(STREAM, each)
             with self._reading("XADD"):
                 ids = pipeline.execute()
                 if not all(map(ENTRY_ID.fullmatch, ids)):
@@ -331,7 +335,23 @@ def _entry(raw: tuple[bytes, dict[bytes, bytes]], deliveries: int) -> Entry:
     entry_id, values = raw
     if not ENTRY_ID.fullmatch(entry_id) or not isinstance(values, dict | NoneType):
         raise WrongReply("It is no entry of a stream.")
-    return Entry(entry_id.decode(), (values or {}).get(FIELD, b""), deliveries)
+    given = values or {}
+    return Entry(
+        entry_id.decode(),
+        given.get(FIELD, b""),
+        deliveries,
+        request_ids.read(given.get(REQUEST_ID)),
+        request_ids.read_traceparent(given.get(TRACEPARENT)),
+    )
+
+
+def _fields_of(event: InferenceEvent) -> dict[Any, Any]:
+    fields: dict[Any, Any] = {FIELD: event.to_json()}
+    if event.request_id:
+        fields[REQUEST_ID] = event.request_id
+    if event.traceparent:
+        fields[TRACEPARENT] = event.traceparent
+    return fields
 
 
 def _order(entry_id: str) -> tuple[int, int]:

@@ -28,3 +28,6 @@ class IstoreConfig(AppConfig):
                 "Read replica", Panel("operations/_replica.html", replica.panel)
             )
         panels.register("Backup", Panel("operations/_backup.html", figures.panel))
+        from istore.telemetry import store_figures
+
+        store_figures.register()

@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 from wsgiref.util import FileWrapper
 
@@ -25,6 +25,8 @@ from django.urls import Resolver404, resolve
 from istore.addresses import decode_path
 from istore.api.problems import CONTENT_TYPE, problem
 from istore.api.request_body import INCOMPLETE, WHOLE
+from istore.telemetry import web_requests
+from istore.telemetry.pools import ObservedThreads
 from istore.wsgi import application as django_application
 
 THREADS = 8
@@ -113,7 +115,7 @@ class Application:
 
     def __init__(self, wsgi: Callable[..., Iterable[bytes]]) -> None:
         self._wsgi = wsgi
-        self._threads = ThreadPoolExecutor(THREADS, "web")
+        self._threads = ObservedThreads(THREADS, "web")
         self._waiting = WaitingBytes(WAITING_FILES * settings.ISTORE_UPLOAD_MAX_BYTES)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -121,6 +123,7 @@ class Application:
             return
         loop = asyncio.get_running_loop()
         body = RequestBody(self._waiting)
+        began_at = time.perf_counter()
         try:
             await self._read(body, scope, receive)
             answer = Answer(loop, receive, send)
@@ -129,6 +132,8 @@ class Application:
             await answer.finish()
         except Refused as error:
             await refuse(send, error)
+            took = time.perf_counter() - began_at
+            web_requests.observe_unread(scope["method"], error.status, took)
         finally:
             body.close()
 

@@ -16,6 +16,7 @@ app = Celery("istore", task_cls="istore.tasks.beat:StoreTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.autodiscover_tasks(["istore.tasks"], related_name="periodic")
+app.autodiscover_tasks(["istore.telemetry"], related_name="task_runs")
 
 
 @heartbeat_sent.connect

@@ -20,9 +20,11 @@ from istore.log_values import (
     format_traceback,
     log_uncaught,
 )
+from istore.telemetry import request_ids
 
 SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
+    request_ids.add_request_id,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -31,6 +31,9 @@ ISTORE_METRICS_TOKEN = env.text("ISTORE_METRICS_TOKEN") or ISTORE_HOME.secret(
 ISTORE_HOST = env.text("ISTORE_HOST", "127.0.0.1")
 ISTORE_PORT = env.number("ISTORE_PORT", 8000, least=1, most=65535)
 ISTORE_PROXY_PORT = env.number("ISTORE_PROXY_PORT", 8001, least=1, most=65535)
+# Where roles that serve nothing else tell their metrics: of a process that is started by
+# itself its port, under ``up`` the first of one for each role; 0: nowhere.
+ISTORE_METRICS_PORT = env.number("ISTORE_METRICS_PORT", 0, most=65535)
 # Each has a spool, connections and memory of its own, and limits of these.
 ISTORE_PROXY_WORKERS = env.number("ISTORE_PROXY_WORKERS", 1, least=1, most=64)
 # Fewer processes and a smaller database, for machines of 1 GB: see docs/operations.md.
@@ -593,6 +596,7 @@ INSTALLED_APPS = [
     "django_structlog",
 ]
 MIDDLEWARE = [
+    "istore.telemetry.web_requests.observing",
     "istore.web.client_address.believing_trusted_proxies",
     "istore.freshness.middleware",  # waits until proxies know what changed
     "istore.db.replica.middleware",  # callers do not read what is older than their writes
@@ -707,7 +711,10 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = env.flag(
     "ISTORE_HSTS_INCLUDE_SUBDOMAINS", default=False
 )
 SECURE_SSL_REDIRECT = env.flag("ISTORE_SSL_REDIRECT", default=False)
-SECURE_REDIRECT_EXEMPT = [r"^health/"]  # probes use plain HTTP, from this machine
+SECURE_REDIRECT_EXEMPT = [
+    r"^health/",
+    r"^metrics$",
+]  # probes use plain HTTP, from this machine
 if ISTORE_BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 X_FRAME_OPTIONS = "DENY"
@@ -739,6 +746,20 @@ from istore.logs import hold_values_back  # noqa: E402
 LOGGING = _logging(LOG_LEVEL, json=env.flag("ISTORE_LOG_JSON", default=False))
 if not TESTING:
     hold_values_back()
+
+# -- traces and error reports: nothing is sent, and nothing imported, without these
+
+ISTORE_OTEL_ENDPOINT = env.endpoint("ISTORE_OTEL_ENDPOINT") or env.endpoint(
+    "OTEL_EXPORTER_OTLP_ENDPOINT"
+)
+# Of the traces that begin here; one that a caller began is sent as the caller says.
+ISTORE_OTEL_PERCENT = env.number("ISTORE_OTEL_PERCENT", 100, most=100)
+# Model servers get the trace context of the proxy's own span in the place of the caller's.
+ISTORE_OTEL_TO_UPSTREAM = env.flag("ISTORE_OTEL_TO_UPSTREAM", default=False)
+ISTORE_SENTRY_DSN = env.endpoint("ISTORE_SENTRY_DSN") or env.endpoint("SENTRY_DSN")
+ISTORE_SENTRY_ENVIRONMENT = env.text(
+    "ISTORE_SENTRY_ENVIRONMENT", env.text("SENTRY_ENVIRONMENT", "production")
+)
 
 ISTORE_FAILPOINTS = env.text("ISTORE_FAILPOINTS")
 if ISTORE_FAILPOINTS and not (DEBUG or TESTING):

@@ -27,6 +27,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 
+# In the order of their ports of metrics, from ISTORE_METRICS_PORT on.
+OBSERVED = ("listener", "worker", "exporter", "beat")
 PORTS = {"http": 80, "https": 443}
 NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f-\xa0\\]")
 # Python calls these global, but they embed other addresses: translations, tunnels, old forms.
@@ -129,7 +131,14 @@ def is_own_server(ip: str, host: str, port: int | None) -> bool:
     )
     if (host.lower().rstrip("."), port) in own.named or (ip, port) in own.named:
         return True
-    return port in own.local_ports and bool(ip) and is_this_machine(ip)
+    is_local_port = port in own.local_ports or port in metrics_ports().values()
+    return is_local_port and bool(ip) and is_this_machine(ip)
+
+
+def metrics_ports() -> dict[str, int]:
+    """Return the ports at which processes without a server tell their metrics, by their names."""
+    first = settings.ISTORE_METRICS_PORT
+    return {name: first + n for n, name in enumerate(OBSERVED)} if first else {}
 
 
 def _object_store_urls() -> tuple[str, ...]:

@@ -11,12 +11,14 @@ from inferences.previews.media import linked_blob
 from istore import views
 from istore.accounts.login_throttle import answering_delays
 from istore.checks import health, operations
+from istore.telemetry import web_requests
 from istore.web import finding
 from traces.api.otlp import TracesView
 
 urlpatterns = [
     path("health/live", health.live),
     path("health/ready", health.ready),
+    path("metrics", web_requests.metrics_view),
     path("blobs", linked_blob),
     path("uploads", ReceiveUploadView.as_view()),
     path("api/schema", views.SchemaView.as_view(), name="schema"),

@@ -90,7 +90,7 @@ def telling_not_allowed(
     return answer
 
 
-UNLIMITED = ("/health/",)
+UNLIMITED = ("/health/", "/metrics")
 
 
 def limiting_calls(

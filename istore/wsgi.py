@@ -17,6 +17,7 @@ from django.utils.http import parse_header_parameters
 
 from istore import env, lifeline
 from istore.db.kept_connections import close_ended_connection
+from istore.telemetry import metrics, startup
 
 lifeline.hold()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "istore.settings")
@@ -50,6 +51,10 @@ class StoreHandler(WSGIHandler):
 
 
 application = StoreHandler()
+
+# Tests import this module, and are no process of a store.
+if not settings.TESTING:
+    startup.begin(metrics.WEB, is_one_of_several=True)
 
 # Connections that failed or are too old are closed after each request, and nobody uses those of
 # a thread between two requests. What the server ended meanwhile is seen without asking it.

@@ -11,12 +11,9 @@ import logging
 from collections.abc import MutableMapping
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-
-from istore.backup import figures
-from istore.blobs import request_counts
-from istore.checks.metrics_access import may_read_metrics
-from istore.db import replica
+from istore.telemetry import exposition, metrics, startup, tracing
+from istore.telemetry.access import may_read_metrics
+from proxy import call_context, limits
 from proxy.answers import (
     AGAIN_IN_A_SECOND,
     Receive,
@@ -30,7 +27,7 @@ from proxy.answers import (
 )
 from proxy.counters import counts
 from proxy.error_forms import ErrorForm, in_v2, send_refusal
-from proxy.http.headers import Headers
+from proxy.http.headers import REQUEST_ID, Headers
 from proxy.http.request_body import Reader
 from proxy.inference_handler import Proxy
 from proxy.paths import PLAIN, method_of, read_path
@@ -54,6 +51,7 @@ class Application:
         self.is_draining = False
         self.sessions = SessionCalls(proxy)
         self.text = TextCalls(proxy)
+        counts.measure = self.measure
         self.own = {
             b"/v2": self.server,
             b"/v2/": self.server,
@@ -72,8 +70,12 @@ class Application:
         sending = Sending(send)
         is_call = scope["raw_path"].partition(b"?")[0] not in self.own
         counts.in_flight += is_call
+        call_context.begin(headers)
         try:
-            await self.answer(scope, headers, reader, sending)
+            if tracing.is_on and is_call:
+                await self._answer_traced(scope, headers, reader, sending)
+            else:
+                await self.answer(scope, headers, reader, sending)
         except Exception as error:
             # Too late for an error status once it has begun: the client sees it end early.
             if sending.is_begun:
@@ -81,12 +83,31 @@ class Application:
                     raise
                 log.warning("An answer ended early: %s", str(error))
                 return
+            request_id = call_context.request_id()
             refused = error if isinstance(error, Refused) else _failed()
             counts.refused[refused.status] += 1
             await reader.discard()
-            await send_refusal(sending, refused, _error_form(scope, headers))
+            form = _error_form(scope, headers)
+            named = (REQUEST_ID, request_id.encode())
+            await send_refusal(sending, refused, form, named)
         finally:
             counts.in_flight -= is_call
+
+    async def _answer_traced(
+        self, scope: Scope, headers: Headers, reader: Reader, send: Sending
+    ) -> None:
+        """Answer within a span, below the trace context that the caller gave."""
+        given = call_context.traceparent()
+        name = f"proxy {_kind_of(scope['raw_path'].partition(b'?')[0])}"
+        with tracing.server_span(name, given) as span:
+            try:
+                await self.answer(scope, headers, reader, send)
+            except Refused as refused:
+                send.status = send.status or refused.status
+                raise
+            finally:
+                if send.status:
+                    span.set_attribute("http.response.status_code", send.status)
 
     async def answer(
         self, scope: Scope, headers: Headers, reader: Reader, send: Send
@@ -184,20 +205,18 @@ class Application:
 
     async def metrics(self, send: Send) -> None:
         """Send the Prometheus metrics of all proxy processes of this store."""
-        self.measure()
-        # Asked in a thread: the counts are in Valkey.
-        counts.object_store = await asyncio.to_thread(request_counts.totals)
-        counts.backup = await asyncio.to_thread(figures.recall_figures)
-        # Nobody waits here for a database that is away.
-        is_away = self.proxy.admission.lease.is_away
-        counts.replica = {} if is_away else await asyncio.to_thread(replica.figures)
-        content_type = (b"content-type", CONTENT_TYPE_LATEST.encode())
-        await send_whole(send, 200, [content_type], generate_latest())
+        # In a thread: files are read, and Valkey is asked.
+        text = await asyncio.to_thread(startup.process.render, metrics.PROXY)
+        content_type = (b"content-type", exposition.CONTENT_TYPE.encode())
+        await send_whole(send, 200, [content_type], text)
 
     def measure(self) -> None:
         """Set what the metrics tell of this moment."""
         counts.in_flight_bytes = self.proxy.permits.held
-        counts.database_away = int(self.proxy.admission.lease.is_away)
+        lease = self.proxy.admission.lease
+        counts.database_away = int(lease.is_away)
+        is_stale = lease.silent_seconds >= limits.PROXY_STALE_SECONDS
+        counts.ready = int(not (lease.is_away and is_stale))
 
 
 def check_metrics(scope: Scope, headers: Headers) -> None:
@@ -213,10 +232,22 @@ class Sending:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.is_begun = False
+        self.status = 0
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
-        self.is_begun = True
+        if not self.is_begun:
+            self.is_begun = True
+            self.status = message.get("status", 0)
         await self._send(message)
+
+
+def _kind_of(path: bytes) -> str:
+    """Return which of its faces was called: a name for spans, without the name of a model."""
+    if path.startswith(PREFIX):
+        return "session"
+    if is_text_path(path):
+        return "text"
+    return "inference" if path.startswith(b"/v2/models/") else "other"
 
 
 def _error_form(scope: Scope, headers: Headers) -> ErrorForm:

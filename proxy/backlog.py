@@ -59,13 +59,14 @@ def waiting_in(directory: Path) -> tuple[int, float | None]:
     size, moments = 0, []
     for folder in (directory, *waiting.folders(directory)):
         for each in spool_files_in(folder):
-            if (left := _left_in(each)) > 0:
+            if (left := left_in(each)) > 0:
                 size += left
                 moments.append(each.written_at())
     return size, max(0.0, time.time() - min(moments)) if moments else None
 
 
-def _left_in(segment: SpoolFile) -> int:
+def left_in(segment: SpoolFile) -> int:
+    """Return the bytes of a segment that are not captured."""
     cut, size = segment.cut_from(), segment.size()
     end = size if cut is None else min(cut, size)
     return end - max(segment.captured_until(), HEADER.size)

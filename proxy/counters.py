@@ -1,64 +1,39 @@
-"""The metrics of the proxy, for ``GET /metrics``. No label names a tenant or a model.
+"""The metrics of the proxy's calls. No label names a tenant or a model.
 
-Several proxy processes on one port answer for all of them, as nobody can choose which one is asked:
-each writes its counts to a file once a second, and adds those of the others to its own. A process
-that is started again goes on from its file, and the file of one that is no longer configured still
-counts, so the sums never go back. What is true of a moment counts from fresh files alone. A single
-process shares nothing: its counters begin at zero when it starts.
+Counters are plain numbers without locks, all used in the thread of the event loop, and the catalogue
+of metrics reads them. Several proxy processes on one port answer for all of them
+(``istore.telemetry.shared_counts``). A single process shares nothing: its counters begin at zero when
+it starts.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import time
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-import orjson
-from django.conf import settings
-from prometheus_client import REGISTRY, Gauge
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
-
-from istore.backup import figures as backup_figures
-from istore.db import replica
-from proxy.spool.spool_health import files_aside, waiting_models
-from proxy.spool.writer import age_of, size_of
+from istore.telemetry.metrics import (
+    PROXY,
+    SECONDS,
+    Distribution,
+    Labels,
+    Moment,
+    Total,
+)
 
 STATUS, REASON = "status", "reason"
-SHARED_SECONDS = 1.0  # between two writings of the counts of one of several processes
-FRESH_SECONDS = 3.0  # a file that is older is that of a process that has ended
-# What is counted, as numbers and by a label.
-NUMBERS = ("recorded", "streamed", "streams_kept")
-LABELLED = ("streams_lost", "answered", "not_recorded", "replaced", "refused")
-MOMENTARY = ("in_flight", "in_flight_bytes", "database_away")
-
-SPOOL_BYTES = Gauge("istore_spool_bytes", "Bytes of entries not captured yet.")
-SPOOL_AGE = Gauge("istore_spool_age_seconds", "Age of the oldest segment.")
-SPOOL_WAITING = Gauge(
-    "istore_spool_waiting_bytes",
-    "Bytes kept apart for models whose blobs cannot be put.",
+# Added by the proxy, whose aim is a millisecond; the bounds of other durations are too coarse.
+ADDED_SECONDS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
+    *(0.25, 0.5, 1.0, 2.5, 10.0),
 )
-SPOOL_ASIDE = Gauge("istore_spool_files_aside", "Files set aside for replay_spool.")
-
-SPOOL_BYTES.set_function(lambda: size_of(settings.ISTORE_SPOOL_DIR))
-SPOOL_AGE.set_function(lambda: age_of(settings.ISTORE_SPOOL_DIR))
-SPOOL_WAITING.set_function(
-    lambda: sum(size for _, size, _ in waiting_models(settings.ISTORE_SPOOL_DIR))
-)
-SPOOL_ASIDE.set_function(lambda: len(files_aside(settings.ISTORE_SPOOL_DIR)))
 
 
-class Counts(Collector):
-    """Counters of calls, all used in the thread of the event loop: plain numbers without locks."""
+class Counts:
+    """What is counted of the calls of this process."""
 
     def __init__(self) -> None:
-        self.in_flight = self.in_flight_bytes = self.database_away = 0
+        self.in_flight = self.in_flight_bytes = self.database_away = self.ready = 0
         self.recorded = 0
         self.streamed = 0
         self.streams_kept = 0
@@ -67,136 +42,128 @@ class Counts(Collector):
         self.not_recorded: Counter[str] = Counter()
         self.replaced: Counter[str] = Counter()
         self.refused: Counter[int] = Counter()
-        self.object_store: dict[str, int] = {}  # of all processes, as of this scrape
-        self.backup: dict[str, float] = {}  # as beat has told last
-        self.replica: dict[str, float] = {}  # as of this scrape; empty without one
-        self._file: Path | None = None
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the metrics. Prometheus's client calls this for each scrape."""
-        every = self._every()
-
-        def total(name: str) -> int:
-            return sum(each.get(name, 0) for each in every)
-
-        def by_label(name: str) -> Counter[str]:
-            found: Counter[str] = Counter()
-            for each in every:
-                found.update(each.get(name, {}))
-            return found
-
-        yield GaugeMetricFamily(
-            "istore_proxy_in_flight", "Calls being carried.", total("in_flight")
-        )
-        yield GaugeMetricFamily(
-            "istore_proxy_in_flight_bytes",
-            "Bytes held for them.",
-            total("in_flight_bytes"),
-        )
-        yield GaugeMetricFamily(
-            "istore_proxy_database_away",
-            "Processes whose calls go on from memory without it.",
-            total("database_away"),
-        )
-        answered = by_label("answered")
-        yield _family("answered", "Answers sent to clients.", STATUS, answered)
-        yield CounterMetricFamily(
-            "istore_proxy_recorded", "Answers that left as recorded.", total("recorded")
-        )
-        unkept, replaced = by_label("not_recorded"), by_label("replaced")
-        yield _family("not_recorded", "Answers not kept.", REASON, unkept)
-        yield _family("ids_replaced", "Copies under another id.", REASON, replaced)
-        yield CounterMetricFamily(
-            "istore_proxy_streamed", "Answers passed on as streams.", total("streamed")
-        )
-        yield CounterMetricFamily(
-            "istore_proxy_streams_kept",
-            "Streams whose copies were kept.",
-            total("streams_kept"),
-        )
-        about = "Streams that left with an id and were not kept."
-        yield _family("streams_lost", about, REASON, by_label("streams_lost"))
-        refused = by_label("refused")
-        yield _family("refused", "Calls the proxy refused.", STATUS, refused)
-        requests = CounterMetricFamily(
-            "istore_object_store_requests",
-            "Requests to object stores, of all processes.",
-            labels=["operation"],
-        )
-        for operation, number in self.object_store.items():
-            requests.add_metric([operation], number)
-        yield requests
-        yield from backup_figures.metrics(self.backup)
-        yield from replica.metrics(self.replica)
-
-    async def share(
-        self,
-        folder: Path,
-        number: int,
-        measure: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Write the counts of this process, one of several, to a file; go on for ever.
-
-        ``measure`` is called before each writing, to set what is true at that moment.
-        """
-        self._file = folder / f"proxy-{number}.counts"
-        before = _read(self._file)
-        for name in NUMBERS:
-            setattr(self, name, getattr(self, name) + before.get(name, 0))
-        for name in LABELLED:
-            for label, count in before.get(name, {}).items():
-                key = int(label) if name in ("answered", "refused") else label
-                getattr(self, name)[key] += count
-        while True:
-            measure()
-            with suppress(OSError):  # a full disk must not end the process
-                fresh = self._file.with_suffix(".fresh")
-                fresh.write_bytes(orjson.dumps(self._own()))
-                os.replace(fresh, self._file)
-            await asyncio.sleep(SHARED_SECONDS)
-
-    def _own(self) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            name: getattr(self, name) for name in (*NUMBERS, *MOMENTARY)
-        }
-        for name in LABELLED:
-            counted = getattr(self, name)
-            found[name] = {str(label): count for label, count in counted.items()}
-        return found
-
-    def _every(self) -> list[dict[str, Any]]:
-        if self._file is None:
-            return [self._own()]
-        files = self._file.parent.glob("proxy-*.counts")
-        return [self._own(), *(_read(each) for each in files if each != self._file)]
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Return the counts in a file; none if there is no such file.
-
-    What was true of a moment is left out where the file is not fresh.
-    """
-    try:
-        written_at = file.stat().st_mtime
-        found: dict[str, Any] = orjson.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    if time.time() - written_at > FRESH_SECONDS:
-        found = {name: found[name] for name in found.keys() - set(MOMENTARY)}
-    return found
-
-
-def _family(
-    name: str, about: str, label: str, counted: Counter[str]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(f"istore_proxy_{name}", about, labels=[label])
-    for value, count in counted.items():
-        family.add_metric([value], count)
-    return family
+        self.measure: Callable[[], None] = lambda: None  # sets what is of the moment
 
 
 counts = Counts()
-REGISTRY.register(counts)
+
+
+def _momentary(name: str, about: str, attribute: str) -> None:
+    def read() -> float:
+        counts.measure()
+        return float(getattr(counts, attribute))
+
+    Moment(name, about, roles=(PROXY,), read=read)
+
+
+def _number(name: str, about: str, attribute: str) -> None:
+    Total(name, about, roles=(PROXY,), read=lambda: getattr(counts, attribute))
+
+
+def _labelled(name: str, about: str, label: str, attribute: str) -> None:
+    def read() -> dict[Labels, float]:
+        counted = dict(getattr(counts, attribute))
+        return {(str(value),): count for value, count in counted.items()}
+
+    Total(name, about, label, roles=(PROXY,), read=read)
+
+
+_momentary("istore_proxy_in_flight", "Calls being carried.", "in_flight")
+_momentary(
+    "istore_proxy_in_flight_bytes", "Bytes held for calls in flight.", "in_flight_bytes"
+)
+_momentary("istore_proxy_ready", "Proxy processes that admit calls.", "ready")
+_momentary(
+    "istore_proxy_database_away",
+    "Processes whose calls go on from memory without the database.",
+    "database_away",
+)
+_labelled("istore_proxy_answered_total", "Answers sent to clients.", STATUS, "answered")
+_number("istore_proxy_recorded_total", "Answers that left as recorded.", "recorded")
+_labelled(
+    "istore_proxy_not_recorded_total", "Answers not kept.", REASON, "not_recorded"
+)
+_labelled(
+    "istore_proxy_ids_replaced_total", "Copies under another id.", REASON, "replaced"
+)
+_number("istore_proxy_streamed_total", "Answers passed on as streams.", "streamed")
+_number(
+    "istore_proxy_streams_kept_total",
+    "Streams whose copies were kept.",
+    "streams_kept",
+)
+_labelled(
+    "istore_proxy_streams_lost_total",
+    "Streams that left with an id and were not kept.",
+    REASON,
+    "streams_lost",
+)
+_labelled("istore_proxy_refused_total", "Calls the proxy refused.", STATUS, "refused")
+
+# Bounds in microseconds, as moments are; the metrics are in seconds.
+_BOUNDS = [round(bound * 1e6) for bound in SECONDS]
+_ADDED_BOUNDS = [round(bound * 1e6) for bound in ADDED_SECONDS]
+
+
+class Durations:
+    """The durations of inferences as counts of buckets, each list with its sum at the end.
+
+    Only the event loop writes them, without locks: three observations cost a call half a microsecond.
+    """
+
+    def __init__(self) -> None:
+        self.by_class = {n: _empty(_BOUNDS) for n in range(1, 10)}
+        self.upstream = _empty(_BOUNDS)
+        self.added = _empty(_ADDED_BOUNDS)
+
+    def observe(self, status: int, total: int, upstream: int) -> None:
+        """Count one inference by its microseconds."""
+        counts = self.by_class.get(status // 100)
+        if counts is not None:
+            counts[bisect_left(_BOUNDS, total)] += 1
+            counts[-1] += total
+        counts = self.upstream
+        counts[bisect_left(_BOUNDS, upstream)] += 1
+        counts[-1] += upstream
+        added = total - upstream if total > upstream else 0
+        counts = self.added
+        counts[bisect_left(_ADDED_BOUNDS, added)] += 1
+        counts[-1] += added
+
+
+def _empty(bounds: list[int]) -> list[int]:
+    return [0] * (len(bounds) + 2)
+
+
+def _in_seconds(counts: list[int]) -> list[float]:
+    return [*counts[:-1], counts[-1] / 1e6]
+
+
+durations = Durations()
+Distribution(
+    "istore_proxy_request_duration_seconds",
+    "Inferences, from the request's head to the end of the answer.",
+    STATUS,
+    roles=(PROXY,),
+    read=lambda: {
+        (f"{number}xx",): _in_seconds(counts)
+        for number, counts in durations.by_class.items()
+        if any(counts)
+    },
+)
+Distribution(
+    "istore_proxy_upstream_duration_seconds",
+    "What inferences waited for the model server, to the end of its answer.",
+    roles=(PROXY,),
+    read=lambda: {(): _in_seconds(durations.upstream)},
+)
+Distribution(
+    "istore_proxy_added_duration_seconds",
+    "What the proxy added to inferences: the request's body, the ids, the copy.",
+    roles=(PROXY,),
+    bounds=ADDED_SECONDS,
+    read=lambda: {(): _in_seconds(durations.added)},
+)
 
 
 def tell_kept(reason: str) -> None:

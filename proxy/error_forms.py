@@ -60,8 +60,10 @@ def in_anthropic(refused: Refused) -> tuple[str, bytes]:
     return JSON, orjson.dumps({"type": "error", "error": error})
 
 
-async def send_refusal(send: Send, refused: Refused, form: ErrorForm) -> None:
-    """Send the response of a ``Refused`` in this form."""
+async def send_refusal(
+    send: Send, refused: Refused, form: ErrorForm, *more: tuple[bytes, bytes]
+) -> None:
+    """Send the response of a ``Refused`` in this form, with these headers besides."""
     content_type, body = form(refused)
-    headers = [(b"content-type", content_type.encode()), *refused.headers]
+    headers = [(b"content-type", content_type.encode()), *refused.headers, *more]
     await send_whole(send, refused.status, headers, body)

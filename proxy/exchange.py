@@ -9,10 +9,10 @@ from typing import Any
 from inferences.store.notes import Failure
 from inferences.store.reservations import Reservation
 from istore.uuids import uuid7
-from proxy import counters, timestamps
+from proxy import call_context, counters, timestamps
 from proxy.answers import Refused, Send
 from proxy.error_forms import ErrorForm, in_v2
-from proxy.http.headers import header_of_ids
+from proxy.http.headers import REQUEST_ID, header_of_ids
 from proxy.http.http1_client import BrokeOff
 from proxy.http.request_body import MemoryReservation, Reader
 from proxy.http.upstream_pool import UpstreamRequest, Upstreams, too_large
@@ -65,6 +65,11 @@ class Exchange:
     items: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
     error_form: ErrorForm = field(default=in_v2, kw_only=True)
     request_id: str = field(default="", kw_only=True)  # the server's own
+    x_request_id: str = field(
+        default="", kw_only=True
+    )  # that of the call: see ``begin``
+    traceparent: str = field(default="", kw_only=True)  # the caller's
+    is_named: bool = field(default=False, kw_only=True)  # the answer has a request id
     failure: str = field(default="", kw_only=True)
     is_begun: bool = field(default=False, kw_only=True)  # the answer leaves already
 
@@ -72,8 +77,16 @@ class Exchange:
     def begin(
         cls, call: Call, target: Target, request: ParsedRequest, received_at: int
     ) -> Exchange:
-        """Return a new exchange; the other times begin as ``received_at``."""
-        return cls(call, target, request, received_at, received_at, received_at)
+        """Return a new exchange; the other times begin as ``received_at``.
+
+        The id of the call is the caller's ``X-Request-ID``, else the id of its record.
+        """
+        begun = cls(call, target, request, received_at, received_at, received_at)
+        begun.x_request_id = call_context.request_id_or(
+            request.request_id, is_wish=request.is_wish
+        )
+        begun.traceparent = call_context.traceparent()
+        return begun
 
     async def carry(
         self,
@@ -118,6 +131,7 @@ class Exchange:
         """
         response, target = upstream.response, self.target
         self.note(response)
+        self.is_named = bool(response.header(REQUEST_ID))
         is_failed = not 200 <= response.status < 300
         # An error is kept whole: it is no stream, in whatever form it comes.
         if is_stream(response) and not (is_failed and target.keeps_failures):
@@ -137,7 +151,14 @@ class Exchange:
         lines = self.headers(answered.disposition)
         await pass_on(response, send, lines, upstream.patience, answered.chunks)
         counters.tell(answered.status, answered.disposition)
+        self.tell_durations(answered.status)
         return None
+
+    def tell_durations(self, status: int) -> None:
+        """Tell the metrics how long this took that has been answered now."""
+        total = timestamps.now() - self.received_at
+        upstream = self.responded_at - self.forwarded_at
+        counters.durations.observe(status, total, upstream)
 
     def note(self, response: ResponseHead) -> None:
         """Note what the head of an answer says beside its status; nothing by itself."""
@@ -150,7 +171,7 @@ class Exchange:
         keeps = self.target.is_stored and self.target.keeps_failures
         if self.is_begun or not (keeps and refused.code.startswith(OF_UPSTREAM)):
             raise refused
-        self.responded_at = timestamps.now()
+        self.responded_at, self.is_named = timestamps.now(), False
         is_cut = isinstance(refused.__cause__, BrokeOff)
         kind = FAILURES.get(refused.code, Failure.UNREADABLE)
         self.failure = Failure.BROKEN_OFF if is_cut else kind
@@ -163,10 +184,13 @@ class Exchange:
     def headers(self, disposition: str) -> list[tuple[bytes, bytes]]:
         """Return the headers that we add to the answer: the ids, and what became of our copy."""
         ids = self.ids or [self.request.request_id]
-        return [
+        headers = [
             (b"inference-id", header_of_ids(ids)),
             (b"inference-store", disposition.encode()),
         ]
+        if not self.is_named:  # a server's own is what its clients report to it
+            headers.append((REQUEST_ID, self.x_request_id.encode()))
+        return headers
 
     def entry(
         self, answered: UpstreamResponse, ids: Sequence[str] | None = None
@@ -193,6 +217,8 @@ class Exchange:
             metadata=[*(noted_item(*each) for each in self.facts.items()), *self.items],
             stream=self.stream,
             request_id=self.request_id,
+            x_request_id=self.x_request_id if ids != [self.x_request_id] else "",
+            traceparent=self.traceparent,
             failure=self.failure,
             form=self.form if request.is_read else FORM_RAW,
             warnings=[*request.warnings, *self.warnings],

@@ -153,6 +153,7 @@ class Proxy:
         counters.tell(answered.status, disposition)
         headers = [*answered.headers, *exchange.headers(disposition)]
         await send_whole(send, answered.status, headers, answered.body)
+        exchange.tell_durations(answered.status)
         failpoint("proxy.answered")
 
     async def keep(self, exchange: Exchange, answered: UpstreamResponse) -> str:

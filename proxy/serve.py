@@ -30,8 +30,8 @@ async def serve(given: argparse.Namespace) -> None:
     """Answer calls until SIGTERM or SIGINT comes, and those that came before to their end."""
     from django.conf import settings
 
+    from istore.telemetry import metrics, startup
     from proxy.app import Application
-    from proxy.counters import counts
     from proxy.http.server import Server
     from proxy.inference_handler import Proxy
     from proxy.spool.writer import size_of
@@ -55,18 +55,16 @@ async def serve(given: argparse.Namespace) -> None:
     gc.freeze()
     # Calls leave few cycles, and a call in flight is a few hundred objects.
     gc.set_threshold(50_000, 20, 100)
-    sharing = None  # a task, which the loop alone would not keep
-    if given.number is not None:
-        folder = settings.ISTORE_HOME.run
-        sharing = loop.create_task(
-            counts.share(folder, given.number, application.measure)
-        )
+    startup.begin(
+        metrics.PROXY,
+        number=given.number,
+        is_one_of_several=given.number is not None,
+    )
     await server.run(socket_of(given), stopping, settings.ISTORE_GRACE_SECONDS)
     until = loop.time() + settings.ISTORE_DRAIN_SPOOL_SECONDS
     while loop.time() < until and size_of(settings.ISTORE_SPOOL_DIR):
         await asyncio.sleep(EMPTY_LOOK_SECONDS)
-    if sharing is not None:
-        sharing.cancel()
+    startup.end()
 
 
 def socket_of(given: argparse.Namespace) -> socket.socket:

@@ -144,6 +144,7 @@ async def carry_stream(
         exchange.responded_at = timestamps.now()
         if copy is not None:
             await _keep_copy(exchange, response, copy, end, keeper)
+        exchange.tell_durations(response.status)
     if end != LEFT:
         await send({"type": "http.response.body", "body": b""})
 

@@ -14,7 +14,6 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -25,6 +24,7 @@ from inferences.models import RegisteredModel
 from istore.accounts.tokens import find_token
 from istore.db.clock import now
 from istore.models import Role, Token
+from istore.telemetry.pools import ObservedThreads
 from istore.upstreams import check_upstream_url
 from proxy import limits
 from proxy.answers import (
@@ -141,7 +141,7 @@ class Admission:
 
     def __init__(self) -> None:
         self.lease = Lease()
-        self.threads = ThreadPoolExecutor(THREADS, "lookup")
+        self.threads = ObservedThreads(THREADS, "lookup")
         self.rate = TokenRate(limits.PROXY_RATE_PER_MINUTE)
         self.wrong_tokens = WrongTokens(limits.WRONG_TOKENS_PER_MINUTE)
 
@@ -169,7 +169,7 @@ class Admission:
             # Lookups that wait for the old ones are not cancelled: that would end their
             # calls without an answer.
             if self.threads is threads:
-                self.threads = ThreadPoolExecutor(THREADS, "lookup")
+                self.threads = ObservedThreads(THREADS, "lookup")
                 threads.shutdown(wait=False)
             raise DatabaseAway from error
         except Error as error:

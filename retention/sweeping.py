@@ -37,6 +37,7 @@ from istore.errors import Unavailable
 from istore.failpoints import failpoint
 from istore.tasks.lease_keeper import LeaseKeeper
 from istore.tasks.tracking import Failed, Stopped, TaskState
+from retention import telemetry
 from retention.models import DeleteAction, Limits, RetentionPolicy, RetentionTask
 from retention.surveying import survey
 
@@ -88,6 +89,9 @@ class Open:
             deleted_blob_count=task.deleted_blob_count + self.blobs,
             deleted_bytes=task.deleted_bytes + self.bytes,
         )
+        telemetry.records.add(by=self.records)
+        telemetry.inputs.add(by=self.blobs)
+        telemetry.removed_bytes.add(by=self.bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +356,7 @@ class RecordSweep(Sweep):
         batch = removal.hide_records(self.model, rows)
         done = self.task.deleted_record_count + len(batch.ids)
         self.task.advance(deleted_record_count=done)
+        telemetry.records.add(by=len(batch.ids))
         return batch, None
 
 

@@ -22,6 +22,7 @@ from istore.lifeline import SUPERVISED
 from istore.probes import answers_ok, in_the_way, worker_answers
 from istore.pulse import ROLE
 from istore.sockets import listen
+from istore.upstreams import OBSERVED, metrics_ports
 from istore.web import static_files
 from supervisor import embedded, external, first_run, programs
 from supervisor.demonstration import prepare_demo, show_demo
@@ -30,6 +31,7 @@ from supervisor.supervise import Failed, Supervisor
 DATABASE_SECONDS = 600  # recovery after a crash may take minutes
 STATIC_SECONDS = 120
 SESSIONS_GRACE = 15  # seconds; its process guard stops what takes longer
+LAST_PORT = 65535
 MIGRATION_LOCK = AdvisoryLock(0x15704E)  # an arbitrary number, used by nothing else
 # The programs of the processes, by name, so that this room knows no other.
 PROGRAMS = (
@@ -94,14 +96,20 @@ def preload() -> None:
 
 
 def check_ports() -> None:
-    """Raise ``Failed`` unless both ports are free and differ."""
+    """Raise ``Failed`` unless all ports are free and differ."""
     asked = {
         "ISTORE_PORT": settings.ISTORE_PORT,
         "ISTORE_PROXY_PORT": settings.ISTORE_PROXY_PORT,
     }
     if len(set(asked.values())) < len(asked):
         raise Failed("ISTORE_PROXY_PORT: must be another port than ISTORE_PORT.")
-    for name, port in asked.items():
+    of_metrics = set(metrics_ports().values())
+    if of_metrics & set(asked.values()) or max(of_metrics, default=0) > LAST_PORT:
+        why = f"it and the {len(OBSERVED) - 1} ports behind it must be free."
+        raise Failed(f"ISTORE_METRICS_PORT: {why}")
+    wanted = [*asked.items()]
+    wanted += [("ISTORE_METRICS_PORT", port) for port in sorted(of_metrics)]
+    for name, port in wanted:
         if why := in_the_way(settings.ISTORE_HOST, port):
             raise Failed(f"{name}: {settings.ISTORE_HOST}:{port} is not free ({why}).")
 
@@ -164,14 +172,16 @@ def _collect_static_files(supervisor: Supervisor) -> Child | None:
 def start_ours(supervisor: Supervisor) -> None:
     """Start the store's own processes, and wait until each is ready."""
     worker = f"istore-{os.getpid()}@{socket.gethostname()}"
-    supervisor.start("worker", programs.worker(worker))
+    env = partial(_with_metrics, supervisor)
+    supervisor.start("worker", programs.worker(worker), env=env("worker"))
     workers = {"worker": worker}
     if not settings.ISTORE_SMALL:
         workers["exporter"] = exporter = f"exports-{worker}"
         # ``nice`` lets pages go first.
-        supervisor.start("exporter", programs.exporter(exporter), nice=10)
-    supervisor.start("beat", programs.BEAT)
-    supervisor.start("listener", programs.LISTENER)
+        argv = programs.exporter(exporter)
+        supervisor.start("exporter", argv, nice=10, env=env("exporter"))
+    supervisor.start("beat", programs.BEAT, env=env("beat"))
+    supervisor.start("listener", programs.LISTENER, env=env("listener"))
     unasked = ["listener", "beat"]
     if settings.ISTORE_PROCESSES_FILE:
         supervisor.start("sessions", programs.SESSIONS, grace_seconds=SESSIONS_GRACE)
@@ -187,6 +197,12 @@ def start_ours(supervisor: Supervisor) -> None:
     # The others have no endpoint to ask, so it is enough that they are running.
     for name in unasked:
         supervisor.wait(partial(_is_running, supervisor, name), name)
+
+
+def _with_metrics(supervisor: Supervisor, name: str) -> dict[str, str]:
+    """Return the environment of a process, with the port of its metrics."""
+    port = metrics_ports().get(name, 0)
+    return {**supervisor.environment, "ISTORE_METRICS_PORT": str(port)}
 
 
 def _is_running(supervisor: Supervisor, name: str) -> bool:

@@ -20,6 +20,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from exports import telemetry
 from exports.schedules import files
 from exports.schedules.destinations import Destination, Unknown
 from exports.schedules.files import Part, Parts
@@ -134,6 +135,9 @@ def _write_chunk(
         _remove_leftovers(run, destination, parts)
         failpoint("schedules.leftovers_removed")
         _commit(run, parts, through)
+        telemetry.rows.add(telemetry.SCHEDULED, by=parts.row_count)
+        size = sum(part.size for part in parts.parts)
+        telemetry.written_bytes.add(telemetry.SCHEDULED, by=size)
     failpoint("schedules.chunk_committed")
 
 

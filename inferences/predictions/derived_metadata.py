@@ -12,6 +12,8 @@ value.
     model_version            from the model server's answer or the call's URL (string)
     tokens_per_second        generated tokens by the time that they took (float)
     request_id               the model server's own id of the request (string)
+    x_request_id             the id that the caller gave the request (string)
+    trace_id                 of the trace that the caller's request was in (string)
 
 What differs between two calls with the same request and answer has to be derived: given
 metadata tells one content from another.
@@ -31,6 +33,7 @@ from inferences.predictions.parsers.values import Deconstructed
 MODEL_VERSION, VERSION_CHARS = "model_version", 255
 COMPLETION_TOKENS, TOKENS_PER_SECOND = "completion_tokens", "tokens_per_second"
 REQUEST_ID = "request_id"
+X_REQUEST_ID, TRACE_ID = "x_request_id", "trace_id"
 
 
 def derived_metadata(
@@ -39,12 +42,14 @@ def derived_metadata(
     model_version: str = "",
     *,
     request_id: str = "",
+    x_request_id: str = "",
+    trace_id: str = "",
     seconds: float = 0.0,
 ) -> tuple[MetadataValue, ...]:
     """Return the values to store beside the given ones; none where the answer has no such part.
 
     ``model_version`` is the version named by the model server's answer or by the requested
-    URL. ``seconds`` are those in which a text was generated: from the first token of a stream to
+    URL. ``x_request_id`` and ``trace_id`` are of a plain form. ``seconds`` are those in which a text was generated: from the first token of a stream to
     its end, or those of a whole answer; 0 if they are not known.
     """
     content = found.content if found is not None else None
@@ -54,6 +59,11 @@ def derived_metadata(
         facts.append((MODEL_VERSION, MetadataType.STRING, version))
     if request_id and not UNSTORABLE.search(request_id):
         facts.append((REQUEST_ID, MetadataType.STRING, request_id))
+    facts += [
+        (key, MetadataType.STRING, text)
+        for key, text in ((X_REQUEST_ID, x_request_id), (TRACE_ID, trace_id))
+        if text
+    ]
     given = list(given)
     if rate := _tokens_per_second([*_texts_of(given), *facts], seconds):
         facts.append((TOKENS_PER_SECOND, MetadataType.FLOAT, rate))

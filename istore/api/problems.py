@@ -9,10 +9,10 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from django.http import HttpResponse, JsonResponse
 
 from istore.errors import NotFound, StoreError
+from istore.telemetry import request_ids
 
 CONTENT_TYPE = "application/problem+json"
 NOTHING_HERE = "There is nothing here."
@@ -35,7 +35,7 @@ def problem(status: int, code: str, detail: str, **members: Any) -> dict[str, An
         "status": int(status),
         "code": code,
         "detail": detail,
-        "request_id": structlog.contextvars.get_contextvars().get("request_id"),
+        "request_id": request_ids.current() or None,
         **members,
     }
 

@@ -46,19 +46,20 @@ def lateness() -> str | None:
     return f"There is no backup yet.{why}" if failed else None
 
 
+def current_figures() -> dict[str, float]:
+    """Return the figures of the metrics, as the database has them now."""
+    last, failed = tasks.last_complete(), tasks.last_failed()
+    return {
+        "completed": tasks.seconds_of(last),
+        "bytes": last.byte_count if last else 0,
+        "missing": last.missing_count if last else 0,
+        "failed": tasks.seconds_of(failed),
+    }
+
+
 def remember_figures() -> None:
     """Write the figures of the metrics to the cache, from which every proxy reads them."""
-    last, failed = tasks.last_complete(), tasks.last_failed()
-    best_effort_cache.remember(
-        CACHED,
-        {
-            "completed": tasks.seconds_of(last),
-            "bytes": last.byte_count if last else 0,
-            "missing": last.missing_count if last else 0,
-            "failed": tasks.seconds_of(failed),
-        },
-        CACHED_SECONDS,
-    )
+    best_effort_cache.remember(CACHED, current_figures(), CACHED_SECONDS)
 
 
 def recall_figures() -> dict[str, float]:

@@ -13,6 +13,7 @@ from typing import IO, Any, Protocol, cast
 from django.core.files.base import File
 from django.core.files.storage import default_storage
 
+from istore.blobs.observed_storage import ObservedStorage
 from istore.blobs.stored import Stored
 
 
@@ -54,4 +55,4 @@ class BlobStorage(Protocol):
     ) -> None: ...
 
 
-storage = cast(BlobStorage, default_storage)
+storage = cast(BlobStorage, ObservedStorage(default_storage))

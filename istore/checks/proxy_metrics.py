@@ -49,10 +49,10 @@ def read_figures(text: str) -> dict[str, Any]:
         for sample in family.samples:
             if sample.name.endswith("_created"):
                 continue
-            if sample.labels:
+            if len(sample.labels) == 1 and family.type == "counter":
                 (label,) = sample.labels.values()
                 by_label.setdefault(name, Counter())[label] += int(sample.value)
-            else:
+            elif not sample.labels:
                 single[name] = sample.value
     return {
         "recorded": int(single.get("proxy_recorded", 0)),

@@ -275,14 +275,14 @@ def figures() -> dict[str, float]:
 
 
 def metrics(found: dict[str, float]) -> Iterator[Metric]:
-    """Yield the metrics of the replica."""
+    """Yield the metrics of the replica; without samples where there is none."""
     about = {
         "up": "1 while the read replica is used, 0 while it is left out.",
         "lag_bytes": "Log that the read replica has not replayed.",
         "lag_seconds": "Age of what the read replica replayed last, while more waits.",
     }
-    for name, value in found.items():
-        yield GaugeMetricFamily(f"istore_replica_{name}", about[name], value)
+    for name, text in about.items():
+        yield GaugeMetricFamily(f"istore_replica_{name}", text, found.get(name))
 
 
 # -- of one read

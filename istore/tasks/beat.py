@@ -27,11 +27,21 @@ from istore import pulse
 from istore.db import clock
 from istore.db.advisory_lock import AdvisoryLock
 from istore.db.other_servers import DIRECT
+from istore.telemetry.metrics import BEAT, Moment, Total
 
 HEADER = "ring_until"
 TOLERANCE = timedelta(seconds=1)
 LEADER = AdvisoryLock("istore.beat")
 ASK_SECONDS = 5.0  # between two questions for the lock
+
+sent_messages = Total(
+    "istore_beat_sent_total", "Messages that beat sent.", "task", roles=(BEAT,)
+)
+last_tick = Moment(
+    "istore_beat_last_tick_timestamp_seconds",
+    "When beat looked at its plan last.",
+    roles=(BEAT,),
+)
 
 log = structlog.get_logger()
 
@@ -80,6 +90,7 @@ class SteadyScheduler(Scheduler):
             log.warning("clock went back; planning anew", seconds=self.latest - at)
             self._heap = None  # its times are of the old clock
         self.latest = at
+        last_tick.set(at)
         if not self._leads():
             return ASK_SECONDS
         return float(min(super().tick(*args, **options), ASK_SECONDS))
@@ -104,6 +115,7 @@ class SteadyScheduler(Scheduler):
         if seconds is not None and (until := _until(seconds)):
             sent.options["headers"] = {HEADER: until}
         result = super().apply_async(sent, *args, **options)
+        sent_messages.add(str(entry.task))
         return result
 
 

@@ -26,11 +26,18 @@ from kombu.exceptions import OperationalError
 
 from istore.errors import StoreError, Unavailable
 from istore.failpoints import failpoint
+from istore.telemetry.metrics import WORKER, Total
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T", bound="TrackedTask", covariant=True)
 
+outcomes = Total(
+    "istore_task_outcomes_total",
+    "Tracked tasks that ended, by kind and outcome.",
+    *("kind", "outcome"),
+    roles=(WORKER,),
+)
 LEASE = timedelta(seconds=settings.ISTORE_TASK_LEASE_SECONDS)
 REQUEUED_AT_ONCE = 1000  # tasks requeued in one round of beat
 
@@ -335,6 +342,7 @@ class TrackedTask(models.Model):
         It is for work that counts only when complete. Raises as ``record`` does.
         """
         self.record(**values, **self._ending(TaskState.COMPLETE, ""))
+        outcomes.add(self._meta.label_lower, str(TaskState.COMPLETE))
         self.refresh_from_db()
 
     def release(self, reason: str = "") -> None:
@@ -360,7 +368,8 @@ class TrackedTask(models.Model):
 
     def _end(self, state: TaskState, reason: str = "") -> None:
         """Write the outcome, unless another worker has taken the task over."""
-        self._held().update(**self._ending(state, reason[:300]))
+        if self._held().update(**self._ending(state, reason[:300])):
+            outcomes.add(self._meta.label_lower, str(state))
         self.refresh_from_db()
 
     @staticmethod

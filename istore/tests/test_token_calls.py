@@ -33,7 +33,9 @@ def without_request_id(response):
     content = response.json() if response.content else None
     if isinstance(content, dict):
         content.pop("request_id", None)
-    return response.status_code, content, dict(response.headers)
+    headers = dict(response.headers)
+    assert headers.pop("X-Request-ID")
+    return response.status_code, content, headers
 
 
 @pytest.mark.parametrize(("method", "rest", "body"), CALLS)

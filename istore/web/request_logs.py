@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-import re
-import secrets
 from datetime import UTC, datetime
 
 import structlog
 from django.http import HttpRequest, HttpResponse
 from django_structlog.middlewares import RequestMiddleware
 
-from istore.web.client_address import came_from_trusted_proxy
+from istore.telemetry import request_ids
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 logger = logging.getLogger(__name__)
 
 
@@ -26,7 +23,8 @@ class RequestLogMiddleware(RequestMiddleware):
 
     def prepare(self, request: HttpRequest) -> None:
         structlog.contextvars.bind_contextvars(
-            request_id=_request_id(request), ip=request.META.get("REMOTE_ADDR", "")
+            request_id=request_ids.current() or request_ids.make(),
+            ip=request.META.get("REMOTE_ADDR", ""),
         )
         self.bind_user_id(request)
         _write(logging.INFO, "request_started", request=self.format_request(request))
@@ -64,11 +62,3 @@ def _write(level: int, event: str, **fields: object) -> None:
     record = logging.LogRecord(__name__, level, "", 0, values, (), None)
     record._logger = record._name = None  # the mark of structlog's: see ``istore.logs``
     logger.handle(record)
-
-
-def _request_id(request: HttpRequest) -> str:
-    """Return the request id: that of a trusted proxy, so both logs can be joined, or a new one."""
-    given: str = request.META.get("HTTP_X_REQUEST_ID", "")
-    if came_from_trusted_proxy(request) and REQUEST_ID.fullmatch(given):
-        return given
-    return secrets.token_hex(16)

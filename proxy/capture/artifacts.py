@@ -277,6 +277,8 @@ def _event(facts: Facts, index: int) -> InferenceEvent:
         data_storage_key="",
         inference_storage_key="",
         metadata_storage_key="",
+        request_id=facts.x_request_id or facts.inference_ids[index],
+        traceparent=facts.traceparent,
     )
 
 
@@ -318,6 +320,8 @@ def _marker(
         "warnings": [*warnings, *refused, *misplaced],
         **({FAILURE: facts.failure} if facts.failure else {}),
         **({"request_id": facts.request_id} if facts.request_id else {}),
+        **({"x_request_id": facts.x_request_id} if facts.x_request_id else {}),
+        **({"traceparent": facts.traceparent} if facts.traceparent else {}),
     }
 
 

@@ -48,6 +48,7 @@ from istore import blobs
 from istore.blobs import packs
 from istore.blobs.durable_files import write_durably
 from istore.failpoints import failpoint
+from istore.telemetry import startup
 from istore.uuids import uuid7
 from proxy import waiting
 from proxy.capture.artifacts import Captured, prepare
@@ -531,11 +532,13 @@ def main(directory: str, owner: str) -> None:
     # A window is thousands of objects that are no garbage before it is put.
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
+    startup.begin(startup.CAPTURE)
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())
     threading.Thread(target=_end_with_proxy, args=(stop,), daemon=True).start()
     Capture(Path(directory), owner, stop).run()
+    startup.end()
 
 
 def _end_with_proxy(stop: threading.Event) -> None:

@@ -13,8 +13,12 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from types import TracebackType
+from typing import Any
 from urllib.parse import quote, urlsplit
 
+from django.conf import settings
+
+from istore.telemetry import tracing
 from istore.upstreams import PORTS, allowed_address, is_literal, is_this_machine
 from proxy import limits
 from proxy.answers import AGAIN_IN_A_SECOND, Refused
@@ -188,6 +192,7 @@ class UpstreamRequest:
         "_headers",
         "_query",
         "_server",
+        "_span",
         "_target",
         "_upstreams",
         "patience",
@@ -212,6 +217,7 @@ class UpstreamRequest:
         self._headers = headers
         self._body = body
         self._connection: Connection | None = None
+        self._span: Any = None
         self.patience = Timeout(limits.UPSTREAM_TOTAL_SECONDS)
         self.response: Response
 
@@ -223,6 +229,8 @@ class UpstreamRequest:
             self._upstreams.give_back()
             raise
         self.patience.__enter__()
+        if tracing.is_on:
+            self._begin_span()
         try:
             self.response = await self._ask()
             check_answer(self.response)
@@ -238,6 +246,8 @@ class UpstreamRequest:
         trace: TracebackType | None,
     ) -> None:
         self._let_go()
+        if self._span is not None:
+            self._end_span(kind)
         self._server.places.release()
         self._upstreams.give_back()
         try:
@@ -246,6 +256,22 @@ class UpstreamRequest:
             error = late
         if error is not None:
             tell_apart(error)
+
+    def _begin_span(self) -> None:
+        """Begin a span of the call; the server gets its context where the settings say so."""
+        self._span = tracing.client_span("upstream")
+        if settings.ISTORE_OTEL_TO_UPSTREAM:
+            own = f"traceparent: {tracing.traceparent_of(self._span)}\r\n".encode()
+            kept = [e for e in self._headers if not e.startswith(b"traceparent:")]
+            self._headers = [*kept, own]
+
+    def _end_span(self, kind: type[BaseException] | None) -> None:
+        response = getattr(self, "response", None)
+        if response is not None:
+            self._span.set_attribute("http.response.status_code", response.status)
+        if kind is not None or (response is not None and response.status >= 500):
+            tracing.mark_failed(self._span, kind.__qualname__ if kind else "")
+        self._span.end()
 
     async def _ask(self) -> Response:
         call = self._call

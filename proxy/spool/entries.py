@@ -49,6 +49,8 @@ class Facts:
     part_warnings: list[list[str]] = field(default_factory=list)
     model_version: str | None = None  # the version in the path of the request
     request_id: str = ""  # the server's own id of the request
+    x_request_id: str = ""  # the caller's, or ours where it is not the record's id
+    traceparent: str = ""  # the caller's trace context
     failure: str = ""  # why the call failed, as ``store.notes.Failure`` names it
 
 

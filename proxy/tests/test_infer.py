@@ -13,7 +13,7 @@ import tritonclient.http as triton
 from PIL import Image
 
 from istore.blobs.keys import MemberKey
-from istore.checks.metrics_access import may_read_metrics
+from istore.telemetry.access import may_read_metrics
 from proxy.tests.conftest import request_body, wait_until
 from proxy.tests.crashing import settled
 

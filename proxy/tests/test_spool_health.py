@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,8 +12,9 @@ from istore import blobs
 from istore.blobs import durable_files
 from istore.checks import health, verification
 from istore.db.clock import now
-from proxy import waiting
+from proxy import telemetry, waiting
 from proxy.spool import spool_health
+from proxy.spool.entries import Facts, SpoolEntry
 from proxy.spool.frames import HEADER
 from proxy.spool.spool_files import SpoolFile
 from proxy.spool.writer import age_of, size_of
@@ -93,3 +95,19 @@ def test_a_foreign_file_is_no_answer_that_waits_and_is_named_by_verify(spool, db
     assert (size_of(spool), age_of(spool)) == (0, 0.0)
     assert spool_health.trouble() is None and not spool_health.waiting_models(spool)
     assert sorted(findings("spool-foreign")) == ["garbage.closed", "other.open"]
+
+
+def test_entries_that_wait_are_counted_and_the_oldest_is_known(tmp_path, monkeypatch):
+    facts = Facts(
+        *("m", "x", ["a"], ["1/2/2026/01/01/00/u"]),
+        *("2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:00.000000Z"),
+        *("2026-01-01T00:00:01.000000Z", 200, None, None, "application/json"),
+    )
+    entry = b"".join(SpoolEntry(facts, b"{}", b"{}").pieces())
+    waiting.set_aside(tmp_path, "1/2", [entry] * 3, time.time())
+    waiting.set_aside(tmp_path, "1/3", [b"damaged"], time.time())
+    answered_at = datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC).timestamp()
+    assert telemetry.waiting_entries(tmp_path) == (4, answered_at)
+    monkeypatch.setattr(telemetry, "COUNTED_MOST", 1)  # the others by their mean size
+    assert telemetry.waiting_entries(tmp_path)[0] in (3, 4)
+    assert telemetry.waiting_entries(tmp_path / "none") == (0, None)

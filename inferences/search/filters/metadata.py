@@ -99,6 +99,7 @@ TERMS_OF_KEYS = {
     "version": "model_version",
     "env": "environment",
     "conversation": "conversation_id",
+    "request": "x_request_id",
 }
 STRING_KEYS = tuple(TERMS_OF_KEYS.values())
 META = re.compile(r"meta\.")

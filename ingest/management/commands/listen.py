@@ -7,8 +7,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from ingest import telemetry
 from ingest.listener import Listener
 from ingest.stream import EventStream
+from istore.telemetry import metrics, startup
 
 
 class Command(BaseCommand):
@@ -22,6 +24,8 @@ class Command(BaseCommand):
         # A batch is thousands of objects that are no garbage before it is done.
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
+        telemetry.begin()
+        startup.begin(metrics.LISTENER)
         stream = EventStream()
         listener = Listener(stream, stopping)
         try:

@@ -23,17 +23,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.files.base import File
 from django.core.files.storage import storages
 from django.template.loader import render_to_string
-from prometheus_client import generate_latest
 
 from exports.schedules.destinations import Destination
 from istore import blobs
 from istore.blobs import request_counts, sinks
 from istore.blobs.packs import build_inputs
 from istore.checks import operations
+from istore.telemetry import startup
 from istore.tests.s3_relay import BUCKET, Relay, client, options, start_moto
 from istore.upstreams import is_own_server
 from istore.uuids import uuid7
-from proxy.counters import counts as proxy_counts
 
 # Removals of members and moved blobs are noted in the database.
 pytestmark = pytest.mark.django_db
@@ -426,10 +425,8 @@ def test_metrics_and_the_operator_page_show_the_counts(use, relay, counts):
     blobs.put(KEY, b"x")
     request_counts.tell()
 
-    proxy_counts.object_store = request_counts.totals()
-
     line = 'istore_object_store_requests_total{operation="PutObject"} 1.0'
-    assert line in generate_latest().decode()
+    assert line in startup.process.render("proxy").decode()
     assert operations.object_store_requests() == {"requests": {"PutObject": 1}}
     page = render_to_string(
         "operations/_object_store.html", {"panel": operations.object_store_requests()}
