@@ -61,8 +61,8 @@ def repoint(moved: Mapping[str, str]) -> None:
     by_model: dict[int, dict[str, str]] = {}
     for old, new in final.items():
         if not new.startswith(DATASETS):  # such an object is named by no inference
-            _, model_key, _ = new.split("/", 2)
-            by_model.setdefault(int(model_key), {})[old] = new
+            _, number, _ = new.split("/", 2)
+            by_model.setdefault(int(number), {})[old] = new
     for model_key, of_model in sorted(by_model.items()):
         for column in ("data_storage_key", "answer_storage_key"):
             with connection.cursor() as cursor:

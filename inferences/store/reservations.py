@@ -19,6 +19,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -127,7 +128,7 @@ def free_old(at: datetime, keep: Iterable[tuple[int, str]] = ()) -> int:
 
 
 def _free_old(model_key: int, limit: datetime, kept: list[str]) -> int:
-    values = {"model": model_key, "limit": limit, "kept": kept}
+    values: dict[str, Any] = {"model": model_key, "limit": limit, "kept": kept}
     freed = 0
     while True:
         with connection.cursor() as cursor:
@@ -172,7 +173,7 @@ def _reserve(wishes: Sequence[Wish]) -> list[tuple[Wish, _Held]]:
                 {"name": name, "digest": wish.digest.hex()}
                 for name, wish in by_name.items()
             ]
-            values = {"model": model_key, "given": write_json(given)}
+            values: dict[str, Any] = {"model": model_key, "given": write_json(given)}
             with connection.cursor() as cursor:
                 cursor.execute(RESERVE, values)
                 found += [(by_name[name], _Held(*state)) for name, *state in cursor]
