@@ -28,7 +28,7 @@ from inferences.store import (
     segment_touches,
     soft_deletion,
 )
-from inferences.store.recording import record
+from inferences.store.recording import record, record_alone
 from inferences.store.removal import remove_one
 from inferences.store.reservations import Wish
 from inferences.tests.builders import body, new, typed
@@ -104,9 +104,10 @@ def took_in(
     record(chat, [new("t", data="the quay is full")])
     wishes = [Wish(each.pk, "r", b"0" * 32) for each in (model, chat)]
     reservations.release(reservations.reserve(wishes))
-    for name in ("first", "alone"):
-        made = api.post(LIST, body(name), format="json")
-        assert made.status_code == 201, made.content
+    made = api.post(LIST, body("created"), format="json")
+    assert made.status_code == 201, made.content
+    # By one statement, as it brings no word that the model does not know.
+    assert record_alone(model, new("alone"), "user anna", "inference.create")
     truth = {"label": "ship"}
     for name in ("a", "later", "later"):
         answer = api.put(f"{LIST}/{name}/ground-truth", truth, format="json")
