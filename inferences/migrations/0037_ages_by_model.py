@@ -10,6 +10,7 @@ from django.contrib.postgres.operations import (
     RemoveIndexConcurrently,
 )
 from django.db import migrations, models
+from django.db.migrations.operations.base import Operation
 
 INDEXES = (
     (
@@ -40,7 +41,7 @@ INDEXES = (
 )
 
 
-def replace(model: str, old: str, index: models.Index) -> list[migrations.RunSQL]:
+def replace(model: str, old: str, index: models.Index) -> list[Operation]:
     return [
         # One that an attempt left half built would end each further one.
         migrations.RunSQL(
