@@ -276,18 +276,16 @@ def highlight_json(value: Any) -> str:
 
 def find_source_model(project: Project, entry: DatasetEntry) -> RegisteredModel | None:
     """Return the model of the inference that an entry was copied from, if that is still there."""
-    key = (
-        InferenceKey.objects.filter(
-            registered_model__project=project,
-            registered_model__model_id=entry.model_id,
-            inference_id=entry.inference_id,
-            removed_at=None,
-            row_id__isnull=False,
-        )
-        .select_related("registered_model")
-        .first()
+    model = RegisteredModel.objects.filter(
+        project=project, model_id=entry.model_id
+    ).first()
+    keys = InferenceKey.objects.filter(
+        registered_model=model,
+        inference_id=entry.inference_id,
+        removed_at=None,
+        row_id__isnull=False,
     )
-    return key.registered_model if key else None
+    return model if model is not None and keys.exists() else None
 
 
 def _others(dataset: Dataset, entry: DatasetEntry) -> list[tuple[Dataset, int]]:

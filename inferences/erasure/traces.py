@@ -63,7 +63,7 @@ def former_values(project: Project, carried: Carried) -> int:
                     # The note is committed first, so a missing marker is always explained.
                     _say_erased(model.pk, row.row_id)
             _delete_marker(model, row.row_id)
-            MetadataChange.objects.filter(pk=row.pk).delete()
+            MetadataChange.objects.filter(registered_model=model, pk=row.pk).delete()
             went += 1
     return went
 
@@ -193,10 +193,9 @@ def pending_actuals(project: Project, carried: Carried) -> int:
         return 0
     metadata = {carried.key: [carried.type, carried.value]}
     *_, token = tokens_of("", "", metadata)
-    waiting = PendingTruth.objects.filter(
-        registered_model__project=project, tokens__contains=[token]
-    )
-    return waiting.delete()[0]
+    waiting = PendingTruth.objects.filter(tokens__contains=[token])
+    models = project.models.order_by("pk")
+    return sum(waiting.filter(registered_model=each).delete()[0] for each in models)
 
 
 def saved_views(project: Project, carried: Carried) -> int:

@@ -89,15 +89,20 @@ def wait(model: RegisteredModel, reference: Reference, given: Given) -> bool:
     keys = InferenceKey.objects.filter(registered_model=model, row_id__isnull=False)
     if keys.filter(inference_id=reference.value).exists():
         return False
-    PendingTruth.objects.update_or_create(
+    # Not ``update_or_create``: that writes by the id alone, which no index serves.
+    waiting = PendingTruth(
         registered_model=model,
         awaited=str(reference),
-        defaults={
-            "tokens": reference.tokens,
-            "truth": given.truth,
-            "actor": given.actor[:ACTOR_CHARS],
-            "set_at": given.set_at,
-        },
+        tokens=reference.tokens,
+        truth=given.truth,
+        actor=given.actor[:ACTOR_CHARS],
+        set_at=given.set_at,
+    )
+    PendingTruth.objects.bulk_create(
+        [waiting],
+        update_conflicts=True,
+        unique_fields=["registered_model", "awaited"],
+        update_fields=["tokens", "truth", "actor", "set_at"],
     )
     if not held.awaits_truth:
         RegisteredModel.objects.filter(pk=model.pk).update(awaits_truth=True)
@@ -111,16 +116,22 @@ def give_up(at: datetime) -> int:
     """
     limit = at - timedelta(days=settings.ISTORE_PENDING_TRUTH_DAYS)
     gone = 0
-    while True:
-        # Served by pending_truth_by_age.
-        old = PendingTruth.objects.filter(set_at__lt=limit).order_by("id")
-        ids = list(old.values_list("id", flat=True)[:AT_ONCE])
-        gone += PendingTruth.objects.filter(id__in=ids).delete()[0]
-        if len(ids) < AT_ONCE:
-            break
-    for model in RegisteredModel.objects.filter(awaits_truth=True):
+    for model in RegisteredModel.objects.filter(awaits_truth=True).order_by("pk"):
+        gone += _give_up(model, limit)
         _rest(model)
     return gone
+
+
+def _give_up(model: RegisteredModel, limit: datetime) -> int:
+    waiting = PendingTruth.objects.filter(registered_model=model)
+    gone = 0
+    while True:
+        # Served by pending_truth_by_model_age.
+        old = waiting.filter(set_at__lt=limit).order_by("set_at")
+        ids = list(old.values_list("id", flat=True)[:AT_ONCE])
+        gone += waiting.filter(id__in=ids).delete()[0]
+        if len(ids) < AT_ONCE:
+            return gone
 
 
 @transaction.atomic

@@ -102,7 +102,7 @@ def remove_truth(actor: object, model: RegisteredModel, inference_id: str) -> bo
 
 def history(model: RegisteredModel, row_id: int) -> list[Version]:
     """Return every value that the inference had, oldest first, the present one last."""
-    # Served by truth_version_by_row.
+    # Served by the primary key.
     former = GroundTruthVersion.objects.filter(registered_model=model, row_id=row_id)
     found = [
         Version(

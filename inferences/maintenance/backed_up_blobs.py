@@ -16,6 +16,7 @@ from istore import blobs
 from istore.backup import hooks
 from istore.backup.hooks import NamedKeys
 from istore.blobs import packs
+from istore.blobs.keys import DATASETS
 
 TABLE = InferencePayload._meta.db_table
 
@@ -38,7 +39,7 @@ STAGED = f"SELECT storage_key FROM {UploadGrant._meta.db_table} WHERE bound_at I
 REPOINT = f"""
 UPDATE {TABLE} AS payload SET {{column}} = moved.new
 FROM unnest(%(old)s::text[], %(new)s::text[]) AS moved (old, new)
-WHERE payload.{{column}} = moved.old
+WHERE payload.model_key = %(model)s AND payload.{{column}} = moved.old
 """
 
 
@@ -53,13 +54,26 @@ def register() -> None:
 def repoint(moved: Mapping[str, str]) -> None:
     """Point every row that names an old key at the new one.
 
-    Storage keys have no index: each call reads the payloads once, so it gets many moves.
+    Storage keys have no index: each call reads the payloads of the models once, so it gets many
+    moves.
     """
     final = {old: _last(moved, old) for old in moved}
-    for column in ("data_storage_key", "answer_storage_key"):
-        with connection.cursor() as cursor:
-            values = {"old": list(final), "new": list(final.values())}
-            cursor.execute(REPOINT.format(column=column), values)
+    by_model: dict[int, dict[str, str]] = {}
+    for old, new in final.items():
+        if not new.startswith(DATASETS):  # such an object is named by no inference
+            _, number, _ = new.split("/", 2)
+            by_model.setdefault(int(number), {})[old] = new
+    for model_key, of_model in sorted(by_model.items()):
+        for column in ("data_storage_key", "answer_storage_key"):
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    REPOINT.format(column=column),
+                    {
+                        "model": model_key,
+                        "old": list(of_model),
+                        "new": list(of_model.values()),
+                    },
+                )
     by_pack: dict[str, dict[str, str]] = {}
     for old, new in final.items():
         by_pack.setdefault(packs.pack_of(old), {})[old] = new

@@ -1,4 +1,4 @@
-"""Compact count deltas and delete expired tombstones."""
+"""Compact count deltas and delete expired tombstones, one model after the other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import connection
 
-from inferences.models import InferenceKey, MetadataKeyCount
+from inferences.models import InferenceKey, MetadataKeyCount, RegisteredModel
 
 AT_ONCE = 10_000  # tombstones of one statement
 
@@ -16,29 +16,34 @@ AT_ONCE = 10_000  # tombstones of one statement
 COMPACT = f"""
 WITH gone AS (
     DELETE FROM {MetadataKeyCount._meta.db_table}
-    WHERE (model_key, key, type) IN (
-        SELECT model_key, key, type FROM {MetadataKeyCount._meta.db_table}
-        GROUP BY model_key, key, type HAVING count(*) > 1)
-    RETURNING model_key, key, type, delta
+    WHERE model_key = %(model)s AND (key, type) IN (
+        SELECT key, type FROM {MetadataKeyCount._meta.db_table}
+        WHERE model_key = %(model)s GROUP BY key, type HAVING count(*) > 1)
+    RETURNING key, type, delta
 )
 INSERT INTO {MetadataKeyCount._meta.db_table} (model_key, key, type, delta)
-SELECT model_key, key, type, sum(delta) FROM gone
-GROUP BY model_key, key, type HAVING sum(delta) <> 0
+SELECT %(model)s, key, type, sum(delta) FROM gone
+GROUP BY key, type HAVING sum(delta) <> 0
 """
-# Served by tombstone_by_age. A key that another transaction has locked waits for the next run.
+# Served by tombstone_by_model_and_age. A key that another transaction has locked waits for the
+# next run.
 FREE = f"""
-DELETE FROM {InferenceKey._meta.db_table} WHERE (model_key, inference_id) IN (
-    SELECT model_key, inference_id FROM {InferenceKey._meta.db_table}
-    WHERE removed_at < %s LIMIT {AT_ONCE} FOR UPDATE SKIP LOCKED)
+DELETE FROM {InferenceKey._meta.db_table}
+WHERE model_key = %(model)s AND inference_id IN (
+    SELECT inference_id FROM {InferenceKey._meta.db_table}
+    WHERE model_key = %(model)s AND removed_at < %(limit)s
+    LIMIT {AT_ONCE} FOR UPDATE SKIP LOCKED)
 """
 
 
 def compact_counts() -> int:
     """Replace the deltas of each key by their sum; return how many sums were written."""
-    with connection.cursor() as cursor:
-        cursor.execute(COMPACT)
-        count: int = cursor.rowcount
-    return count
+    written = 0
+    for model_key in _models():
+        with connection.cursor() as cursor:
+            cursor.execute(COMPACT, {"model": model_key})
+            written += cursor.rowcount
+    return written
 
 
 def free_tombstones(at: datetime) -> int:
@@ -48,11 +53,19 @@ def free_tombstones(at: datetime) -> int:
     reconciliation keeps a copy for as long. Returns how many were deleted.
     """
     limit = at - timedelta(days=settings.ISTORE_TOMBSTONE_DAYS)
+    return sum(_free_tombstones(model_key, limit) for model_key in _models())
+
+
+def _free_tombstones(model_key: int, limit: datetime) -> int:
     freed = 0
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(FREE, [limit])
+            cursor.execute(FREE, {"model": model_key, "limit": limit})
             count: int = cursor.rowcount
         freed += count
         if count < AT_ONCE:
             return freed
+
+
+def _models() -> list[int]:
+    return list(RegisteredModel.objects.order_by("pk").values_list("pk", flat=True))

@@ -47,6 +47,8 @@ class GroundTruth(models.Model):
 class GroundTruthVersion(models.Model):
     """Ground truth that was replaced or removed: its value, who set it, and until when it held."""
 
+    # The primary key in the database is (model_key, row_id, id). It serves the history of one
+    # inference, and its removal.
     registered_model = models.ForeignKey(
         "inferences.RegisteredModel",
         models.CASCADE,
@@ -62,12 +64,6 @@ class GroundTruthVersion(models.Model):
     replaced_at = models.DateTimeField()
     is_removal = models.BooleanField(default=False)
 
-    class Meta:
-        indexes = [
-            # Read by the history of one inference, and by its removal.
-            models.Index("registered_model", "row_id", name="truth_version_by_row")
-        ]
-
     def __str__(self) -> str:
         return f"former actual of {self.row_id}"
 
@@ -78,6 +74,7 @@ class PendingTruth(models.Model):
     The inference that it belongs to has one of ``tokens``: see ``ground_truth.joining``.
     """
 
+    # The primary key in the database is (model_key, id).
     registered_model = models.ForeignKey(
         "inferences.RegisteredModel",
         models.CASCADE,
@@ -101,7 +98,9 @@ class PendingTruth(models.Model):
             # Read by recording, with the tokens of a batch.
             GinIndex("tokens", name="pending_truth_by_token"),
             # Read by the beat that deletes pending truths whose inference never came.
-            models.Index("set_at", name="pending_truth_by_age"),
+            models.Index(
+                "registered_model", "set_at", name="pending_truth_by_model_age"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -187,14 +187,16 @@ class InferenceKey(models.Model):
             ),
             # Read by the beat task that frees reservations of lost calls.
             models.Index(
+                "registered_model",
                 "reserved_at",
-                name="reservation_by_age",
+                name="reservation_by_model_and_age",
                 condition=Q(row_id__isnull=True),
             ),
             # Read by the beat task that deletes tombstones after ISTORE_TOMBSTONE_DAYS.
             models.Index(
+                "registered_model",
                 "removed_at",
-                name="tombstone_by_age",
+                name="tombstone_by_model_and_age",
                 condition=Q(removed_at__isnull=False),
             ),
         ]

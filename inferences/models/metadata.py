@@ -45,8 +45,9 @@ class MetadataKeyCount(models.Model):
     no row is updated by many writers at once.
     """
 
+    # The primary key in the database is (model_key, id). It serves readers of a model, too.
     registered_model = models.ForeignKey(
-        RegisteredModel, models.CASCADE, "+", db_column="model_key"
+        RegisteredModel, models.CASCADE, "+", db_column="model_key", db_index=False
     )
     key = models.CharField(max_length=256)
     type = models.CharField(max_length=6, choices=MetadataType)
@@ -63,6 +64,8 @@ class MetadataChange(models.Model):
     their inference.
     """
 
+    # The primary key in the database is (model_key, id). It serves readers of a model's changes
+    # in their order.
     registered_model = models.ForeignKey(
         RegisteredModel, models.CASCADE, "+", db_column="model_key", db_index=False
     )

@@ -92,6 +92,8 @@ class Segment(models.Model):
 class SegmentTouch(models.Model):
     """A write within these ids that segments may not cover yet."""
 
+    # The primary key in the database is (model_key, lowest_id, highest_id, id). Every query that
+    # skips segments reads it, and so does the builder.
     registered_model = models.ForeignKey(
         "inferences.RegisteredModel",
         models.CASCADE,
@@ -104,17 +106,6 @@ class SegmentTouch(models.Model):
     keeps_bounds = models.BooleanField(
         default=False, db_default=False, help_text="Only the summary may be wrong."
     )
-
-    class Meta:
-        indexes = [
-            # Read by every query that skips segments, and by the builder.
-            models.Index(
-                "registered_model",
-                "lowest_id",
-                "highest_id",
-                name="segment_touch_by_id",
-            )
-        ]
 
     def __str__(self) -> str:
         return f"{self.lowest_id} to {self.highest_id}"

@@ -124,9 +124,10 @@ class TakenBack:
     kept: int = 0
 
 
-def latest_change() -> int:
-    """Return the number of the newest change; later changes have higher numbers."""
-    newest = MetadataChange.objects.order_by("-id").values_list("id", flat=True)
+def latest_change(model: RegisteredModel) -> int:
+    """Return the number of the model's newest change; later changes have higher numbers."""
+    changes = MetadataChange.objects.filter(registered_model=model)
+    newest = changes.order_by("-id").values_list("id", flat=True)
     return newest.first() or 0
 
 

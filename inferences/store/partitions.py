@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from inferences.models.row_ids import first_id_at, moment_of
+from inferences.store.vacuum_settings import OF_PARTITIONS, clause
 from istore.db.advisory_lock import AdvisoryLock
 
 # The indexes of the partition that is being written should stay in memory: they take about
@@ -27,12 +28,6 @@ ROWS_IN_PARTITION = 2_000_000
 SHORTEST, USUAL, LONGEST = timedelta(days=7), timedelta(days=31), timedelta(days=92)
 AHEAD = timedelta(days=60)
 CHANGES_LOCK = AdvisoryLock("inferences.store.partitions")
-# More often than PostgreSQL's defaults (0.2 and 0.1): index-only scans need a fresh
-# visibility map, and plans need fresh statistics of a partition that grows.
-VACUUM = (
-    "autovacuum_vacuum_insert_scale_factor = 0.02, "
-    "autovacuum_analyze_scale_factor = 0.02"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +184,7 @@ def add_range(
         partition = f"{table.name}_{name}"
         statements += [
             f"CREATE TABLE {partition} (LIKE {table.name} INCLUDING ALL) "
-            f"WITH ({VACUUM})",
+            f"WITH ({clause(OF_PARTITIONS)})",
             f"ALTER TABLE {table.name} ATTACH PARTITION {partition} "
             f"FOR VALUES FROM ({begin}) TO ({upper})",
         ]

@@ -83,7 +83,8 @@ def protect_one(
         row = (
             model.inferences.filter(id__in=row_ids)
             .select_for_update(of=("self",))
-            .only("is_protected", "deleted")
+            # With the model: Django would read a column that is left out by the id alone.
+            .only("registered_model", "is_protected", "deleted")
             .first()
         )
         if row is None:

@@ -15,12 +15,14 @@ frees those after ``ISTORE_RESERVATION_HOURS``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 
 from inferences.models import (
     Inference,
@@ -74,8 +76,8 @@ class Reservation:
 def reserve(wishes: Sequence[Wish]) -> list[Reservation]:
     """Return the state of each id, reserved where it was free.
 
-    It takes one statement and one commit. Of several wishes for one id only the first is
-    sent. The others get their state from what it found, except a wish that already has the
+    It takes one statement for each model and one commit. Of several wishes for one id only the
+    first is sent. The others get their state from what it found, except a wish that already has the
     id: that one is sent next. A wish that is undecided after ``ROUNDS``, because other
     writers take and free the id meanwhile, is ``TAKEN``.
     """
@@ -101,10 +103,14 @@ def reserve(wishes: Sequence[Wish]) -> list[Reservation]:
 
 def release(reservations: Sequence[Reservation]) -> None:
     """Delete the reservations that were made now and that no other call has shared since."""
-    new = [each for each in reservations if each.is_new and each.reserved_at]
-    if new:
+    by_model: dict[int, list[Reservation]] = {}
+    for each in reservations:
+        if each.is_new and each.reserved_at:
+            by_model.setdefault(each.wish.model_key, []).append(each)
+    for model_key, new in sorted(by_model.items()):
+        given = write_json([_to_json(each) for each in new])
         with connection.cursor() as cursor:
-            cursor.execute(RELEASE, {"given": write_json([_to_json(e) for e in new])})
+            cursor.execute(RELEASE, {"model": model_key, "given": given})
 
 
 def free_old(at: datetime, keep: Iterable[tuple[int, str]] = ()) -> int:
@@ -114,11 +120,19 @@ def free_old(at: datetime, keep: Iterable[tuple[int, str]] = ()) -> int:
     inference id.
     """
     limit = at - timedelta(hours=settings.ISTORE_RESERVATION_HOURS)
-    kept = [{"model": model, "name": name} for model, name in keep]
+    kept: dict[int, list[str]] = {}
+    for model_key, name in keep:
+        kept.setdefault(model_key, []).append(name)
+    models = RegisteredModel.objects.order_by("pk").values_list("pk", flat=True)
+    return sum(_free_old(model, limit, kept.get(model, [])) for model in models)
+
+
+def _free_old(model_key: int, limit: datetime, kept: list[str]) -> int:
+    values: dict[str, Any] = {"model": model_key, "limit": limit, "kept": kept}
     freed = 0
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(FREE, {"limit": limit, "kept": write_json(kept)})
+            cursor.execute(FREE, values)
             count: int = cursor.rowcount
         freed += count
         if count < AT_ONCE:
@@ -148,19 +162,22 @@ class _Held:
 
 def _reserve(wishes: Sequence[Wish]) -> list[tuple[Wish, _Held]]:
     """Send wishes for different ids. Ids that met a concurrent writer are not in the result."""
-    given = [
-        {
-            "model": each.model_key,
-            "name": each.inference_id,
-            "digest": each.digest.hex(),
-        }
-        for each in wishes
-    ]
-    by_key = {_key(each): each for each in wishes}
-    with connection.cursor() as cursor:
-        cursor.execute(RESERVE, {"given": write_json(given)})
-        rows = cursor.fetchall()
-    return [(by_key[model, name], _Held(*state)) for model, name, *state in rows]
+    by_model: dict[int, dict[str, Wish]] = {}
+    for each in wishes:
+        by_model.setdefault(each.model_key, {})[each.inference_id] = each
+    found = []
+    # Wishes for several models share one transaction, so they cost one commit as well.
+    with transaction.atomic() if len(by_model) > 1 else nullcontext():
+        for model_key, by_name in sorted(by_model.items()):
+            given = [
+                {"name": name, "digest": wish.digest.hex()}
+                for name, wish in by_name.items()
+            ]
+            values: dict[str, Any] = {"model": model_key, "given": write_json(given)}
+            with connection.cursor() as cursor:
+                cursor.execute(RESERVE, values)
+                found += [(by_name[name], _Held(*state)) for name, *state in cursor]
+    return found
 
 
 def _outcome(wish: Wish, asked: Wish, held: _Held) -> Reservation | None:
@@ -189,74 +206,72 @@ def _outcome(wish: Wish, asked: Wish, held: _Held) -> Reservation | None:
 
 def _to_json(each: Reservation) -> dict[str, object]:
     return {
-        "model": each.wish.model_key,
         "name": each.wish.inference_id,
         "digest": each.wish.digest.hex(),
         "reserved_at": each.reserved_at.isoformat() if each.reserved_at else None,
     }
 
 
-# Keys are inserted in sorted order, as ``recording`` does, so that two statements cannot
-# deadlock. A key that another transaction commits while this one runs is in neither part of
+# Each statement is about one model, so that a database that spreads models over nodes sends it
+# to one of them. Keys are inserted in sorted order, as ``recording`` does, and models come in
+# sorted order, so that two callers cannot deadlock. A key that another transaction commits while this one runs is in neither part of
 # the result; the caller runs another round. OFFSET 0 fences each lookup, so that the
 # planner uses the unique key instead of reading all keys of a model (see ``lookup``).
 RESERVE = f"""
 WITH given AS MATERIALIZED (
-    SELECT model AS model_key, name AS inference_id, decode(digest, 'hex') AS digest
-    FROM json_to_recordset(%(given)s) AS (model integer, name varchar, digest text)
+    SELECT name AS inference_id, decode(digest, 'hex') AS digest
+    FROM json_to_recordset(%(given)s) AS (name varchar, digest text)
 ), reserved AS (
     INSERT INTO {KEYS} AS held (
         model_key, inference_id, row_id, arrival, reservation, reserved_at)
-    SELECT model_key, inference_id, NULL, {BEFORE_ALL}, digest, clock_timestamp()
+    SELECT %(model)s, inference_id, NULL, {BEFORE_ALL}, digest, clock_timestamp()
     FROM given
-    WHERE EXISTS (SELECT FROM {RegisteredModel._meta.db_table} WHERE id = model_key)
-    ORDER BY model_key, inference_id
+    WHERE EXISTS (SELECT FROM {RegisteredModel._meta.db_table} WHERE id = %(model)s)
+    ORDER BY inference_id
     ON CONFLICT (model_key, inference_id) DO UPDATE
     SET reserved_at = greatest(excluded.reserved_at, held.reserved_at + interval '1 us')
     WHERE held.row_id IS NULL AND held.reservation = excluded.reservation
-    RETURNING model_key, inference_id, reserved_at, xmax = 0 AS is_new
+    RETURNING inference_id, reserved_at, xmax = 0 AS is_new
 )
-SELECT model_key, inference_id, reserved_at, is_new, false, NULL, NULL, NULL, false
+SELECT inference_id, reserved_at, is_new, false, NULL, NULL, NULL, false
 FROM reserved
 UNION ALL
-SELECT given.model_key, given.inference_id, NULL, false, met.row_id IS NOT NULL,
+SELECT given.inference_id, NULL, false, met.row_id IS NOT NULL,
        met.reservation, coalesce(met.removed_at, cold.removal_at), cold.content_hash,
        hot.deleted IS NOT DISTINCT FROM true
 FROM given CROSS JOIN LATERAL (
     SELECT row_id, reservation, removed_at FROM {KEYS} AS key
-    WHERE key.model_key = given.model_key AND key.inference_id = given.inference_id
+    WHERE key.model_key = %(model)s AND key.inference_id = given.inference_id
     OFFSET 0
 ) AS met
 LEFT JOIN LATERAL (
     SELECT content_hash, removal_at FROM {InferencePayload._meta.db_table} AS cold
-    WHERE cold.model_key = given.model_key AND cold.id = met.row_id OFFSET 0
+    WHERE cold.model_key = %(model)s AND cold.id = met.row_id OFFSET 0
 ) AS cold ON met.removed_at IS NULL
 LEFT JOIN LATERAL (
     SELECT deleted FROM {Inference._meta.db_table} AS hot
-    WHERE hot.model_key = given.model_key AND hot.id = met.row_id OFFSET 0
+    WHERE hot.model_key = %(model)s AND hot.id = met.row_id OFFSET 0
 ) AS hot ON met.removed_at IS NULL
 WHERE NOT EXISTS (
-    SELECT FROM reserved WHERE reserved.model_key = given.model_key
-    AND reserved.inference_id = given.inference_id)
+    SELECT FROM reserved WHERE reserved.inference_id = given.inference_id)
 """
 # ``reserved_at`` is compared, because a call that shared the reservation since has raised it.
 RELEASE = f"""
 DELETE FROM {KEYS} AS held
 USING json_to_recordset(%(given)s)
-      AS given (model integer, name varchar, digest text, reserved_at timestamptz)
-WHERE held.model_key = given.model AND held.inference_id = given.name
+      AS given (name varchar, digest text, reserved_at timestamptz)
+WHERE held.model_key = %(model)s AND held.inference_id = given.name
   AND held.row_id IS NULL AND held.reservation = decode(given.digest, 'hex')
   AND held.reserved_at = given.reserved_at
 """
-# Served by the partial index reservation_by_age. SKIP LOCKED: a reservation that is being
-# stored or shared at this moment is left alone.
+# Served by the partial index reservation_by_model_and_age. SKIP LOCKED: a reservation that is
+# being stored or shared at this moment is left alone.
 FREE = f"""
-DELETE FROM {KEYS} WHERE (model_key, inference_id) IN (
-    SELECT held.model_key, held.inference_id FROM {KEYS} AS held
-    WHERE held.row_id IS NULL AND held.reserved_at < %(limit)s
-      AND NOT EXISTS (
-          SELECT FROM json_to_recordset(%(kept)s) AS kept (model integer, name varchar)
-          WHERE kept.model = held.model_key AND kept.name = held.inference_id)
+DELETE FROM {KEYS} WHERE model_key = %(model)s AND inference_id IN (
+    SELECT held.inference_id FROM {KEYS} AS held
+    WHERE held.model_key = %(model)s AND held.row_id IS NULL
+      AND held.reserved_at < %(limit)s
+      AND held.inference_id <> ALL(%(kept)s::varchar[])
     LIMIT {AT_ONCE} FOR UPDATE OF held SKIP LOCKED)
   AND row_id IS NULL
 """

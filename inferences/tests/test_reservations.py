@@ -264,8 +264,9 @@ def test_reserving_reads_keys_by_their_index_whatever_is_known_of_the_tables(mod
         InferenceKey(registered_model=model, inference_id=f"{n}", row_id=n)
         for n in range(5_000)
     )
-    given = [{"model": model.pk, "name": f"{n}", "digest": "00"} for n in range(200)]
-    plan = explained(reservations.RESERVE, {"given": reservations.write_json(given)})
+    given = [{"name": f"{n}", "digest": "00"} for n in range(200)]
+    values = {"model": model.pk, "given": reservations.write_json(given)}
+    plan = explained(reservations.RESERVE, values)
 
     assert "Seq Scan on inferences_inferencekey" not in plan
     # A partition of one page is read as cheaply whole, if its statistics say that.

@@ -162,7 +162,7 @@ def test_what_another_person_tagged_is_not_taken_back(client, model, make_infere
     make_inference(inference_id="a")
     value = MetadataValue("seen", "string", "yes")
     metadata_edits.put_value("user igor", model, "a", value, replace=False)
-    newest = metadata_edits.latest_change()
+    newest = metadata_edits.latest_change(model)
     form = {"key": "seen", "type": "string", "value": "yes"}
 
     client.post(

@@ -206,7 +206,7 @@ def _tag(
     given = request.POST
     type_ = metadata_type(given.get("type", ""))
     value = MetadataValue(given.get("key", "").strip(), type_, given.get("value", ""))
-    since = metadata_edits.latest_change()
+    since = metadata_edits.latest_change(model)
     changed = metadata_edits.put_values(
         caller_of(request),
         model,
@@ -222,7 +222,7 @@ def _tag(
         "type": str(value.type),
         "value": value.text,
         "since": str(since),
-        "until": str(metadata_edits.latest_change()),
+        "until": str(metadata_edits.latest_change(model)),
         "back": given.get("back", ""),
     }
     address = reverse("inferences:untag", args=[model.project, model.model_id])

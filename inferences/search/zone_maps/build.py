@@ -52,16 +52,14 @@ ROW, SEGMENT = Inference._meta.db_table, Segment._meta.db_table
 TOUCH = SegmentTouch._meta.db_table
 NUMBER_SLOTS = [*SLOTS["integer"], *SLOTS["float"]]
 
-# For each model with enough rows outside of segments: the ids that may be announced.
+# Of a model with enough rows outside of segments: the ids that may be announced.
 READY = f"""
-SELECT model.id, coalesce(last.id + 1, {FIRST}), (
-    SELECT id FROM {ROW} WHERE model_key = model.id
+SELECT coalesce(last.id + 1, {FIRST}), (
+    SELECT id FROM {ROW} WHERE model_key = %(model)s
     ORDER BY id DESC OFFSET %(open)s LIMIT 1)
-FROM {RegisteredModel._meta.db_table} AS model CROSS JOIN LATERAL (
-    SELECT max(highest_id) AS id FROM {SEGMENT} WHERE model_key = model.id
-) AS last
+FROM (SELECT max(highest_id) AS id FROM {SEGMENT} WHERE model_key = %(model)s) AS last
 WHERE EXISTS (
-    SELECT FROM {ROW} WHERE model_key = model.id AND id > coalesce(last.id, {FIRST})
+    SELECT FROM {ROW} WHERE model_key = %(model)s AND id > coalesce(last.id, {FIRST})
     ORDER BY id OFFSET CASE WHEN last.id IS NULL THEN %(least)s ELSE %(more)s END LIMIT 1)
 """
 ANNOUNCE = f"""
@@ -78,9 +76,9 @@ WHERE locktype = 'relation' AND relation = '{ROW}'::regclass
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND mode = 'RowExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid()
 """
-ANNOUNCED = f"SELECT model_key, max(highest_id) FROM {SEGMENT} GROUP BY 1 ORDER BY 1"
+ANNOUNCED = f"SELECT max(highest_id) FROM {SEGMENT} WHERE model_key = %(model)s"
 # A segment that is not built, else the touched one with the lowest ids: so a build scans no
-# touches of other segments before its own in segment_touch_by_id.
+# touches of other segments before its own in the primary key of touches.
 NEXT = f"""
 (SELECT lowest_id, highest_id FROM {SEGMENT}
  WHERE model_key = %(model)s AND highest_id <= %(last)s
@@ -248,7 +246,7 @@ def seal() -> int:
     ended = time.monotonic() + RUN_SECONDS
     announce_all()
     # Read before the wait: a later announcement has writers that were not waited for.
-    announced = _rows(ANNOUNCED)
+    announced = announced_ids()
     if not wait_for_writers():
         return 0
     built, begun = 0, time.monotonic()
@@ -264,8 +262,23 @@ def seal() -> int:
 def announce_all() -> None:
     """Announce a segment for each model that has enough new rows."""
     values = {"open": OPEN, "least": LEAST, "more": ROWS + OPEN}
-    for model_key, low, high in _rows(READY, values):
-        announce(model_key, low, high)
+    for model_key in _models():
+        for low, high in _rows(READY, {**values, "model": model_key}):
+            announce(model_key, low, high)
+
+
+def announced_ids() -> list[tuple[int, int]]:
+    """Return each model with segments, and the highest id that was announced."""
+    found = []
+    for model_key in _models():
+        ((last,),) = _rows(ANNOUNCED, {"model": model_key})
+        if last is not None:
+            found.append((model_key, last))
+    return found
+
+
+def _models() -> list[int]:
+    return list(RegisteredModel.objects.order_by("pk").values_list("pk", flat=True))
 
 
 @transaction.atomic

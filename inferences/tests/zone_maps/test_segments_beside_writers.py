@@ -105,7 +105,7 @@ def test_a_writer_from_before_the_announcement_is_waited_for(
 def test_a_writer_who_commits_after_the_build_leaves_a_touch(kept, write, name):
     build.announce_all()
     assert build.wait_for_writers()
-    ((model_key, last),) = build._rows(build.ANNOUNCED)
+    ((model_key, last),) = build.announced_ids()
     with Writer(lambda: write(kept)).at_work():
         assert len(list(build.build_segments(model_key, last))) > 5
         assert names(kept, counter(">=", 7000)) == []
@@ -130,7 +130,7 @@ def test_what_another_announced_meanwhile_is_not_built(model):
 
 def test_two_do_not_build_at_once(kept):
     build.announce_all()
-    ((model_key, last),) = build._rows(build.ANNOUNCED)
+    ((model_key, last),) = build.announced_ids()
 
     with Writer(lambda: build._build_next(model_key, last)).at_work():
         assert list(build.build_segments(model_key, last)) == []
