@@ -8,6 +8,7 @@ class ExportsConfig(AppConfig):
 
     def ready(self) -> None:
         from exports import erasing, quick, verifying
+        from exports.lake import erasing as lake_erasing
         from exports.models import ExportTask
         from exports.schedules import verifying as scheduled
         from inferences.erasure import TraceHolder, trace_holders
@@ -21,6 +22,14 @@ class ExportsConfig(AppConfig):
         trace_holders.register(
             "exports",
             TraceHolder(of_records=erasing.of_records, of_value=erasing.of_value),
+        )
+        trace_holders.register(
+            "lake",
+            TraceHolder(
+                of_records=lake_erasing.of_records,
+                of_value=lake_erasing.of_value,
+                count_left=lake_erasing.count_left,
+            ),
         )
         place = rail.Place("download", 30, rail.named("exports:overview"), ("exports",))
         rail.places.register("Exports", place)

@@ -26,10 +26,14 @@ OfValue = Callable[["Project", "Carried"], int]
 
 @dataclass(frozen=True, slots=True)
 class TraceHolder:
-    """A place that may hold what an erasure must remove; both functions must be idempotent."""
+    """A place that may hold what an erasure must remove; its functions must be idempotent.
+
+    ``count_left`` looks once more at the end and counts for the proof what still has the value.
+    """
 
     of_records: OfRecords | None = None
     of_value: OfValue | None = None
+    count_left: OfValue | None = None
 
 
 # The report counts what was removed under the name of the place.
