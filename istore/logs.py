@@ -39,6 +39,7 @@ TALKATIVE = (
     "django.db.backends",
     "django.template",
     "kombu",
+    "pyiceberg",
     "s3transfer",
     "urllib3",
 )
