@@ -9,9 +9,11 @@ class ExportsConfig(AppConfig):
     def ready(self) -> None:
         from exports import erasing, quick, verifying
         from exports.lake import erasing as lake_erasing
+        from exports.lake.statistics import of_cold_range
         from exports.models import ExportTask
         from exports.schedules import verifying as scheduled
         from inferences.erasure import TraceHolder, trace_holders
+        from inferences.search.statistics import cold_ranges
         from inferences.web import list_downloads
         from istore.backup import hooks
         from istore.checks.verification import Check, checks
@@ -31,6 +33,7 @@ class ExportsConfig(AppConfig):
                 count_left=lake_erasing.count_left,
             ),
         )
+        cold_ranges.register("lake", of_cold_range)
         place = rail.Place("download", 30, rail.named("exports:overview"), ("exports",))
         rail.places.register("Exports", place)
         # Not required: archives expire meanwhile, and can be made again.

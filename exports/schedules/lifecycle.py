@@ -8,7 +8,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from exports.lake.models import make_table
+from exports.lake.models import LakeTable, make_table
 from exports.schedules.models import ExportFormat, ExportSchedule, ScheduledExport
 from inferences.models import RegisteredModel
 from inferences.store import arrival_order
@@ -145,6 +145,12 @@ def _audit(actor: object, act: str, schedule: ExportSchedule, **details: Any) ->
         export_schedule_id=str(schedule.pk),
         **details,
     )
+
+
+def table_of(schedule: ExportSchedule) -> str | None:
+    """Return the name of the schedule's table in the lake, or None."""
+    row = LakeTable.objects.filter(schedule=schedule).first()
+    return str(row) if row else None
 
 
 def _name_conflict() -> Conflict:

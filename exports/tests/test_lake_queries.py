@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
+from datetime import timedelta
+
 import pytest
+from inference_store import cli
 
 from exports.lake.models import LakeTable
 from exports.lake.query import worker
 from exports.lake.query.running import query
 from exports.tests.schedules import DAY
+from inferences.store import removal
+from istore.accounts.tokens import create_token
 from istore.errors import Invalid, Unprocessable
+from istore.models import Project, Role
 
 pytestmark = pytest.mark.django_db(transaction=True)
 URL = "/api/v1/lake/sql"
@@ -105,3 +113,100 @@ def test_rows_time_and_memory_are_bounded(table, project, settings):
             [project],
             "SELECT count(*) FROM range(10000000) a, range(1000000) b WHERE a.range + b.range = 7",
         )
+
+
+def test_the_api_answers_from_the_tables_that_a_caller_may_see(table, api_as):
+    api = api_as(Role.VIEWER)
+    (listed,) = api.get("/api/v1/lake/tables").json()["results"]
+    assert (listed["name"], listed["row_count"]) == ("harbour.yolo_harbour", 4)
+    assert {"name": "meta_camera", "type": "string", "key": "camera"} in listed[
+        "columns"
+    ]
+    sql = "SELECT count(*) AS n FROM harbour.yolo_harbour"
+    answer = api.post(URL, {"sql": sql})
+    assert answer.json() == {
+        "columns": [{"name": "n", "type": "BIGINT"}],
+        "rows": [[4]],
+        "is_complete": True,
+    }
+
+    other = api_as(Role.ADMINISTRATOR, Project.objects.create(project_id="other"))
+    assert other.get("/api/v1/lake/tables").json()["results"] == []
+    refused = other.post(URL, {"sql": sql})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (
+        400,
+        "/sql",
+    )
+    for body, name in (
+        ({}, "sql"),
+        ({"sql": 5}, "sql"),
+        ({"sql": "SELECT 1", "limit": 0}, "limit"),
+        ({"sql": "SELECT 1", "project_id": "other"}, "project_id"),
+        ({"sql": "SELECT 1", "file": "x"}, "file"),
+        ({"sql": "SELECT '" + "x" * 30_000 + "'"}, "sql"),
+    ):
+        refused = api.post(URL, body)
+        assert refused.status_code == 400, body
+        assert name in refused.content.decode()
+    assert api.get("/api/v1/lake/tables?project_id=other").status_code == 400
+
+
+def test_the_page_shows_rows_and_what_is_wrong(table, person):
+    viewer = person(Role.VIEWER)
+    shown = viewer.get("/exports/lake").content.decode()
+    assert "harbour.yolo_harbour" in shown
+    sql = "SELECT meta_camera, '<b>' AS x FROM yolo_harbour ORDER BY id"
+    answer = viewer.post("/exports/lake", {"sql": sql}).content.decode()
+    assert "4 rows" in answer
+    assert "<b>" not in answer
+    wrong = viewer.post("/exports/lake", {"sql": "SELECT * FROM read_text('/etc/x')"})
+    assert wrong.status_code == 400
+    assert "not allowed" in wrong.content.decode()
+
+
+def test_the_command_prints_the_rows(table, project, live_server, monkeypatch, capsys):
+    _, secret = create_token("test", project, Role.VIEWER)
+    monkeypatch.setenv("ISTORE_URL", live_server.url)
+    monkeypatch.setenv("ISTORE_TOKEN", secret)
+    sql = "SELECT id, meta_speed FROM yolo_harbour ORDER BY id DESC"
+    monkeypatch.setattr(sys, "argv", ["istore", "lake", "sql", sql, "-n", "2"])
+    with suppress(SystemExit):
+        cli.main()
+    told = capsys.readouterr()
+    assert told.out == "inference-4\t2.5\ninference-3\t\n"
+    assert "more rows" in told.err
+    monkeypatch.setattr(sys, "argv", ["istore", "lake", "tables"])
+    with suppress(SystemExit):
+        cli.main()
+    assert "harbour.yolo_harbour" in capsys.readouterr().out
+
+
+def test_statistics_of_a_time_without_records_come_from_the_lake(
+    table, model, make_inference, api
+):
+    address = "/api/v1/models/yolo-harbour/metadata/statistics"
+    window = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"}
+    asked = [
+        {"key": "camera", "type": "string", "filters": {"time_window_filter": window}},
+        {"key": "speed", "type": "float", "filters": {"time_window_filter": window}},
+        {
+            "key": "speed",
+            "type": "number",
+            "distribution_bin_width": 1,
+            "distribution_minimum_value": 0,
+            "filters": {"time_window_filter": window},
+        },
+    ]
+    make_inference({"camera": "later"}, created_at=DAY + timedelta(days=5))
+    before = [api.post(address, body).json() for body in asked]
+    for n in range(1, 5):
+        removal.remove_one("test", model, f"inference-{n}")
+
+    after = [api.post(address, body).json() for body in asked]
+
+    assert [each.pop("source") for each in before] == ["records"] * 3
+    assert [each.pop("source") for each in after] == ["lake"] * 3
+    assert after == before
+    assert after[0]["distribution"] == {"north": 2, "south": 1}
+    later = api.post(address, {"key": "camera", "type": "string"}).json()
+    assert later["source"] == "records"
