@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pyiceberg.table import Table
 
 from exports.lake import columns, rewriting, tables
+from exports.lake.catalog import open_catalog
 from exports.lake.data_files import batches_of, days_of, files_of
 from exports.lake.models import LakeTable
 from inferences.erasure.matching_records import Carried
@@ -89,7 +90,7 @@ def count_left(project: Project, carried: Carried) -> int:
     """Return how many rows of the project's tables still have the value, read from the files."""
     left = 0
     for row in LakeTable.objects.of_project(project):
-        table = tables.load(tables.open_catalog(), row)
+        table = tables.load(open_catalog(), row)
         if table is None or not (needs := _columns_of(table, carried)):
             continue
         going = _has_value(needs, carried)

@@ -50,7 +50,7 @@ def remove_rows(
 
 
 def _without(table: Table, file: DataFile, going: Going) -> DataFile:
-    model_id, day = file.partition
+    model_id, day = file.partition[0], file.partition[1]
     written = OpenFile(table.metadata, model_id, day, schema_in(file))
     try:
         for batch in batches_of(file):
@@ -65,7 +65,7 @@ def merge(table: Table, files: Sequence[DataFile]) -> None:
     """Replace small files of one partition by one file, whose columns are the table's."""
     names = [field.name for field in table.schema().fields]
     schema = arrow_schema(table.metadata, names)
-    model_id, day = files[0].partition
+    model_id, day = files[0].partition[0], files[0].partition[1]
     written = OpenFile(table.metadata, model_id, day, schema)
     try:
         for file in files:

@@ -207,7 +207,7 @@ class StatisticsSerializer(serializers.Serializer[Any]):
     is_complete = serializers.BooleanField(
         help_text="False: only the most frequent values are listed."
     )
-    source = serializers.ChoiceField(
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # a base's attribute
         [RECORDS, LAKE],
         help_text="lake: the store has no records of that time any more, a table of the lake has.",
     )
