@@ -9,6 +9,7 @@ class ExportsConfig(AppConfig):
     def ready(self) -> None:
         from exports import erasing, quick, verifying
         from exports.lake import erasing as lake_erasing
+        from exports.lake import verifying as lake_verifying
         from exports.lake.statistics import of_cold_range
         from exports.models import ExportTask
         from exports.schedules import verifying as scheduled
@@ -42,6 +43,7 @@ class ExportsConfig(AppConfig):
         checks.register("archives", Check(verifying.archives))
         checks.register("leftovers of exports", Check(verifying.leftovers))
         checks.register("files of schedules", Check(scheduled.files))
+        checks.register("files of the lake", Check(lake_verifying.files))
         checks.register(
             "partial files of schedules", Check(scheduled.partial_files, collects=True)
         )

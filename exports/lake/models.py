@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 NAME_CHARS = 60  # of a part of a name, before the number that tells it from another
 NOT_PLAIN = re.compile(r"[^a-z0-9_]+")
 LOCK = "istore.lake"
+# Schemas that DuckDB has itself.
+RESERVED = {"main", "memory", "temp", "system", "information_schema", "pg_catalog"}
 
 
 class LakeTableQuerySet(models.QuerySet["LakeTable"]):
@@ -110,12 +112,14 @@ def _namespace(project: Project) -> str:
     if found := known.values_list("namespace", flat=True).first():
         return found
     name = plain(project.project_id)
+    if name in RESERVED:
+        name = f"t_{name}"
     alike = LakeTable.objects.filter(namespace__startswith=name)
     return free(name, set(alike.values_list("namespace", flat=True)))
 
 
 def plain(name: str) -> str:
-    """Return a name of small letters, digits and ``_``, which no engine needs to quote."""
+    """Return a name of small letters, digits and ``_``."""
     found = NOT_PLAIN.sub("_", name.lower()).strip("_")[:NAME_CHARS]
     return found if found and not found[0].isdigit() else f"t_{found}".rstrip("_")
 

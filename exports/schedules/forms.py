@@ -79,6 +79,7 @@ class NewForm(ChangeForm):
     format = forms.ChoiceField(
         choices=[(value, label.capitalize()) for value, label in ExportFormat.choices],
         label="As",
+        required=False,
     )
     shape = forms.ChoiceField(
         choices=[(value, label.capitalize()) for value, label in ExportShape.choices],
@@ -114,6 +115,9 @@ class NewForm(ChangeForm):
         except ValueError as error:
             raise ValidationError(str(error)) from None
         return prefix
+
+    def clean_format(self) -> str:
+        return self.cleaned_data["format"] or ExportFormat.PARQUET
 
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or self.cleaned_data

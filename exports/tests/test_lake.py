@@ -11,7 +11,7 @@ import pyarrow.dataset
 import pytest
 from pyiceberg.table import StaticTable
 
-from exports.lake import data_files, upkeep, warehouse
+from exports.lake import data_files, upkeep, verifying, warehouse
 from exports.lake.catalog import open_catalog
 from exports.lake.models import LakeTable
 from exports.models import ExportedFile, ScheduledExport
@@ -19,7 +19,8 @@ from exports.schedules import lifecycle, runner
 from exports.tests.schedules import DAY
 from exports.tests.test_schedule_kills import killed_at  # noqa: F401 a fixture
 from inferences.store import removal
-from istore import failpoints
+from istore import blobs, failpoints
+from istore.checks.verification import Scope
 from istore.db import clock
 
 pytestmark = [
@@ -202,6 +203,10 @@ def test_small_files_become_one_and_old_snapshots_go_with_their_files(
     assert len(list(table.snapshots())) == 1
     stored = [each.key for each in warehouse.walk(table.location())]
     assert len([key for key in stored if key.endswith(".parquet")]) == 1
+    assert not list(verifying.files(Scope(clock.now())))
+    blobs.delete(key for key in stored if key.endswith(".parquet"))
+    (finding,) = verifying.files(Scope(clock.now()))
+    assert "There is none." in str(finding)
 
 
 @pytest.mark.parametrize("keeps", [True, False])

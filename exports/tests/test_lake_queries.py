@@ -182,7 +182,7 @@ def test_the_command_prints_the_rows(table, project, live_server, monkeypatch, c
 
 
 def test_statistics_of_a_time_without_records_come_from_the_lake(
-    table, model, make_inference, api
+    table, model, make_inference, api, person
 ):
     address = "/api/v1/models/yolo-harbour/metadata/statistics"
     window = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"}
@@ -208,5 +208,10 @@ def test_statistics_of_a_time_without_records_come_from_the_lake(
     assert [each.pop("source") for each in after] == ["lake"] * 3
     assert after == before
     assert after[0]["distribution"] == {"north": 2, "south": 1}
+    page = person(Role.VIEWER).get(
+        "/models/yolo-harbour/statistics?since=2026-03-01&until=2026-03-02"
+        "&of=camera:string&part=key"
+    )
+    assert "3 values from the lake" in page.content.decode()
     later = api.post(address, {"key": "camera", "type": "string"}).json()
     assert later["source"] == "records"

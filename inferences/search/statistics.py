@@ -102,13 +102,20 @@ OfColdRange = Callable[[RegisteredModel, StatisticsQuery], Statistics | None]
 cold_ranges: Hook[OfColdRange] = Hook()
 
 
+def cold_statistics(
+    model: RegisteredModel, query: StatisticsQuery
+) -> Statistics | None:
+    """Return the statistics of a time of which the store has no records any more, or None."""
+    of_cold_range = cold_ranges.single
+    return of_cold_range(model, query) if of_cold_range else None
+
+
 def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
     """Return the statistics of a key; the type ``number`` takes int and float values together.
 
     Raises ValueError when there would be too many bins.
     """
-    of_cold_range = cold_ranges.single
-    if of_cold_range and (cold := of_cold_range(model, query)):
+    if cold := cold_statistics(model, query):
         return cold
     types = ("int", "float") if query.type == "number" else (query.type,)
     places = {

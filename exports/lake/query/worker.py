@@ -159,7 +159,7 @@ def register(connection: duckdb.DuckDBPyConnection, given: dict[str, Any]) -> No
         connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{table["namespace"]}"')
         for name in table["names"]:
             connection.execute(
-                f'CREATE VIEW {name} AS SELECT * FROM memory.main."_table_{number}"'
+                f'CREATE OR REPLACE VIEW {name} AS SELECT * FROM memory.main."_table_{number}"'
             )
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
