@@ -661,6 +661,7 @@ SPECTACULAR_SETTINGS = {
         "MetadataTypeEnum": "inferences.models.MetadataType.choices",
         "BoxFormatEnum": "inferences.models.BoxFormat.choices",
         "TaskStateEnum": "istore.tasks.tracking.TaskState.choices",
+        "ScheduleFormatEnum": "exports.schedules.models.ExportFormat.choices",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
