@@ -14,8 +14,9 @@ from exports.lake.query import worker
 from exports.lake.query.running import query
 from exports.tests.schedules import DAY
 from inferences.store import removal
+from istore import blobs
 from istore.accounts.tokens import create_token
-from istore.errors import Invalid, Unprocessable
+from istore.errors import Invalid, StoreError, Unprocessable
 from istore.models import Project, Role
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -100,6 +101,13 @@ def test_rows_time_and_memory_are_bounded(table, project, settings):
     wide = query([project], "SELECT repeat('x', 1000000) FROM range(100)")
     assert not wide.is_complete
     assert len(wide.rows) < 20
+
+    row = LakeTable.objects.get()
+    stored = [each.key for each in blobs.walk(f"lake/{row.namespace}/")]
+    blobs.delete(key for key in stored if key.endswith(".parquet"))
+    with pytest.raises(StoreError) as raised:
+        query([project], "SELECT id FROM yolo_harbour")
+    assert raised.value.code != "query-too-expensive"
 
     settings.ISTORE_LAKE_QUERY_BYTES = 64 * 1024**2
     with pytest.raises(Unprocessable):

@@ -189,6 +189,9 @@ class _Process:
         answer: dict[str, Any] = json.loads(line)
         if refused := answer.get("refused"):
             raise Invalid(refused, "sql")
+        if "failed" in answer:
+            message = "The files of a table cannot be read now; try again later."
+            raise Unavailable("dependency-unavailable", message, retry_after=5)
         if "limit" in answer:
             raise _too_expensive("memory")
         return answer

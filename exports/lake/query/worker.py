@@ -54,6 +54,8 @@ def main() -> None:
         send({"refused": str(error)})
     except (MemoryError, duckdb.OutOfMemoryException, pa.ArrowMemoryError):
         send({"limit": "memory"})
+    except (OSError, pa.ArrowException):
+        send({"failed": True})  # a file went meanwhile, or the bucket does not answer
     except duckdb.Error as error:
         send({"refused": str(error).splitlines()[0]})
 
