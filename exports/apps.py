@@ -8,9 +8,13 @@ class ExportsConfig(AppConfig):
 
     def ready(self) -> None:
         from exports import erasing, quick, telemetry, verifying
+        from exports.lake import erasing as lake_erasing
+        from exports.lake import verifying as lake_verifying
+        from exports.lake.statistics import of_cold_range
         from exports.models import ExportTask
         from exports.schedules import verifying as scheduled
         from inferences.erasure import TraceHolder, trace_holders
+        from inferences.search.statistics import cold_ranges
         from inferences.web import list_downloads
         from istore.backup import hooks
         from istore.checks.verification import Check, checks
@@ -23,6 +27,15 @@ class ExportsConfig(AppConfig):
             "exports",
             TraceHolder(erasing.of_records, erasing.of_value, erasing.of_leftovers),
         )
+        trace_holders.register(
+            "lake",
+            TraceHolder(
+                of_records=lake_erasing.of_records,
+                of_value=lake_erasing.of_value,
+                count_left=lake_erasing.count_left,
+            ),
+        )
+        cold_ranges.register("lake", of_cold_range)
         place = rail.Place("download", 30, rail.named("exports:overview"), ("exports",))
         rail.places.register("Exports", place)
         # Not required: archives expire meanwhile, and can be made again.
@@ -31,6 +44,7 @@ class ExportsConfig(AppConfig):
         checks.register("archives", Check(verifying.archives))
         checks.register("leftovers of exports", Check(verifying.leftovers))
         checks.register("files of schedules", Check(scheduled.files))
+        checks.register("files of the lake", Check(lake_verifying.files))
         checks.register(
             "partial files of schedules", Check(scheduled.partial_files, collects=True)
         )

@@ -9,6 +9,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
+from exports.lake.models import LakeTable  # noqa: F401 a table of this app, too
 from exports.schedules.models import (  # noqa: F401 tables of this app, too
     ExportedFile,
     ExportSchedule,

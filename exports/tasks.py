@@ -4,6 +4,7 @@ from celery import shared_task
 
 from exports import cleanup
 from exports.archive_writer import carry_out
+from exports.lake import upkeep
 from exports.models import ExportTask
 from exports.schedules import lifecycle, runner
 from exports.schedules.models import ScheduledExport
@@ -36,3 +37,9 @@ def run_scheduled_export(run_id: str) -> None:
 def start_due_schedules() -> None:
     """Open due runs. Beat calls it every minute; the intervals are in the table."""
     lifecycle.start_due(now())
+
+
+@shared_task
+def tend_lake() -> None:
+    """Merge small files of the lake and expire its snapshots. Beat calls it every hour."""
+    upkeep.tend_all(now())

@@ -3,6 +3,7 @@
 from django.urls import path, re_path
 
 from exports import overview, views
+from exports.lake import pages as lake
 from exports.schedules import pages as schedules
 from istore.addresses import MODEL, also_in_projects
 
@@ -14,6 +15,7 @@ SCHEDULE = rf"{MODEL}/exports/schedules/(?P<schedule_id>[0-9a-f-]{{36}})"
 urlpatterns = also_in_projects(
     [
         path("exports", overview.overview, name="overview"),
+        path("exports/lake", lake.sql, name="lake"),
         re_path(rf"^{MODEL}/exports/schedules$", schedules.schedules, name="schedules"),
         re_path(rf"^{SCHEDULE}/run$", schedules.run, name="schedule-run"),
         re_path(rf"^{SCHEDULE}/delete$", schedules.delete, name="schedule-delete"),

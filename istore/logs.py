@@ -41,6 +41,7 @@ TALKATIVE = (
     "django.db.backends",
     "django.template",
     "kombu",
+    "pyiceberg",
     "s3transfer",
     "urllib3",
 )

@@ -319,6 +319,7 @@ CELERY_TASK_ROUTES = {
     for name in (
         "exports.tasks.run_export_task",
         "exports.tasks.run_scheduled_export",
+        "exports.tasks.tend_lake",
         "datasets.tasks.run_adding_task",
         "datasets.tasks.run_archive_task",
         "inferences.tasks.index_texts",
@@ -373,6 +374,12 @@ CELERY_BEAT_SCHEDULE = {
         "task": "exports.tasks.start_due_schedules",
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
+    },
+    # Small files become one, and old snapshots go with their files.
+    "tend the lake": {
+        "task": "exports.tasks.tend_lake",
+        "schedule": crontab(minute=19),
+        "options": {"expires": 3600},
     },
     # Intents whose worker died, or whose queue message was lost.
     "finish removals": {
@@ -559,6 +566,20 @@ ISTORE_BACKUP_EVERY_HOURS = env.number("ISTORE_BACKUP_EVERY_HOURS", 24)
 ISTORE_BACKUP_KEEP = env.number("ISTORE_BACKUP_KEEP", 7, least=1)
 _has_own = env.text("ISTORE_BACKUP_ENDPOINT") or env.text("ISTORE_BACKUP_ACCESS_KEY")
 ISTORE_BACKUP_S3: Any = _s3("ISTORE_BACKUP" if _has_own else "ISTORE_S3")["OPTIONS"]
+# The lake. Its catalogue is in the database unless a REST catalogue is named; its files are in the
+# blob store. Snapshots older than so many hours go, and small files of a day become one.
+ISTORE_LAKE_CATALOG_URL = env.endpoint("ISTORE_LAKE_CATALOG_URL") or ""
+ISTORE_LAKE_CATALOG_TOKEN = env.text("ISTORE_LAKE_CATALOG_TOKEN")
+ISTORE_LAKE_CATALOG_CREDENTIAL = env.text("ISTORE_LAKE_CATALOG_CREDENTIAL")
+ISTORE_LAKE_CATALOG_WAREHOUSE = env.text("ISTORE_LAKE_CATALOG_WAREHOUSE")
+ISTORE_LAKE_SNAPSHOT_HOURS = env.number("ISTORE_LAKE_SNAPSHOT_HOURS", 72, least=1)
+ISTORE_LAKE_SMALL_BYTES = env.size("ISTORE_LAKE_SMALL_BYTES", 32 * MIB)
+ISTORE_LAKE_SMALL_FILES = env.number("ISTORE_LAKE_SMALL_FILES", 8, least=2)
+# One query of the lake: its time, the memory of its process, its rows, and how many at once.
+ISTORE_LAKE_QUERY_SECONDS = env.number("ISTORE_LAKE_QUERY_SECONDS", 30, least=1)
+ISTORE_LAKE_QUERY_BYTES = env.size("ISTORE_LAKE_QUERY_BYTES", 512 * MIB)
+ISTORE_LAKE_QUERY_ROWS = env.number("ISTORE_LAKE_QUERY_ROWS", 10_000, least=1)
+ISTORE_LAKE_QUERIES = env.number("ISTORE_LAKE_QUERIES", 2, least=1)
 ISTORE_SCHEDULED_EXPORT_ROWS = env.number(
     "ISTORE_SCHEDULED_EXPORT_ROWS", 100_000, least=1, most=1_000_000
 )
@@ -690,6 +711,7 @@ SPECTACULAR_SETTINGS = {
         "MetadataTypeEnum": "inferences.models.MetadataType.choices",
         "BoxFormatEnum": "inferences.models.BoxFormat.choices",
         "TaskStateEnum": "istore.tasks.tracking.TaskState.choices",
+        "ScheduleFormatEnum": "exports.schedules.models.ExportFormat.choices",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -23,6 +23,7 @@ MODULES = (
     "export_task",
     "ground_truth",
     "inference",
+    "lake",
     "metadata",
     "protection",
     "quality",

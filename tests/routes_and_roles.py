@@ -40,6 +40,8 @@ ROUTES = {
     f"projects/harbour/datasets/a/archives/{UUID(int=0)}/retry": {"post": E},
     "export-formats": {"get": V},
     "export-destinations": {"get": V},
+    "lake/tables": {"get": V},
+    "lake/sql": {"post": V},
     "models/{}/export-schedules": {"get": V, "post": E},
     "models/{}/export-schedules/a": {"get": V, "patch": E, "delete": E},
     "models/{}/export-schedules/a/run": {"post": E},

@@ -15,6 +15,7 @@ from exports.schedules import destinations, lifecycle
 from exports.schedules.models import (
     INTERVAL_MOST,
     ExportedFile,
+    ExportFormat,
     ExportSchedule,
     ExportShape,
     ScheduledExport,
@@ -49,6 +50,10 @@ class ChangeSerializer(StrictSerializer):
     )
     enabled = FlagField(required=False)
     selection = serializers.JSONField(required=False, help_text="filter or query.")
+    keeps_removed = FlagField(
+        required=False,
+        help_text="Of the lake: whether rows stay whose records the store removed.",
+    )
 
     def validate_name(self, name: str) -> str:
         if not name.strip() or not name.isprintable():
@@ -64,6 +69,7 @@ class ChangeSerializer(StrictSerializer):
 
 class NewScheduleSerializer(ChangeSerializer):
     name = TextField(max_length=100, allow_blank=False)
+    format = serializers.ChoiceField(ExportFormat.choices, required=False)
     shape = serializers.ChoiceField(ExportShape.choices, required=False)
     destination = TextField(max_length=64, required=False)
     prefix = TextField(required=False)
@@ -82,6 +88,14 @@ class NewScheduleSerializer(ChangeSerializer):
         except ValueError as error:
             raise serializers.ValidationError(str(error)) from None
         return prefix
+
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        if values.get("format") == ExportFormat.ICEBERG:
+            for name in ("destination", "prefix"):
+                if values.get(name):
+                    message = "A table of the lake lies in the store's own warehouse."
+                    raise serializers.ValidationError({name: message})
+        return values
 
 
 class RunSerializer(serializers.Serializer[Any]):
@@ -109,6 +123,9 @@ class ScheduleSerializer(serializers.Serializer[Any]):
     model_id = serializers.CharField(source="model.model_id")
     name = serializers.CharField()
     selection = serializers.JSONField()
+    format = serializers.ChoiceField(ExportFormat.choices)
+    keeps_removed = serializers.BooleanField()
+    table = serializers.SerializerMethodField()
     shape = serializers.ChoiceField(ExportShape.choices)
     interval_hours = serializers.IntegerField()
     destination = serializers.CharField(help_text="Empty: the default store.")
@@ -127,6 +144,9 @@ class ScheduleSerializer(serializers.Serializer[Any]):
     created_by = serializers.CharField()
     created_at = MomentField()
     updated_at = MomentField()
+
+    def get_table(self, schedule: ExportSchedule) -> str | None:
+        return lifecycle.table_of(schedule)
 
     def get_lag_seconds(self, schedule: ExportSchedule) -> float | None:
         return lifecycle.lag(schedule, now())

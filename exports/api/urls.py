@@ -5,7 +5,7 @@ They are mounted before those of inferences, whose last routes match any text as
 
 from django.urls import path, re_path
 
-from exports.api import schedules, views
+from exports.api import lake, schedules, views
 from istore.addresses import MODEL, also_in_projects
 
 TASKS = rf"{MODEL}/export-tasks"
@@ -21,6 +21,8 @@ urlpatterns = also_in_projects(
         re_path(rf"^{SCHEDULE}/runs$", schedules.ScheduledExportsView.as_view()),
         re_path(rf"^{SCHEDULE}/files$", schedules.ExportedFilesView.as_view()),
         re_path(rf"^{SCHEDULE}$", schedules.ScheduleView.as_view()),
+        path("lake/tables", lake.LakeTablesView.as_view()),
+        path("lake/sql", lake.LakeQueryView.as_view()),
         path("export-formats", views.FormatsView.as_view()),
         re_path(rf"^{TASKS}$", views.ExportTasksView.as_view()),
         re_path(rf"^{TASKS}/filter$", views.FilterExportTasksView.as_view()),

@@ -11,7 +11,7 @@ from istore.admin import ReadOnlyAdmin
 @admin.register(ExportSchedule)
 class ExportScheduleAdmin(ReadOnlyAdmin):
     list_display = (
-        *("name", "model", "model__project", "interval_hours", "enabled"),
+        *("name", "model", "model__project", "format", "interval_hours", "enabled"),
         *("destination", "prefix", "exported_until", "row_count", "last_error"),
     )
     list_filter = ("enabled", "destination", "model__project")

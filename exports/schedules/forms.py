@@ -8,7 +8,12 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from exports.schedules import destinations
-from exports.schedules.models import INTERVAL_MOST, ExportSchedule, ExportShape
+from exports.schedules.models import (
+    INTERVAL_MOST,
+    ExportFormat,
+    ExportSchedule,
+    ExportShape,
+)
 from inferences.search import text
 from inferences.search.filters import InferenceFilter
 from istore.web.forms import set_choices
@@ -41,6 +46,13 @@ class ChangeForm(forms.Form):
         required=False, initial=True, label="Runs by itself", help_text="Off: by hand."
     )
 
+    keeps_removed = forms.BooleanField(
+        required=False,
+        initial=True,
+        label="The lake keeps what the store removes",
+        help_text="Off: rows go from the table once their records are removed.",
+    )
+
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
         if not name.isprintable():
@@ -64,6 +76,11 @@ class ChangeForm(forms.Form):
 
 
 class NewForm(ChangeForm):
+    format = forms.ChoiceField(
+        choices=[(value, label.capitalize()) for value, label in ExportFormat.choices],
+        label="As",
+        required=False,
+    )
     shape = forms.ChoiceField(
         choices=[(value, label.capitalize()) for value, label in ExportShape.choices],
         label="Rows",
@@ -81,8 +98,8 @@ class NewForm(ChangeForm):
         help_text="Otherwise it begins with what arrives from now on.",
     )
     field_order = (
-        *("name", "query", "interval_hours", "destination", "prefix", "shape"),
-        *("from_beginning", "enabled"),
+        *("name", "query", "interval_hours", "format", "destination", "prefix"),
+        *("shape", "keeps_removed", "from_beginning", "enabled"),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -98,6 +115,17 @@ class NewForm(ChangeForm):
         except ValueError as error:
             raise ValidationError(str(error)) from None
         return prefix
+
+    def clean_format(self) -> str:
+        return self.cleaned_data["format"] or ExportFormat.PARQUET
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        if given.get("format") == ExportFormat.ICEBERG:
+            for name in ("destination", "prefix"):
+                if given.get(name):
+                    self.add_error(name, "A table of the lake has no place of its own.")
+        return given
 
 
 def filter_text(schedule: ExportSchedule) -> str:
@@ -116,4 +144,5 @@ def initial_of(schedule: ExportSchedule) -> dict[str, Any]:
         "query": filter_text(schedule),
         "interval_hours": schedule.interval_hours,
         "enabled": schedule.enabled,
+        "keeps_removed": schedule.keeps_removed,
     }

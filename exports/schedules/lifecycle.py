@@ -8,7 +8,8 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from exports.schedules.models import ExportSchedule, ScheduledExport
+from exports.lake.models import LakeTable, make_table
+from exports.schedules.models import ExportFormat, ExportSchedule, ScheduledExport
 from inferences.models import RegisteredModel
 from inferences.store import arrival_order
 from istore.db.clock import now
@@ -32,7 +33,11 @@ def create(
         with transaction.atomic():
             # The row lock keeps two creates at once from choosing folders inside each other.
             RegisteredModel.objects.select_for_update().get(pk=model.pk)
-            _check_place(model, values.get("destination", ""), values.get("prefix", ""))
+            is_lake = values.get("format") == ExportFormat.ICEBERG
+            if not is_lake:
+                _check_place(
+                    model, values.get("destination", ""), values.get("prefix", "")
+                )
             schedule = ExportSchedule.objects.create(
                 model=model,
                 created_by=str(actor)[:300],
@@ -40,6 +45,8 @@ def create(
                 exported_until=None if from_beginning else now(),
                 **values,
             )
+            if is_lake:
+                make_table(schedule)
             _audit(actor, "create", schedule, from_beginning=from_beginning, **values)
     except IntegrityError:
         raise _name_conflict() from None
@@ -48,7 +55,9 @@ def create(
 
 def _check_place(model: RegisteredModel, destination: str, prefix: str) -> None:
     """Raise ``Conflict`` if the folder is in, above or below that of another schedule."""
-    others = ExportSchedule.objects.filter(model=model, destination=destination)
+    others = ExportSchedule.objects.filter(
+        model=model, destination=destination, format=ExportFormat.PARQUET
+    )
     mine = f"{prefix}/" if prefix else ""
     for other in others.values_list("prefix", flat=True):
         theirs = f"{other}/" if other else ""
@@ -136,6 +145,12 @@ def _audit(actor: object, act: str, schedule: ExportSchedule, **details: Any) ->
         export_schedule_id=str(schedule.pk),
         **details,
     )
+
+
+def table_of(schedule: ExportSchedule) -> str | None:
+    """Return the name of the schedule's table in the lake, or None."""
+    row = LakeTable.objects.filter(schedule=schedule).first()
+    return str(row) if row else None
 
 
 def _name_conflict() -> Conflict:

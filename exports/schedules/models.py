@@ -26,6 +26,11 @@ class ExportShape(models.TextChoices):
     EXPLODED = "exploded", "one row for each finding"
 
 
+class ExportFormat(models.TextChoices):
+    PARQUET = "parquet", "Parquet files in folders of days"
+    ICEBERG = "iceberg", "an Iceberg table in the lake"
+
+
 class ExportScheduleQuerySet(models.QuerySet["ExportSchedule"]):
     def due(self, at: datetime) -> Self:
         """Return enabled schedules whose interval has passed.
@@ -59,8 +64,15 @@ class ExportSchedule(models.Model):
     selection = models.JSONField(
         default=dict, blank=True, help_text="filters, filter or query, as it was asked."
     )
+    format = models.CharField(
+        max_length=8, choices=ExportFormat, default=ExportFormat.PARQUET
+    )
     shape = models.CharField(
         max_length=8, choices=ExportShape, default=ExportShape.FLAT
+    )
+    keeps_removed = models.BooleanField(
+        default=True,
+        help_text="Whether rows stay in the lake whose records the store has removed.",
     )
     interval_hours = models.PositiveIntegerField(
         default=24,
@@ -107,6 +119,11 @@ class ExportSchedule(models.Model):
                 "destination",
                 "prefix",
                 name="export_schedule_has_its_place_alone",
+                condition=Q(format=ExportFormat.PARQUET),
+            ),
+            models.CheckConstraint(
+                condition=Q(format=ExportFormat.PARQUET) | Q(destination="", prefix=""),
+                name="export_schedule_of_lake_has_no_place",
             ),
             models.CheckConstraint(
                 condition=Q(interval_hours__gte=1), name="export_schedule_has_interval"
@@ -119,6 +136,10 @@ class ExportSchedule(models.Model):
     def read_filter(self) -> Filter:
         """Return which records go out. Raises ``ValueError`` if it cannot be read any more."""
         return read_filter(self.selection)
+
+    @property
+    def goes_to_lake(self) -> bool:
+        return self.format == ExportFormat.ICEBERG
 
     @property
     def every(self) -> str:

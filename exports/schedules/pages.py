@@ -143,8 +143,10 @@ def _schedule_of(model: RegisteredModel, schedule_id: str) -> ExportSchedule:
 
 def _tell(one: ExportSchedule) -> None:
     """Set the attributes that the templates show beside the columns."""
+    table = lifecycle.table_of(one)
     seen: dict[str, Any] = {
-        "where": destinations.title(one.destination),
+        "where": table or destinations.title(one.destination),
+        "table": table,
         "written": filter_text(one),
         "waiting": min(lifecycle.waiting(one), lifecycle.WAITING_MOST + 1),
         "waiting_most": lifecycle.WAITING_MOST,

@@ -6,6 +6,9 @@ announced, (6) store them, each whole or not at all, (7) remove files that an ea
 announced and that have no rows now, (8) commit the files and move the position in one
 transaction. After a crash before (8) the chunk is written again with the same bounds and so
 under the same names. The new files replace the old, and readers never see a row twice.
+
+A schedule of the lake has one step instead of (4) to (7): ``lake.appending`` commits the chunk with
+its bounds to the table, and an attempt that finds its bounds there appends nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
@@ -21,6 +25,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from exports import telemetry
+from exports.lake.appending import append_chunk
 from exports.schedules import files
 from exports.schedules.destinations import Destination, Unknown
 from exports.schedules.files import Part, Parts
@@ -28,11 +33,24 @@ from exports.schedules.models import ExportedFile, ExportSchedule, ScheduledExpo
 from inferences.search.filters import Filter, matching
 from inferences.store import arrival_order
 from istore.db import clock
+from istore.errors import Unavailable
 from istore.failpoints import failpoint
+from istore.tasks.lease_keeper import LeaseKeeper
 from istore.tasks.tracking import Failed, LeaseLost, TaskState
 
 IDS_AT_ONCE = 10_000
 FOREIGN = "There are files in its place that are not its own: {}"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a chunk has brought; the lake counts its files and has no ``parts``."""
+
+    row_count: int
+    inference_count: int
+    file_count: int
+    left_out: dict[str, int]
+    parts: Sequence[Part] = field(default_factory=list)
 
 
 class StoreUnavailable(Exception):
@@ -55,12 +73,16 @@ def _write_all(run: ScheduledExport) -> None:
     schedule = run.schedule
     destination = Destination(schedule.destination)
     chosen = _filter_of(schedule)
-    _check_place(schedule, destination)
+    if not schedule.goes_to_lake:
+        _check_place(schedule, destination)
     if run.through is None:
         _fix_horizon(run)
     failpoint("schedules.horizon_fixed")
     while (through := _next_chunk(run)) is not None:
-        _write_chunk(run, destination, chosen, through)
+        if schedule.goes_to_lake:
+            _append_chunk(run, chosen, through)
+        else:
+            _write_chunk(run, destination, chosen, through)
     with transaction.atomic():
         run.advance(passed_count=run.arrived_count)
         ExportSchedule.objects.filter(pk=schedule.pk).update(
@@ -134,10 +156,33 @@ def _write_chunk(
             failpoint("schedules.file_stored")
         _remove_leftovers(run, destination, parts)
         failpoint("schedules.leftovers_removed")
-        _commit(run, parts, through)
+        written = Written(
+            parts.row_count,
+            parts.inference_count,
+            len(parts.parts),
+            dict(parts.left_out),
+            parts.parts,
+        )
+        _commit(run, written, through)
         telemetry.rows.add(telemetry.SCHEDULED, by=parts.row_count)
         size = sum(part.size for part in parts.parts)
         telemetry.written_bytes.add(telemetry.SCHEDULED, by=size)
+    failpoint("schedules.chunk_committed")
+
+
+def _append_chunk(run: ScheduledExport, chosen: Filter, through: int) -> None:
+    schedule = run.schedule
+
+    def read_rows() -> list[int]:
+        return list(_matching_rows(schedule, chosen, schedule.position, through))
+
+    with LeaseKeeper(run).in_background() as check:
+        found = append_chunk(schedule, through, read_rows, check)
+    written = Written(
+        found.row_count, found.inference_count, found.file_count, found.left_out
+    )
+    _commit(run, written, through)
+    telemetry.rows.add(telemetry.SCHEDULED, by=found.row_count)
     failpoint("schedules.chunk_committed")
 
 
@@ -188,17 +233,17 @@ def _remove_leftovers(
 
 
 @transaction.atomic
-def _commit(run: ScheduledExport, parts: Parts, through: int) -> None:
+def _commit(run: ScheduledExport, written: Written, through: int) -> None:
     """Commit the files and move the position, both or neither. Raises ``LeaseLost``."""
     schedule = run.schedule
     passed = arrival_order.count(schedule.model, schedule.position, through)
     run.advance(
-        left_out=dict(Counter(run.left_out) + parts.left_out),
+        left_out=dict(Counter(run.left_out) + Counter(written.left_out)),
         **run.counted(
             passed_count=passed,
-            row_count=parts.row_count,
-            inference_count=parts.inference_count,
-            file_count=len(parts.parts),
+            row_count=written.row_count,
+            inference_count=written.inference_count,
+            file_count=written.file_count,
         ),
     )
     moved = ExportSchedule.objects.filter(
@@ -206,13 +251,13 @@ def _commit(run: ScheduledExport, parts: Parts, through: int) -> None:
     ).update(
         position=through,
         chunk_through=None,
-        row_count=F("row_count") + parts.row_count,
-        file_count=F("file_count") + len(parts.parts),
+        row_count=F("row_count") + written.row_count,
+        file_count=F("file_count") + written.file_count,
         updated_at=Now(),
     )
     if not moved:
         raise LeaseLost(f"{run}: the position was moved by another worker.")
-    for part in parts.parts:
+    for part in written.parts:
         schedule.exported_files.filter(key=part.key).update(
             row_count=part.row_count,
             size=part.size,
@@ -238,5 +283,5 @@ def _told_plainly() -> Iterator[None]:
         yield
     except Unknown as error:
         raise Failed(str(error)) from None
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, Unavailable) as error:
         raise StoreUnavailable(str(error)) from error

@@ -9,10 +9,13 @@ import zipfile
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from PIL import Image
 
 from exports.archive_writer import carry_out
-from exports.models import ExportTask
+from exports.lake.catalog import SCHEMA
+from exports.models import ExportSchedule, ExportTask, ScheduledExport
+from exports.schedules import lifecycle, runner
 from inferences.models import RegisteredModel, TaskType
 from inferences.predictions.parse import deconstructed
 from istore import blobs
@@ -117,3 +120,37 @@ def answered(make_inference):
         )
 
     return make
+
+
+@pytest.fixture
+def lake(transactional_db):
+    """Drops the catalogue, which no transaction of the test takes back."""
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+
+
+@pytest.fixture
+def lake_schedule(lake):
+    """``lake_schedule(model)``: a schedule of the lake that begins with what is stored."""
+
+    def make(model: RegisteredModel, name: str = "lake", **values) -> ExportSchedule:
+        return lifecycle.create(
+            "test", model, from_beginning=True, name=name, format="iceberg", **values
+        )
+
+    return make
+
+
+@pytest.fixture
+def run_lake():
+    """``run_lake(schedule)``: a run, carried out here and now."""
+
+    def run(schedule: ExportSchedule) -> ScheduledExport:
+        schedule.refresh_from_db()
+        started = lifecycle.start("test", schedule)
+        runner.carry_out(started)
+        started.refresh_from_db()
+        return started
+
+    return run

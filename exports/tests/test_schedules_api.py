@@ -186,3 +186,22 @@ def test_a_viewer_reads_and_changes_nothing(created, api_as):
     assert viewer.post(f"{address}/run").status_code == 403
     assert viewer.patch(address, {"enabled": False}).status_code == 403
     assert viewer.delete(address).status_code == 403
+
+
+def test_a_schedule_of_the_lake_has_a_table_and_no_place(api, model):
+    body = {"name": "lake", "format": "iceberg", "keeps_removed": False}
+    for name in ("destination", "prefix"):
+        refused = api.post(SCHEDULES, body | {name: "x"})
+        assert refused.status_code == 400
+        assert f"/{name}" in refused.content.decode()
+    assert api.post(SCHEDULES, body | {"format": "delta"}).status_code == 400
+
+    made = api.post(SCHEDULES, body).json()
+    assert (made["table"], made["keeps_removed"]) == ("harbour.yolo_harbour", False)
+    second = api.post(SCHEDULES, body | {"name": "again"}).json()
+    assert second["table"] == "harbour.yolo_harbour_again"
+    changed = api.patch(f"{SCHEDULES}/{made['id']}", {"keeps_removed": True}).json()
+    assert changed["keeps_removed"]
+    assert api.delete(f"{SCHEDULES}/{made['id']}").status_code == 204
+    tables = api.get("/api/v1/lake/tables").json()["results"]
+    assert [each["schedule_id"] for each in tables] == [None, second["id"]]

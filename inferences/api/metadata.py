@@ -20,6 +20,8 @@ from inferences.search.api.filter_serializers import (
 )
 from inferences.search.statistics import (
     BINS_MAX,
+    LAKE,
+    RECORDS,
     StatisticsQuery,
     key_type_counts,
     statistics,
@@ -204,6 +206,10 @@ class StatisticsSerializer(serializers.Serializer[Any]):
     distinct_count = serializers.IntegerField(allow_null=True)
     is_complete = serializers.BooleanField(
         help_text="False: only the most frequent values are listed."
+    )
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # a base's attribute
+        [RECORDS, LAKE],
+        help_text="lake: the store has no records of that time any more, a table of the lake has.",
     )
 
 

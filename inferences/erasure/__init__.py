@@ -28,14 +28,16 @@ OfLeftovers = Callable[["Project"], int]
 
 @dataclass(frozen=True, slots=True)
 class TraceHolder:
-    """A place that may hold what an erasure must remove; the functions must be idempotent.
+    """A place that may hold what an erasure must remove; its functions must be idempotent.
 
-    ``of_value`` is not called for an erasure of chosen inferences, which has no value.
+    ``of_value`` and ``count_left`` are not called for an erasure of chosen inferences, which has
+    no value. ``count_left`` looks once more at the end and counts for the proof what still has it.
     """
 
     of_records: OfRecords | None = None
     of_value: OfValue | None = None
     of_leftovers: OfLeftovers | None = None
+    count_left: OfValue | None = None
 
 
 # The report counts what was removed under the name of the place.

@@ -116,12 +116,13 @@ def _erase(task: ErasureTask) -> None:
                 for pack in pack_notes.packs_with_notes(prefix)
             ]
             _rewrite_packs(task, released, f"{task.project_id}/")
-            left = count_meant(task.project, meant)
+            left = count_meant(task.project, meant) | _left_in_traces(task, meant)
         task.advance()
-        if not left["records"]:
+        if not any(left[name] for name in ("records", *trace_holders) if name in left):
             break
     task.record(report={**task.report, "left": left})
-    if left["records"] or task.report.get("proof", {}).get("left"):
+    in_traces = any(left[name] for name in trace_holders if name in left)
+    if left["records"] or in_traces or task.report.get("proof", {}).get("left"):
         raise Failed("Something of it is left; the report says what. Ask again.")
     failpoint("erasure.proved")
 
@@ -140,6 +141,17 @@ def _searches(
         yield partial(holder.of_value, project, meant)
     if holder.of_leftovers:
         yield partial(holder.of_leftovers, project)
+
+
+def _left_in_traces(task: ErasureTask, meant: Carried | Chosen) -> dict[str, int]:
+    """Count what still has the value, by the name of each place that can tell."""
+    if not isinstance(meant, Carried):
+        return {}
+    return {
+        name: holder.count_left(task.project, meant)
+        for name, holder in sorted(trace_holders.items())
+        if holder.count_left
+    }
 
 
 def count_meant(project: Project, meant: Carried | Chosen) -> dict[str, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -41,7 +42,9 @@ from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.filters.recheck import EXACT_WHOLE
 from inferences.search.rare_label_scan import all_matching
 from inferences.store.metadata_slots import SIDE_ROWS, SlotRef, place_of
+from istore.hooks import Hook
 
+RECORDS, LAKE = "records", "lake"
 BINS, BINS_MAX = 10, 10_000  # bins without a count or width; bins that are too many
 Observed = QuerySet[Any]  # inferences with an annotation, ``observed``
 DISTINCT_MAX = 10_000  # distinct texts in a distribution; with more it is not complete
@@ -80,7 +83,10 @@ class StatisticsQuery:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """The statistics of a key; ``distribution`` has a count for each string or each bin."""
+    """The statistics of a key; ``distribution`` has a count for each string or each bin.
+
+    ``source`` is RECORDS, or LAKE for a time range of which the store has no records any more.
+    """
 
     count: int
     distribution: dict[str, int]
@@ -88,6 +94,20 @@ class Statistics:
     max: float | None = None
     distinct_count: int | None = None
     is_complete: bool = True
+    source: str = RECORDS
+
+
+# Returns the statistics of a time range that only an export still has; None for other questions.
+OfColdRange = Callable[[RegisteredModel, StatisticsQuery], Statistics | None]
+cold_ranges: Hook[OfColdRange] = Hook()
+
+
+def cold_statistics(
+    model: RegisteredModel, query: StatisticsQuery
+) -> Statistics | None:
+    """Return the statistics of a time of which the store has no records any more, or None."""
+    of_cold_range = cold_ranges.single
+    return of_cold_range(model, query) if of_cold_range else None
 
 
 def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
@@ -95,6 +115,8 @@ def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
 
     Raises ValueError when there would be too many bins.
     """
+    if cold := cold_statistics(model, query):
+        return cold
     types = ("int", "float") if query.type == "number" else (query.type,)
     places = {
         type_: place

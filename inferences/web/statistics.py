@@ -20,6 +20,11 @@ from inferences.models import RegisteredModel
 from inferences.search import text
 from inferences.search.filters import Filter
 from inferences.search.filters.metadata import READERS
+from inferences.search.statistics import (
+    Statistics,
+    StatisticsQuery,
+    cold_statistics,
+)
 from inferences.web.access import visible_model
 from inferences.web.view_models import summaries
 from inferences.web.view_models.activity import count_in_time
@@ -326,6 +331,11 @@ def _of_key(
     rows = summaries.compare(model, counted, summaries.VALUES_SHOWN)
     return {
         "key": key,
+        "cold": (
+            None
+            if any(each and each.count for each in found)
+            else _cold(model, sides[0], key, type_)
+        ),
         "rows": [
             (row, _lists(model, sides, of_value(key, type_, row.name)))
             for row in (rows if len(counted) == len(sides) else ())
@@ -334,6 +344,15 @@ def _of_key(
         "plots": chart.draw_all(model, sides, drawn),
         "is_whole": all(each.is_whole for each in found if each),
     }
+
+
+def _cold(
+    model: RegisteredModel, side: Side, key: str, type_: str
+) -> Statistics | None:
+    """Return what the lake has of a time of which the store has no records any more."""
+    if type_ not in ("string", "int", "float"):
+        return None
+    return cold_statistics(model, StatisticsQuery(key, type_, side.filters))
 
 
 FOUND = {

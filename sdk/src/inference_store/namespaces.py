@@ -11,6 +11,7 @@ from inference_store import (
     export_task,
     ground_truth,
     inference,
+    lake,
     metadata,
     protection,
     quality,
@@ -121,6 +122,13 @@ class InferenceCalls(Namespace[Sender]):
     bulk_delete_inferences = bound(inference.bulk_delete_inferences)
 
 
+class LakeCalls(Namespace[Sender]):
+    """The functions of ``inference_store.lake``."""
+
+    list_lake_tables = bound(lake.list_lake_tables)
+    query_lake = bound(lake.query_lake)
+
+
 class MetadataCalls(Namespace[Sender]):
     """The functions of ``inference_store.metadata``."""
 
@@ -218,6 +226,7 @@ class Namespaces:
         self.export_task = ExportTaskCalls(sender)
         self.ground_truth = GroundTruthCalls(sender)
         self.inference = InferenceCalls(sender)
+        self.lake = LakeCalls(sender)
         self.metadata = MetadataCalls(sender)
         self.protection = ProtectionCalls(sender)
         self.quality = QualityCalls(sender)

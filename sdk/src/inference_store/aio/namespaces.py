@@ -11,6 +11,7 @@ from inference_store.aio import (
     export_task,
     ground_truth,
     inference,
+    lake,
     metadata,
     protection,
     quality,
@@ -121,6 +122,13 @@ class AsyncInferenceCalls(Namespace[AsyncSender]):
     bulk_delete_inferences = bound(inference.bulk_delete_inferences)
 
 
+class AsyncLakeCalls(Namespace[AsyncSender]):
+    """The functions of ``inference_store.aio.lake``."""
+
+    list_lake_tables = bound(lake.list_lake_tables)
+    query_lake = bound(lake.query_lake)
+
+
 class AsyncMetadataCalls(Namespace[AsyncSender]):
     """The functions of ``inference_store.aio.metadata``."""
 
@@ -218,6 +226,7 @@ class AsyncNamespaces:
         self.export_task = AsyncExportTaskCalls(sender)
         self.ground_truth = AsyncGroundTruthCalls(sender)
         self.inference = AsyncInferenceCalls(sender)
+        self.lake = AsyncLakeCalls(sender)
         self.metadata = AsyncMetadataCalls(sender)
         self.protection = AsyncProtectionCalls(sender)
         self.quality = AsyncQualityCalls(sender)

@@ -3,6 +3,7 @@
 from inference_store.cli import (
     datasets,
     exporting,
+    lake,
     metadata,
     metadata_edits,
     protection,
@@ -20,6 +21,7 @@ __all__ = [
     "app",
     "datasets",
     "exporting",
+    "lake",
     "metadata",
     "metadata_edits",
     "protection",

@@ -53,6 +53,16 @@ def create(
         str, typer.Option("--to", help="See: istore schedules destinations.")
     ] = "",
     prefix: Annotated[str, typer.Option(help="A folder in the destination.")] = "",
+    format: Annotated[
+        str, typer.Option(help="parquet, or iceberg: a table of the lake.")
+    ] = "parquet",
+    keeps_removed: Annotated[
+        bool,
+        typer.Option(
+            "--keep-removed/--follow-removals",
+            help="Whether the lake keeps what the store removes.",
+        ),
+    ] = True,
     from_beginning: Annotated[
         bool,
         typer.Option(
@@ -70,6 +80,8 @@ def create(
         shape=shape,
         destination=destination,
         prefix=prefix,
+        format=format,
+        keeps_removed=keeps_removed,
         from_beginning=from_beginning,
     )
     with client() as store:
@@ -186,7 +198,8 @@ def _row(schedule: ExportSchedule) -> tuple[str, ...]:
         schedule.id,
         schedule.name,
         f"{schedule.interval_hours} h" if schedule.enabled else "off",
-        f"{schedule.destination or 'default store'} {schedule.prefix}".strip(),
+        schedule.table
+        or f"{schedule.destination or 'default store'} {schedule.prefix}".strip(),
         f"{until:%Y-%m-%d %H:%M:%S}" if until else "never",
         f"{schedule.waiting_count:,}{more}",
         schedule.last_error or "",

@@ -63,6 +63,7 @@ from inference_store.models.inferences import (
     NewInferenceAndMetadataCollection,
     NewInferenceStorageRequest,
 )
+from inference_store.models.lake import LakeColumn, LakeQuery, LakeRows, LakeTable
 from inference_store.models.metadata import (
     Metadata,
     MetadataKeyTypeCounts,
@@ -189,6 +190,10 @@ __all__ = [
     "Inference",
     "InferenceAction",
     "JoinedGroundTruth",
+    "LakeColumn",
+    "LakeQuery",
+    "LakeRows",
+    "LakeTable",
     "Leaf",
     "Mask",
     "Metadata",

@@ -103,9 +103,13 @@ class NewGetMetadataStatisticsRequest(Question):
 
 
 class MetadataStatistics(AnswerModel):
-    """Statistics of a key. ``distribution`` counts by value, for numbers by bin ``"[lo, hi)"``."""
+    """Statistics of a key. ``distribution`` counts by value, for numbers by bin ``"[lo, hi)"``.
+
+    ``source`` is ``lake`` for a time of which the store has no records any more.
+    """
 
     count: int | None = None
     distribution: dict[str, int] | None = None
     min: float | None = None
     max: float | None = None
+    source: str | None = None

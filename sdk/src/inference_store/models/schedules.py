@@ -14,17 +14,20 @@ class NewExportScheduleRequest(RequestModel):
     """A schedule to create.
 
     ``selection`` holds ``filters``, ``filter`` or ``query``; empty selects everything.
-    ``destination`` is one of ``export_schedule.list_export_destinations``; empty is the
+    ``format`` is ``parquet`` or ``iceberg``, a table of the lake; ``keeps_removed`` says whether
+    its rows stay when the store removes their records. ``destination`` is one of ``export_schedule.list_export_destinations``; empty is the
     default store. With ``from_beginning`` the first run exports what is stored already.
     """
 
     name: str
     interval_hours: int = 24
     selection: dict[str, Any] = Field(default_factory=dict)
+    format: str = "parquet"
     shape: str = "flat"
     destination: str = ""
     prefix: str = ""
     enabled: bool = True
+    keeps_removed: bool = True
     from_beginning: bool = False
 
 
@@ -35,6 +38,7 @@ class ChangeExportScheduleRequest(RequestModel):
     interval_hours: int | None = None
     selection: dict[str, Any] | None = None
     enabled: bool | None = None
+    keeps_removed: bool | None = None
 
 
 class ExportSchedule(AnswerModel):
@@ -48,6 +52,9 @@ class ExportSchedule(AnswerModel):
     model_id: str
     name: str
     selection: dict[str, Any]
+    format: str = "parquet"
+    keeps_removed: bool = True
+    table: str | None = None
     shape: str
     interval_hours: int
     destination: str
