@@ -29,6 +29,7 @@ MODULES = (
     "register",
     "retention_policy",
     "retention_task",
+    "traces",
     "upload",
     "platform.inferenceservices",
     "platform.inferencesessions",

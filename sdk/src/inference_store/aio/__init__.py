@@ -20,6 +20,7 @@ from inference_store.aio import (
     register,
     retention_policy,
     retention_task,
+    traces,
     upload,
 )
 from inference_store.aio.client import AsyncClient, connect, get_model
@@ -45,5 +46,6 @@ __all__ = [
     "register",
     "retention_policy",
     "retention_task",
+    "traces",
     "upload",
 ]

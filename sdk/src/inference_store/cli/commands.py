@@ -12,6 +12,7 @@ from inference_store.cli import (
     schedules,
     serving,
     simulating,
+    traces,
     truths,
 )
 from inference_store.cli.app import app
@@ -29,5 +30,6 @@ __all__ = [
     "schedules",
     "serving",
     "simulating",
+    "traces",
     "truths",
 ]
