@@ -265,6 +265,7 @@ def _list(
     context |= {
         "next": page.next
         and f"{listed.question.pinned_link(**onward)}&cursor={page.next}",
+        "searched_until": page.searched_until,
         "tail": question.link(**onward),
     }
     return context
@@ -282,6 +283,7 @@ def _patches(
         "patches": found,
         "items": PatchMarkup(model, question.context).patches(found.shown, sizes),
         "next": page.next and f"{question.pinned}&cursor={page.next}",
+        "searched_until": page.searched_until,
         "newest": 0,
     }
 
@@ -324,7 +326,10 @@ def _read(model: RegisteredModel, question: Question, limit: int) -> Listed:
     if question.sort == "iou":
         limit, filters = SORTED_BY_OVERLAP, And((filters, TruthFilter("given")))
     query = InferenceQuery(
-        filters, question.pagination(limit), embedding=question.embedding
+        filters,
+        question.pagination(limit),
+        embedding=question.embedding,
+        may_stop=True,
     )
     return Listed(query.page(model), question)
 
