@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from pathlib import Path
 
 import pytest
-from django.core.files.storage import default_storage
 
 from exports.formats import FORMATS
 from exports.tests.conftest import opened, png
@@ -20,15 +19,22 @@ CHATS = ("openai_chat", "sharegpt", "huggingface_chat")
 SHIP = [{"label": "ship", "score": 0.9, "bbox": [1, 1, 9, 9]}]
 
 
-def spoil(key: str) -> None:
-    """Put a directory where the blob was, which no read gets through."""
-    path = Path(default_storage.path(key))
-    blobs.delete([key])
-    path.mkdir(parents=True)
+@pytest.fixture
+def spoil(monkeypatch):
+    """``spoil(key)``: no read gets through to this blob any more, but to the others."""
+    spoiled, read = set(), blobs.open_blob
+
+    def open_blob(key):
+        if key in spoiled:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(key)
+
+    monkeypatch.setattr(blobs, "open_blob", open_blob)
+    return spoiled.add
 
 
 def test_every_format_skips_what_is_damaged(
-    model, make_stored, make_inference, exported
+    model, make_stored, make_inference, exported, spoil
 ):
     make_stored(png(), SHIP, inference_id="good")
     make_stored(png()[:90], SHIP, inference_id="truncated")
@@ -65,7 +71,7 @@ def test_every_format_skips_what_is_damaged(
 
 
 def test_tables_and_chats_skip_damaged_requests_and_answers(
-    of_task, answered, exported, settings
+    of_task, answered, exported, settings, spoil
 ):
     model = of_task(TaskType.TEXT_GENERATION)
     asked = json.dumps({"messages": [{"role": "user", "content": "Ships?"}]})
