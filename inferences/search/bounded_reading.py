@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from django.db import OperationalError, connection, transaction
 
@@ -75,7 +76,7 @@ def walk(
     asked: Conditions,
     newest_first: bool,
     limit: int,
-    ask: Callable[[Sql], list[tuple[object, ...]]],
+    ask: Callable[[Sql], list[Any]],
 ) -> list[PagePosition]:
     """Return the first ``limit`` matches by time, or a ``PartOfPage`` when the time is up."""
     found: list[int] = []
@@ -98,11 +99,10 @@ def walk(
             rows.values + rest.values,
         )
         ((ids, edge, count),) = ask(walked)
-        found += ids  # type: ignore[operator]
+        found += ids
         positions = [PagePosition(None, row_id) for row_id in found]
-        if len(found) >= limit or count < most:  # type: ignore[operator]
+        if len(found) >= limit or count < most:
             return positions
-        assert isinstance(edge, int)
         now = time.monotonic()
         if now > end:
             return PartOfPage(positions, edge)
