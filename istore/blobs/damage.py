@@ -43,5 +43,5 @@ def _passes(failure: Exception) -> bool:
         return failure.errno in OURS
     if not isinstance(failure, ClientError):
         return False
-    status = failure.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    status: int = failure.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == THROTTLED
