@@ -207,6 +207,10 @@ def _entry(
         blob = found.get(member.content.sha256.hex())
     except Skip:
         blob = None
+    try:
+        answer = member.answer
+    except Skip:  # its blob is damaged: the entry has no answer
+        answer = ""
     metadata = {key: list(value) for key, value in member.metadata.items()}
     entry = DatasetEntry(
         **common,
@@ -220,12 +224,12 @@ def _entry(
         latitude=member.latitude,
         longitude=member.longitude,
         blob=blob,
-        answer=member.answer,
+        answer=answer,
         metadata=metadata,
         truth=truth,
         embedding=list(member.embedding) if member.embedding is not None else None,
     )
-    content = [member.answer, metadata, truth, blob.sha256 if blob else None]
+    content = [answer, metadata, truth, blob.sha256 if blob else None]
     entry.content_hash = hashlib.sha256(canonical(content)).digest()
     entry.labels = labels_of(entry)
     note_answer(entry)

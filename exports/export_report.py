@@ -27,6 +27,7 @@ WARNINGS = {
     "hash-mismatch": "inputs are not what their data_hash says",
     "no-answer-blob": "answers are no longer in blob storage",
     "vector-length": "embeddings are not as long as the model's, and left empty",
+    "request-too-large": "requests have more bytes than are read as text: no prompt",
     "unknown-included": "included ids are not those of a stored inference",
 }
 

@@ -6,7 +6,6 @@ A member is closed after its turn; formats copy what they need into files.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -29,11 +28,20 @@ from inferences.models.ground_truth import GroundTruth
 from inferences.models.metadata_values import READERS
 from inferences.predictions.parse import deconstructed
 from inferences.predictions.parsers import Deconstructed, Detection
+from inferences.predictions.parsers.prompts import is_textual
 from inferences.previews.picture_pool import Busy, Unreadable, pool
 from inferences.previews.pictures import HEAD, LARGEST_INPUT, Measure
 from inferences.store.reading import fetch
+from inferences.store.stored_requests import (
+    NoRequestText,
+    Reason,
+    is_too_large,
+    open_with,
+    text_of,
+)
 from istore import blobs
 from istore.blobs.batch_reading import BatchReader
+from istore.blobs.damage import telling_damage
 from istore.db.replica import read_up_to_date
 
 IN_MEMORY = 1024**2  # bytes; a larger input is kept in a temporary file
@@ -79,6 +87,7 @@ class Skip(Exception):
 
 
 DELETED, NO_INPUT, NOT_A_PICTURE = "deleted", "no-input", "not-a-picture"
+DAMAGED, TOO_LARGE = "damaged-input", "too-large"
 NOT_READ = "not-read-there"
 NOTHING_FOUND, NOT_UNDERSTOOD = "nothing-found", "not-understood"
 NO_CONVERSATION, NO_ANSWER, NO_TRUTH = "no-conversation", "no-answer", "no-ground-truth"
@@ -86,6 +95,8 @@ NOT_TEXT = "not-text"
 SKIPPED = {
     DELETED: "Removed before its turn came.",
     NO_INPUT: "No input is stored, or no longer.",
+    DAMAGED: "The stored input or answer is damaged, or cannot be read.",
+    TOO_LARGE: "The request has more bytes than are read as text.",
     NOT_A_PICTURE: "The input is not a picture that can be decoded.",
     NOT_READ: "Those who open this format do not read such pictures.",
     NOTHING_FOUND: "The model found nothing, and the table has a row for each finding.",
@@ -192,10 +203,12 @@ class Member:
         """The input. Raises ``Skip`` if there is none."""
         if self._content is None:
             try:
-                with self.read_input() as source:
+                with telling_damage(self.inference_id), self.read_input() as source:
                     self._content = Content(source)
             except FileNotFoundError:
                 raise Skip(NO_INPUT) from None
+            except blobs.BlobDamaged:
+                raise Skip(DAMAGED) from None
         return self._content
 
     def fetch(self) -> None:
@@ -206,6 +219,15 @@ class Member:
     def open(self) -> IO[bytes]:
         """Return the input as a file. Raises ``Skip`` if there is none."""
         return self.content.open()
+
+    @property
+    def request(self) -> str:
+        """The input as text. Raises ``Skip`` and ``NoRequestText``."""
+        if not is_textual(self.content_type):
+            raise NoRequestText(Reason.NO_TEXT)
+        if is_too_large(self.content.size):
+            raise NoRequestText(Reason.TOO_LARGE)
+        return text_of(self.content.open().read())
 
     @cached_property
     def extension(self) -> str:
@@ -242,8 +264,12 @@ class Member:
 
     @cached_property
     def answer(self) -> str:
-        """The answer as text, from its blob if it did not fit the row."""
-        return self.read_answer()
+        """The answer as text, from its blob if it did not fit the row. Raises ``Skip``."""
+        try:
+            with telling_damage(self.inference_id):
+                return self.read_answer()
+        except (FileNotFoundError, blobs.BlobDamaged):
+            raise Skip(DAMAGED) from None
 
     @cached_property
     def said(self) -> Deconstructed:
@@ -359,9 +385,9 @@ class Batch:
             metadata={key: Value(*value) for key, value in given},
             notes=payload.notes,
             content_type=payload.data_content_type,
-            read_input=lambda: open_with(reader, payload.data_storage_key),
+            read_input=lambda: open_with(payload.data_storage_key, reader),
             read_answer=lambda: answer_of(inference, reader),
-            open_answer=lambda: open_with(reader, payload.answer_storage_key),
+            open_answer=lambda: open_with(payload.answer_storage_key, reader),
             read_embedding=lambda: self.embeddings.get(inference.id),
             said_of=lambda text: deconstructed(self.model, text),
             read_truth=lambda: self.truth_of(inference),
@@ -397,22 +423,17 @@ def _read(member: Member, reading: Future[None], tick: Callable[[], None]) -> Me
     return member
 
 
-def open_with(reader: BatchReader, key: str) -> IO[bytes]:
-    """Return the blob as a file, which ``reader`` may have. Raises ``FileNotFoundError``."""
-    if not key:
-        raise FileNotFoundError
-    content = reader.take(key)
-    return blobs.open_blob(key) if content is None else io.BytesIO(content)
-
-
 def answer_of(inference: Inference, reader: BatchReader) -> str:
-    """Return the answer as text, whatever its size; empty if it is not text."""
+    """Return the answer as text, whatever its size; empty if it is not text.
+
+    Raises ``FileNotFoundError``, and what a storage raises.
+    """
     payload = inference.payload
     facts = (payload.notes or {}).get("answer") or {}
     if payload.data or not payload.answer_storage_key or facts.get("header_length"):
         return payload.data
     try:
-        with open_with(reader, payload.answer_storage_key) as file:
+        with open_with(payload.answer_storage_key, reader) as file:
             return file.read().decode()
-    except (FileNotFoundError, UnicodeDecodeError):
+    except UnicodeDecodeError:
         return ""

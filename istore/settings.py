@@ -68,6 +68,8 @@ ISTORE_API_MAX_BODY_BYTES = env.size("ISTORE_API_MAX_BODY_BYTES", 8 * MIB)
 ISTORE_JSON_MAX_DEPTH = env.number("ISTORE_JSON_MAX_DEPTH", 64, least=1, most=500)
 # Of a request of spans, decompressed.
 ISTORE_OTLP_MAX_BYTES = env.size("ISTORE_OTLP_MAX_BYTES", 64 * MIB)
+# Of a stored request that is read as text, by pages, exports and searches alike.
+ISTORE_REQUEST_MAX_BYTES = env.size("ISTORE_REQUEST_MAX_BYTES", 64 * MIB)
 ISTORE_OTLP_MAX_VALUES = env.number("ISTORE_OTLP_MAX_VALUES", 2_000_000, least=1000)
 # Numbers, texts and names; a list or an object counts four.
 ISTORE_JSON_MAX_VALUES = env.number("ISTORE_JSON_MAX_VALUES", 500_000, least=1000)

@@ -28,6 +28,7 @@ urlpatterns = [
     path("api/v1/", include("quality.api.urls")),
     path("api/v1/", include("retention.api.urls")),
     path("api/v1/", include("services.api.urls")),
+    path("api/v1/", include("traces.api.urls")),
     path("api/v1/", include("inferences.api.urls")),
     path("admin/login/", answering_delays(admin.site.login)),
     path("admin/password_change/", RedirectView.as_view(pattern_name="password")),

@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-# The metadata keys of a record; the second is what ``conversation:`` of queries finds.
+# The metadata keys of a record.
 USER, SESSION = "user_id", "conversation_id"
+# All keys that name a session, the usual one first. Pages of sessions and ``conversation:`` of
+# queries know the same ones.
+SESSION_KEYS = (SESSION, "session_id", "session")
 USERS = ("user", "safety_identifier")
 SESSIONS = ("conversation", "session_id")
 OF_METADATA = {
     USER: ("user_id", "user"),
-    SESSION: ("conversation_id", "session_id", "session"),
+    SESSION: SESSION_KEYS,
 }
 WORD_CHARS = 1024  # of a model's, a user's or a session's name; a longer one is none
 

@@ -30,6 +30,7 @@ MODULES = (
     "register",
     "retention_policy",
     "retention_task",
+    "traces",
     "upload",
     "platform.inferenceservices",
     "platform.inferencesessions",

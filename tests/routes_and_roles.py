@@ -18,6 +18,8 @@ ROUTES = {
     f"projects/harbour/erasures/{UUID(int=0)}": {"get": A},
     f"projects/harbour/erasures/{UUID(int=0)}/stop": {"post": A},
     f"projects/harbour/erasures/{UUID(int=0)}/included": {"post": A},
+    "projects/harbour/traces": {"get": V},
+    f"projects/harbour/traces/{'a1' * 16}": {"get": V},
     "projects/harbour/datasets": {"get": V, "post": E},
     "projects/harbour/datasets/a": {"get": V, "patch": E, "delete": E},
     "projects/harbour/datasets/a/versions": {"get": V, "post": E},

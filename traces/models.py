@@ -11,14 +11,14 @@ from istore.models import Project
 from protocols.otlp.draft import KINDS
 
 NAME_CHARS = 255
+COLUMN_CHARS = 255  # of a service and a session that lists filter by
 
 
 class SpanQuerySet(models.QuerySet["Span"]):
     def of_trace(self, project: Project, trace_id: bytes) -> Self:
         """Return the spans of a trace, in whichever models of the project they are."""
-        # Served by the primary key, once for each model of the project.
-        keys = list(project.models.values_list("pk", flat=True))
-        return self.filter(registered_model__in=keys, trace_id=trace_id)
+        # Served by span_by_trace.
+        return self.filter(project=project, trace_id=trace_id)
 
 
 class Span(models.Model):
@@ -37,6 +37,16 @@ class Span(models.Model):
         db_constraint=False,
         db_index=False,
     )
+    # That of the model, which never moves: lists of traces read by it.
+    project = models.ForeignKey(
+        Project,
+        models.DO_NOTHING,
+        related_name="+",
+        db_column="project_key",
+        db_constraint=False,
+        db_index=False,
+        null=True,
+    )
     trace_id = models.BinaryField(max_length=16)
     span_id = models.BinaryField(max_length=8)
     parent_id = models.BinaryField(max_length=8, null=True, help_text="Null: a root.")
@@ -47,6 +57,13 @@ class Span(models.Model):
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField()
     is_error = models.BooleanField(default=False)
+    # Their beginnings, as the inference's metadata has them whole.
+    service = models.CharField(
+        max_length=COLUMN_CHARS, blank=True, default="", db_default=""
+    )
+    session = models.CharField(
+        max_length=COLUMN_CHARS, blank=True, default="", db_default=""
+    )
 
     objects = SpanQuerySet.as_manager()
 
@@ -56,6 +73,29 @@ class Span(models.Model):
             models.UniqueConstraint(
                 "registered_model", "row_id", name="span_of_inference"
             )
+        ]
+        indexes = [
+            # Walked by lists of traces; nothing else of the row is read then.
+            models.Index(
+                fields=[
+                    *("project", "started_at", "trace_id"),
+                    *("registered_model", "span_id"),
+                ],
+                name="span_by_time",
+            ),
+            # Read for the first span of a trace, and for all of them.
+            models.Index(
+                fields=[
+                    *("project", "trace_id", "started_at"),
+                    *("registered_model", "span_id"),
+                ],
+                name="span_by_trace",
+            ),
+            models.Index(
+                fields=["project", "session"],
+                condition=~models.Q(session=""),
+                name="span_by_session",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -49,7 +49,8 @@ def compose(
 ) -> tuple[NewInference, bytes]:
     """Return the record of a span, and its input; without a key of that, as it is not put yet."""
     warnings: list[str] = []
-    content = dump(reading.request).encode() if reading.request else b""
+    request = dump(reading.request) if reading.request else ""
+    content = request.encode()
     found = Deconstructed()
     if reading.answer is not None:
         found = deconstructed(model, reading.answer)
@@ -75,6 +76,7 @@ def compose(
         derived=derived_metadata(found, metadata),
         # A repeat of the span is a copy, even if a later release reads it in another way.
         reservation=span.digest,
+        request=request,
     ), content
 
 

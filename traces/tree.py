@@ -20,6 +20,7 @@ from istore.models import Project
 from traces.models import Span, inference_id_of
 
 SPANS_MAX = 2000  # of one trace on a page
+SPANS_READ = 20_000  # of one trace by the API
 
 
 @dataclass(slots=True)
@@ -79,6 +80,13 @@ class Trace:
         return self.ended_at - self.started_at
 
     @property
+    def name(self) -> str:
+        """The name of its root, or of the first span."""
+        roots = (node for node in self.nodes if node.span.parent_id is None)
+        first = min(self.nodes, key=lambda node: node.span.started_at)
+        return next(roots, first).span.name
+
+    @property
     def error_count(self) -> int:
         return sum(node.span.is_error for node in self.nodes)
 
@@ -108,19 +116,23 @@ def is_repeated(node: Node, has: Callable[[Node], bool]) -> bool:
     return False
 
 
-def read_trace(project: Project, trace_id: bytes) -> Trace | None:
-    """Return the trace, without spans that are hidden or removed; None without any."""
+def read_trace(
+    project: Project, trace_id: bytes, most: int = SPANS_MAX
+) -> Trace | None:
+    """Return the first spans of the trace, without hidden and removed ones; None without any."""
     models = {model.pk: model for model in project.models.all()}
     with connection.cursor() as cursor:
         cursor.execute(
-            READ, {"models": list(models), "trace": trace_id, "most": SPANS_MAX + 1}
+            READ, {"project": project.pk, "trace": trace_id, "most": most + 1}
         )
         rows = cursor.fetchall()
     if not rows:
         return None
     nodes = []
     for key, span_id, parent_id, row_id, kind, name, began, ended, failed, said in rows:
-        model = models[key]
+        model = models.get(key)
+        if model is None:  # it was removed meanwhile
+            continue
         model.project = project
         span = Span(
             registered_model=model,
@@ -135,9 +147,8 @@ def read_trace(project: Project, trace_id: bytes) -> Trace | None:
             is_error=failed,
         )
         nodes.append(Node(span, model, orjson.loads(said)))
-    return Trace(
-        trace_id.hex(), list(_in_order(nodes[:SPANS_MAX])), len(rows) > SPANS_MAX
-    )
+    shown = list(_in_order(nodes[:most]))
+    return Trace(trace_id.hex(), shown, len(rows) > most) if shown else None
 
 
 def _in_order(nodes: list[Node]) -> Iterator[Node]:
@@ -171,7 +182,7 @@ def _in_order(nodes: list[Node]) -> Iterator[Node]:
             waiting += [(child, depth + 1) for child in reversed(node.children)]
 
 
-# Served by the primary key of spans, once for each model, and by those of rows and payloads.
+# Served by span_by_trace, and by the primary keys of rows and payloads.
 READ = f"""
 SELECT span.model_key, span_id, parent_id, span.id, kind, name, started_at, ended_at, is_error,
        payload.metadata::text
@@ -180,6 +191,6 @@ JOIN {Inference._meta.db_table} AS row
      ON row.model_key = span.model_key AND row.id = span.id AND NOT row.deleted
 JOIN {InferencePayload._meta.db_table} AS payload
      ON payload.model_key = span.model_key AND payload.id = span.id
-WHERE span.model_key = ANY(%(models)s) AND span.trace_id = %(trace)s
+WHERE span.project_key = %(project)s AND span.trace_id = %(trace)s
 ORDER BY started_at, ended_at DESC, span_id LIMIT %(most)s
 """

@@ -8,7 +8,8 @@ from traces.web import views
 app_name = "traces"
 
 urlpatterns = [
+    re_path(rf"^{PROJECT}/traces$", views.traces, name="traces"),
     re_path(
         rf"^{PROJECT}/traces/(?P<trace_id>[0-9a-f]{{32}})$", views.trace, name="trace"
-    )
+    ),
 ]

@@ -7,6 +7,7 @@ that grows with the set; ``Archive.scratch`` gives temporary files for that.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -15,14 +16,21 @@ from exports.archives import Archive
 from exports.export_report import Receipt
 from exports.formats import geometry
 from exports.formats.labels import LabelNumbers
-from exports.members import DELETED, Batch, Member, Skip, ahead
+from exports.members import DAMAGED, DELETED, Batch, Member, Skip, ahead
 from inferences.models import LabelName, RegisteredModel
 from inferences.predictions.geometry import is_upright_already
 from inferences.predictions.parsers import Detection, Mask
 from inferences.predictions.parsers.run_lengths import complaint
 from inferences.previews.pictures import Measure
 
+log = logging.getLogger(__name__)
+
 FLAGS = ("include_inferences_as_annotations", "include_custom_metadata")
+
+
+# What content that nobody foresaw makes readers raise. A full disk and a storage that is away are
+# no such thing: they end the attempt.
+UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,9 @@ class Format:
                 self.add(member)
             except Skip as why:
                 self.receipt.skip(member.inference_id, str(why))
+            except UNREADABLE:
+                log.exception("The member %s could not be read", member.inference_id)
+                self.receipt.skip(member.inference_id, DAMAGED)
             else:
                 self.receipt.written += 1
             finally:

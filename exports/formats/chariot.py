@@ -14,7 +14,7 @@ import orjson
 
 from exports.formats.base import Format
 from exports.formats.native import natives
-from exports.members import Member, Skip
+from exports.members import DAMAGED, Member, Skip
 from inferences.predictions.geometry import geometry_of
 from inferences.predictions.parsers import Box, Detection, Mask, OrientedBox, Polygons
 
@@ -78,7 +78,9 @@ class Chariot(Format):
             return box
         try:
             width, height = member.picture.width, member.picture.height
-        except Skip:
+        except Skip as why:
+            if str(why) == DAMAGED:
+                raise
             self.receipt.warn("no-picture-size")
             return box
         return Box(

@@ -24,11 +24,12 @@ from exports.members import (
     NO_CONVERSATION,
     NO_TRUTH,
     NOT_TEXT,
+    TOO_LARGE,
     Member,
     Skip,
 )
-from inferences.predictions.parsers.prompts import is_textual
 from inferences.store.answer_text import named_text
+from inferences.store.stored_requests import NoRequestText, Reason
 from protocols.conversations import (
     Conversation,
     Part,
@@ -42,8 +43,6 @@ from protocols.json_text import parse
 
 LINE = orjson.OPT_APPEND_NEWLINE
 Message = dict[str, Any]
-# Inputs beyond this are no prompts; a member is in memory while its line is written.
-INPUT_MAX_BYTES = 256 * 1024**2
 FIRST_SPLIT = "train"
 GPT, FUNCTION_CALL = "gpt", "function_call"
 FROM = {"user": "human", "assistant": GPT, "tool": "observation"}
@@ -177,12 +176,11 @@ def _request_of(member: Member) -> Any:
     """Return the parsed request: the named input ``text``, else the input. Raises ``Skip``."""
     if (named := named_text(member.answer)) is not None:
         return named
-    if not is_textual(member.content_type) or member.content.size > INPUT_MAX_BYTES:
-        raise Skip(NO_CONVERSATION)
     try:
-        return _parsed(member.open().read().decode())
-    except UnicodeDecodeError:
-        raise Skip(NO_CONVERSATION) from None
+        return _parsed(member.request)
+    except NoRequestText as why:
+        reason = TOO_LARGE if why.reason is Reason.TOO_LARGE else NO_CONVERSATION
+        raise Skip(reason) from None
 
 
 def _parsed(text: str) -> Any:

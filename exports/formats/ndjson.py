@@ -14,7 +14,7 @@ from typing import Any
 
 from exports.formats.base import Format
 from exports.formats.native import texts, to_json
-from exports.members import Batch, Member, Skip
+from exports.members import DAMAGED, Batch, Member, Skip
 from inferences.imports.api.record_lines import RECORD
 from inferences.models import Inference, LabelName
 from inferences.models.ground_truth import GroundTruth
@@ -108,7 +108,9 @@ class Ndjson(Format):
     def _input(self, member: Member) -> dict[str, str] | None:
         try:
             path = self.add_input(member)
-        except Skip:
+        except Skip as why:
+            if str(why) == DAMAGED:
+                raise
             return None
         return {"path": path, "content_type": member.content_type}
 

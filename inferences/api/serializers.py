@@ -262,6 +262,10 @@ class PageSerializer(serializers.Serializer[Any]):
     vector_search = serializers.ChoiceField(
         ["exact", "index"], required=False, help_text="How the nearest were found."
     )
+    searched_until = MomentField(
+        required=False,
+        help_text="Of a search of words that took too long: `next` goes on behind it.",
+    )
 
 
 class CountSerializer(serializers.Serializer[Any]):

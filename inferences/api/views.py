@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar
 
@@ -44,6 +46,7 @@ from inferences.store.registration import change_settings, register_model
 from istore.api.schema import PROBLEMS
 from istore.db.statement_timeout import each_statement_limited, statement_timeout
 from istore.errors import Invalid, Unprocessable
+from istore.json_text import format_moment
 from istore.models import Project, Role
 
 
@@ -249,18 +252,31 @@ def read_page_body(query: InferenceQuery, model: RegisteredModel) -> dict[str, A
 
 
 def _page(query: InferenceQuery, model: RegisteredModel) -> dict[str, Any]:
+    query = replace(query, may_stop=True)
     if query.embedding is None and not query.fields:
         with each_statement_limited():
             rows = query.page_of(model, partial(read_page, presign=query.presign))
-        return {"results": rows.inferences, "next": rows.next}
+        return {
+            "results": rows.inferences,
+            "next": rows.next,
+            **_searched_until(rows.searched_until),
+        }
     with statement_timeout():
         page = query.page(model)
     give_fields(page.inferences, query.fields)
     results = [to_json(each, presign=query.presign) for each in page.inferences]
-    answer = {"results": results, "next": page.next}
+    answer = {
+        "results": results,
+        "next": page.next,
+        **_searched_until(page.searched_until),
+    }
     if page.vector_search:
         answer["vector_search"] = page.vector_search
     return answer
+
+
+def _searched_until(moment: datetime | None) -> dict[str, str]:
+    return {"searched_until": format_moment(moment)} if moment else {}
 
 
 class CountInferencesView(InferenceView):

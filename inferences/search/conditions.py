@@ -12,6 +12,7 @@ from inferences.search.access_paths import (
     NUMBER_COLUMNS,
     TABLE,
     TRUE,
+    WORDS,
     AccessPath,
     ColumnPath,
     Sql,
@@ -63,6 +64,11 @@ class Conditions:
             for path in self.paths
             if isinstance(path, ColumnPath) and path.column in NUMBER_COLUMNS
         }
+
+    @property
+    def has_words(self) -> bool:
+        """Return whether words of texts are tested, wanted ones or those that must not be there."""
+        return WORDS in self.rest.sql
 
     @property
     def is_plain(self) -> bool:

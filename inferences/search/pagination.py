@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
 from django.conf import settings
@@ -63,9 +64,12 @@ class Pagination:
 class Page(Generic[R]):
     """The inferences of a page, and the cursor of the next one, or None on the last page.
 
-    ``vector_search`` says how the nearest were found: ``exact`` or by an ``index``.
+    ``vector_search`` says how the nearest were found: ``exact`` or by an ``index``. A search of
+    words that took too long has ``searched_until``: the page may have fewer inferences than asked
+    for, and ``next`` goes on behind that time.
     """
 
     inferences: Sequence[R]
     next: str | None
     vector_search: str | None = None
+    searched_until: datetime | None = None

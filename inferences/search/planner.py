@@ -32,6 +32,7 @@ from django.db import connection
 
 from inferences.models import RegisteredModel
 from inferences.models.row_ids import LOWEST
+from inferences.search import bounded_reading
 from inferences.search.access_paths import (
     DETECTIONS,
     TABLE,
@@ -70,6 +71,7 @@ class PageSlice:
     limit: int
     offset: int = 0
     after: PagePosition | None = None
+    may_stop: bool = False  # the caller goes on behind a ``PartOfPage``
 
     @property
     def needed(self) -> int:
@@ -183,7 +185,20 @@ def _narrow(asked: Conditions, part: PageSlice) -> Conditions:
 
 
 def _rows(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition]:
-    """Return the rows of the first strategy that does not decline, else read all matches."""
+    """Return the rows of the first strategy that does not decline, else read all matches.
+
+    Where the caller can go on by a cursor, a search of words that takes too long is a
+    ``PartOfPage``.
+    """
+    if not (part.may_stop and order.is_by_time and not part.offset and asked.has_words):
+        return _all_ways(asked, order, part)
+    rows = bounded_reading.in_time(lambda: _all_ways(asked, order, part))
+    if rows is None:
+        rows = bounded_reading.walk(asked, part.newest_first, part.limit, _ask)
+    return rows
+
+
+def _all_ways(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition]:
     for way in _strategies(asked, order, part):
         rows = way(asked, order, part)
         if rows is not None:
@@ -686,11 +701,13 @@ def _ids(fragment: Sql) -> list[int]:
 
 def _ask(fragment: Sql, alone: bool = False) -> list[Any]:
     """Run a query; ``alone`` disables sequential scans for this statement only."""
-    sql = fragment.sql
+    sql, limit = fragment.sql, bounded_reading.limit_of_statement()
     if alone:  # in one message, which is one transaction where there is no other
         sql = f"SET LOCAL enable_seqscan = off; {sql}; SET LOCAL enable_seqscan = on"
     with connection.cursor() as cursor:
-        cursor.execute(sql, list(fragment.values))
+        cursor.execute(limit + sql, list(fragment.values))
+        if limit:
+            cursor.nextset()
         if alone:
             cursor.nextset()  # past the result of SET
         rows: list[Any] = cursor.fetchall()

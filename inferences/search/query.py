@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeVar
 
 from inferences.models import Inference, RegisteredModel
+from inferences.models.row_ids import moment_of
 from inferences.search import cursors, planner
+from inferences.search.bounded_reading import PartOfPage
 from inferences.search.cursors import PagePosition, Position, Rank
 from inferences.search.filters import Filter, InferenceFilter
 from inferences.search.orders import KeySort, order_of
@@ -37,6 +40,8 @@ class InferenceQuery:
     embedding: EmbeddingFilter | None = None
     # Read for the rows of the page (``answer_fields``); a cursor is not bound to them.
     fields: tuple[str, ...] = ()
+    # Words that are hard to find may end a page early: the caller goes on by its cursor.
+    may_stop: bool = False
 
     @property
     def sort(self) -> Sort | KeySort:
@@ -52,24 +57,25 @@ class InferenceQuery:
         no embedding, or one without a direction. Raises ``BadQuestion`` and ``TooDeep``.
         """
         search = self._search(model)
-        here, following = self._page_positions(model, search)
+        here, following, until = self._page_positions(model, search)
         page = reading.fetch(model, [place.row_id for place in here])
         if search:
             self._give_distances(search, page, here)
-        return Page(page, following, search.way if search else None)
+        return Page(page, following, search.way if search else None, until)
 
     def page_of(self, model: RegisteredModel, fetch: Fetch[R]) -> Page[R]:
         """Return the page of a query without an embedding filter, in another form.
 
         ``fetch`` returns rows by the model and their ids. Raises as ``page`` does.
         """
-        here, following = self._page_positions(model, self._search(model))
-        return Page(fetch(model, [place.row_id for place in here]), following)
+        here, following, until = self._page_positions(model, self._search(model))
+        rows = fetch(model, [place.row_id for place in here])
+        return Page(rows, following, None, until)
 
     def _page_positions(
         self, model: RegisteredModel, search: nearest.Search | None
-    ) -> tuple[list[PagePosition], str | None]:
-        """Return the positions of the page, and the cursor of the next one."""
+    ) -> tuple[list[PagePosition], str | None, datetime | None]:
+        """Return the positions of the page, the cursor of the next one, and where a search ended."""
         wanted = self.pagination
         if wanted.offset > OFFSET_MOST:
             raise TooDeep(f"An offset above {OFFSET_MOST:,}: use a cursor.")
@@ -80,14 +86,19 @@ class InferenceQuery:
             limit=wanted.limit + 1,
             offset=wanted.offset,
             after=after.place if after else None,
+            may_stop=self.may_stop,
         )
         passed = after.passed if after else wanted.offset
         places = self._places(model, search, part, passed)
         here, more = places[: wanted.limit], places[wanted.limit :]
-        if not more:
-            return here, None
-        following = Position(here[-1], passed + len(here))
-        return here, cursors.write(following, self._question(model))
+        if more:
+            following = Position(here[-1], passed + len(here))
+            return here, cursors.write(following, self._question(model)), None
+        if isinstance(places, PartOfPage):
+            end = Position(PagePosition(None, places.end), passed + len(here))
+            following_end = cursors.write(end, self._question(model))
+            return here, following_end, moment_of(places.end)
+        return here, None, None
 
     def _search(self, model: RegisteredModel) -> nearest.Search | None:
         if self.embedding is None:

@@ -125,7 +125,7 @@ def _fields(
     if "prompt" in names and not _is_input_gone(inference):
         fields["prompt"] = named_text(text)
         if fields["prompt"] is None and asked.text is not None:
-            fields["prompt"] = read_prompt(asked.text.encode())
+            fields["prompt"] = read_prompt(asked.text)
     reasons = {
         name: reason
         for name in names

@@ -8,10 +8,13 @@ import re
 from dataclasses import replace
 
 from inferences.models import Inference
-from inferences.predictions.parsers.prompts import is_textual
 from inferences.predictions.parsers.values import Text
 from inferences.store.answer_text import answer_text, named_text
-from istore import blobs
+from inferences.store.stored_requests import (
+    NoRequestText,
+    is_too_large,
+    request_text,
+)
 from protocols.conversations import (
     Conversation,
     Part,
@@ -21,7 +24,6 @@ from protocols.conversations import (
 )
 from protocols.json_text import parse
 
-REQUEST_MAX_BYTES = 32 * 1024**2
 # Halves of surrogate pairs are gone already; this character no page and no column can hold.
 NUL = "\0"
 PLACE = re.compile(r"([tc])([0-9]{1,7})\.([0-9]{1,5})")
@@ -56,21 +58,11 @@ def conversation_of(
 def request_of(inference: Inference) -> object:
     """Return the parsed JSON of a stored request, its text if it is none; None if unreadable."""
     payload = inference.payload
-    key = payload.input_key
-    if not key or not is_textual(payload.data_content_type):
+    if is_too_large(inference.data_size):
         return None
     try:
-        if inference.data_size > REQUEST_MAX_BYTES:
-            return None
-        with blobs.open_blob(key) as file:
-            content = file.read(REQUEST_MAX_BYTES + 1)
-    except (FileNotFoundError, blobs.BlobDamaged):
-        return None
-    if len(content) > REQUEST_MAX_BYTES:
-        return None
-    try:
-        return parse(content.decode())
-    except UnicodeDecodeError:
+        return parse(request_text(payload.input_key, payload.data_content_type))
+    except NoRequestText:
         return None
 
 

@@ -51,7 +51,7 @@ from inferences.models.row_ids import LOW_BITS, ROOM, microseconds
 from inferences.real_numbers import REAL_MOST, fits
 from inferences.store import metadata_slots, text_indexing
 from inferences.store.geo_cells import cell_of
-from inferences.store.notes import without_empty_warnings
+from inferences.store.notes import WARNINGS, warnings_of, without_empty_warnings
 from inferences.store.segment_touches import touches_of
 from istore.failpoints import failpoint
 from istore.hooks import Hook
@@ -107,6 +107,8 @@ class NewInference:
     notes: dict[str, Any] = field(default_factory=dict)
     derived: Sequence[MetadataValue] = ()
     reservation: bytes | None = None
+    # The text of the request, where the caller has it: else it is read for the search.
+    request: str | None = None
 
     @property
     def kept_metadata(self) -> list[MetadataValue]:
@@ -231,6 +233,7 @@ def _source_of(new: NewInference) -> text_indexing.TextSource:
         content_type=new.data_content_type,
         notes=new.notes,
         input_size=new.data_size,
+        request=new.request,
     )
 
 
@@ -247,8 +250,11 @@ def _rows(model: RegisteredModel, batch: list[NewInference]) -> list[dict[str, A
     rows = [_row(new, places, labels, sources, of_one) for new in batch]
     if text_indexing.is_searched(model):
         texts = text_indexing.rows_of(model, map(_source_of, batch))
-        for row, searched in zip(rows, texts, strict=True):
+        for new, row, searched in zip(batch, rows, texts, strict=True):
             row["texts"] = searched
+            if text_indexing.is_cut(_source_of(new)):
+                said = [*warnings_of(row["notes"] or {}), text_indexing.CUT]
+                row["notes"] = {**(row["notes"] or {}), WARNINGS: said}
     return rows
 
 

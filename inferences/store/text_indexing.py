@@ -6,26 +6,31 @@ form, such as that of a classifier, has the texts in its JSON.
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from inferences.models import RegisteredModel, TextSide
 from inferences.predictions.model_types import type_of
 from inferences.predictions.parsers.prompts import is_textual
 from inferences.store.answer_text import named_text
+from inferences.store.stored_requests import (
+    NoRequestText,
+    Reason,
+    is_too_large,
+    open_with,
+    request_text,
+)
 from inferences.store.text_words import parts_of
 from istore import blobs
 from istore.blobs.batch_reading import BatchReader
-from istore.blobs.storage_failures import STORAGE_FAILURES
+from istore.blobs.damage import telling_damage
 from protocols.conversations import Part, PartKind, Turn, read_conversation
 from protocols.json_text import parse
 
+CUT = "The request is too large to be read as text: its words are not searched."
 PORTION_BYTES = 32 * 2**20  # of the texts that are in memory together, or one text
-# No blob ever has this key: asking for it only shows whether the storage answers.
-ABSENT = "texts/absent"
 INPUTS = "inputs"  # of a collection: what was asked stands beside the answer
 
 logger = logging.getLogger(__name__)
@@ -45,6 +50,7 @@ class TextSource:
     notes: Mapping[str, Any]
     input_size: int = 0
     is_input_gone: bool = False
+    request: str | None = None  # its text, where it need not be read again
 
     @property
     def size(self) -> int:
@@ -52,6 +58,12 @@ class TextSource:
         told = (self.notes.get("answer") or {}).get("size")
         answer = told if isinstance(told, int) and not self.data else len(self.data)
         return answer + (self.input_size if self.input_key else 0)
+
+
+def is_cut(source: TextSource) -> bool:
+    """Return whether the words of the prompt are left out, for it has too many bytes."""
+    has_text = source.input_key and is_textual(source.content_type)
+    return bool(has_text) and is_too_large(source.input_size)
 
 
 def is_searched(model: RegisteredModel) -> bool:
@@ -87,7 +99,10 @@ def rows_of(
     """
     sources = list(sources)
     reader = BatchReader(
-        key for each in sources for key in (each.input_key, each.answer_key) if key
+        key
+        for each in sources
+        for key in ("" if each.request is not None else each.input_key, each.answer_key)
+        if key
     )
     for each in sources:
         texts = _texts_of(each, reader)
@@ -122,9 +137,15 @@ def _answer(source: TextSource, reader: BatchReader) -> str:
 
 
 def _input(source: TextSource, reader: BatchReader) -> str:
-    if not source.input_key or not is_textual(source.content_type):
+    if source.request is not None:
+        return "" if is_too_large(source.input_size) else source.request
+    try:
+        return request_text(source.input_key, source.content_type, reader)
+    except NoRequestText as why:
+        if why.reason in (Reason.DAMAGED, Reason.TOO_LARGE):
+            key = source.input_key
+            logger.warning("The text of %s is not indexed: it is %s", key, why)
         return ""
-    return _text_of_blob(source.input_key, reader)
 
 
 def _text_of_blob(key: str, reader: BatchReader) -> str:
@@ -134,19 +155,13 @@ def _text_of_blob(key: str, reader: BatchReader) -> str:
     raises when it is away as a whole: it is back before long, and then all of the text is there.
     """
     try:
-        with _open(key, reader) as file:
+        with telling_damage(key), open_with(key, reader) as file:
             return file.read().decode()
     except (FileNotFoundError, UnicodeDecodeError):
         return ""
-    except STORAGE_FAILURES as failure:
-        blobs.exists(ABSENT)
+    except blobs.BlobDamaged as failure:
         logger.warning("The text of %s is not indexed: %s", key, failure)
         return ""
-
-
-def _open(key: str, reader: BatchReader) -> IO[bytes]:
-    content = reader.take(key)
-    return blobs.open_blob(key) if content is None else io.BytesIO(content)
 
 
 def said_in_request(text: str) -> str:

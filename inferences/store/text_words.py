@@ -104,7 +104,7 @@ def pieces_of(word: str) -> Iterator[str]:
 def parts_of(text: str, language: str = "simple") -> Iterator[str]:
     """Yield the texts to make tsvectors of, each of one part; one empty text without words."""
     words = words_of(text)
-    if len(words) <= TIMES_MAX:
+    if len(words) <= TIMES_MAX or _fits_one_part(words, language):
         yield to_document(words)
         return
     part: list[str] = []
@@ -128,6 +128,24 @@ def parts_of(text: str, language: str = "simple") -> Iterator[str]:
         size, fresh = size + length, fresh + 1
     if fresh:
         yield to_document(part)
+
+
+def _fits_one_part(words: list[str], language: str) -> bool:
+    """Return whether one part holds all the words, as nearly all texts of people do.
+
+    The words are counted at once, which takes a tenth of the time of filling parts.
+    """
+    if len(words) > WORDS_MAX:
+        return False
+    counts = Counter(words)
+    if sum((len(word.encode()) + 1) * n for word, n in counts.items()) > BYTES_MAX:
+        return False
+    if language != "simple":
+        by_lexeme: Counter[str] = Counter()
+        for word, n in counts.items():
+            by_lexeme[_counted_as(word, language)] += n
+        counts = by_lexeme
+    return max(counts.values()) <= TIMES_MAX
 
 
 def _counted_as(word: str, language: str) -> str:

@@ -408,7 +408,10 @@ TESTS: dict[str, Callable[[Record, Any], bool]] = {
     "text": _says("prompt", "answer"),
     "prompt": _says("prompt"),
     "answer": _says("answer"),
-    "conversation_id": _word("conversation_id"),
+    "conversation_id": lambda record, value: any(
+        _word(key)(record, value)
+        for key in ("conversation_id", "session_id", "session")
+    ),
 }
 
 

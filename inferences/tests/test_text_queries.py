@@ -21,6 +21,7 @@ from inferences.search.filters import (
     HasKey,
     InDataset,
     InferenceFilter,
+    InSession,
     InTrace,
     IsProtected,
     LocationFilter,
@@ -111,7 +112,7 @@ def metadata(key: str, operator: str, value: str, type: str = "string") -> Filte
         (f"hash:{'AB' * 32}", InferenceFilter(data_hash=b"\xab" * 32)),
         ("version:3", metadata("model_version", "=", "3")),
         ("env:production", metadata("environment", "=", "production")),
-        ("conversation:c-1", metadata("conversation_id", "=", "c-1")),
+        ("conversation:c-1", InSession("c-1")),
         (
             "near:(51.95,4.14,5km)",
             LocationFilter(GeoCircle(GeoPoint(51.95, 4.14), 5000)),

@@ -271,6 +271,7 @@ def _list(
     context |= {
         "next": page.next
         and f"{listed.question.pinned_link(**onward)}&cursor={page.next}",
+        "searched_until": page.searched_until,
         "tail": question.link(**onward),
     }
     return context
@@ -288,6 +289,7 @@ def _patches(model: RegisteredModel, listed: Listed, size: int) -> dict[str, Any
         "window": listed.window,
         "items": PatchMarkup(model, question.context).patches(found.shown, sizes),
         "next": page.next and f"{question.pinned}&cursor={page.next}",
+        "searched_until": page.searched_until,
         "newest": 0,
     }
 
@@ -327,7 +329,10 @@ def _read(model: RegisteredModel, question: Question, limit: int) -> Listed:
         found = page_of_window(model, window_filters(fixed), by, pagination)
         return Listed(found.page, fixed, window=found)
     query = InferenceQuery(
-        question.filters, question.pagination(limit), embedding=question.embedding
+        question.filters,
+        question.pagination(limit),
+        embedding=question.embedding,
+        may_stop=True,
     )
     return Listed(query.page(model), question)
 

@@ -19,11 +19,13 @@ from inferences.web.access import visible_model
 from inferences.web.view_models.sampling import values_at
 from istore.db.replica import reads_replica
 from istore.db.statement_timeout import statement_timeout
+from protocols.text_requests import SESSION
 
 SECONDS = 1.0
 OFFERED = 12
 LONGEST = 200  # characters of a value that is offered
 TYPES = ("string", "int", "float")
+KEYS_OF_TERMS = {**TERMS_OF_KEYS, "conversation": SESSION}
 
 
 @login_required
@@ -39,7 +41,7 @@ def values(request: HttpRequest, model_id: str) -> HttpResponse:
     key = request.GET.get("key", "")
     part = request.GET.get("part", "").lower()
     try:
-        counts, is_whole = _count(model, TERMS_OF_KEYS.get(key, key))
+        counts, is_whole = _count(model, KEYS_OF_TERMS.get(key, key))
     except OperationalError:
         counts, is_whole = Counter(), False
     fitting = [

@@ -11,6 +11,7 @@ from inferences.models import Inference, RegisteredModel
 from inferences.predictions.model_types import type_of
 from inferences.predictions.parsers.values import Text
 from inferences.store.conversations import conversation_of
+from inferences.store.stored_requests import is_too_large
 from inferences.store.token_prices import prices_for
 from inferences.web.view_models.answers import Answer
 from inferences.web.view_models.conversations import view_conversation
@@ -48,6 +49,7 @@ def conversation_context(
             (each.number, change_query(request, choice=each.value), each.is_current)
             for each in shown.choices
         ],
+        "is_too_large": is_too_large(inference.data_size),
         # Without a server behind the proxy nothing would answer.
         "may_send_again": bool(conversation.turns and model.upstream_url),
         "texts_link": change_query(

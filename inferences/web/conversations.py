@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from inferences.models import Inference, RegisteredModel
-from inferences.search.filters import And, Filter, MetadataFilter, TimeWindow
+from inferences.search.filters import And, Filter, InSession, TimeWindow
 from inferences.search.pagination import BadCursor, Page, Pagination
 from inferences.search.query import InferenceQuery
 from inferences.store.conversations import conversation_of, part_at
@@ -33,7 +33,6 @@ from inferences.web.view_models.conversations import (
 )
 from inferences.web.view_models.failed_calls import FailedCall, failed_call_of
 from inferences.web.view_models.usage import (
-    SESSIONS,
     Figures,
     figures_of,
     sessions_of,
@@ -43,6 +42,7 @@ from istore.db.replica import reads_replica
 from istore.db.statement_timeout import statement_timeout
 from istore.web.pages import render_page
 from protocols.conversations import Conversation, answer_text, prompt_text
+from protocols.text_requests import SESSION_KEYS
 
 SESSION_PAGE = 20
 BEFORE = 5  # shown before the inference that a link leads to
@@ -105,7 +105,7 @@ def session(request: HttpRequest, model_id: str) -> HttpResponse:
     """Render the inferences of a session, oldest first, some at a time."""
     model = visible_model(request, model_id)
     key, value = request.GET.get("key", ""), request.GET.get("value", "")
-    if key not in SESSIONS or not value or "\0" in value:
+    if key not in SESSION_KEYS or not value or "\0" in value:
         raise Http404
     at = request.GET.get("at", "")
     cursor = request.GET.get("cursor") or None
@@ -115,7 +115,7 @@ def session(request: HttpRequest, model_id: str) -> HttpResponse:
         {"key": key, "value": value, **({"at": at} if at else {})}
     )
     try:
-        page, has_earlier = _session_page(model, (key, value), at, cursor)
+        page, has_earlier = _session_page(model, value, at, cursor)
         context |= {
             "entries": _entries(model, page.inferences, at),
             "next": page.next and urlencode({"cursor": page.next}),
@@ -136,14 +136,14 @@ def session(request: HttpRequest, model_id: str) -> HttpResponse:
 
 
 def _session_page(
-    model: RegisteredModel, session: tuple[str, str], at: str, cursor: str | None
+    model: RegisteredModel, session: str, at: str, cursor: str | None
 ) -> tuple[Page[Inference], bool]:
     """Return a page of a session, and whether there are more before its first.
 
     With ``at`` the pages begin a few before that inference, so that a link leads to it wherever it
     is in a long session.
     """
-    filters: Filter = MetadataFilter(session[0], "string", "=", session[1])
+    filters: Filter = InSession(session)
     here = None if "\0" in at else at and find_inference(model, at)
     earlier: list[Inference] = []
     with statement_timeout():
@@ -188,10 +188,10 @@ def previous_in_session(
     model: RegisteredModel, inference: Inference
 ) -> Inference | None:
     """Return the inference before this one in its session; None without one."""
-    for key, value in sessions_of(inference):
+    for _, value in sessions_of(inference):
         both: Filter = And(
             (
-                MetadataFilter(key, "string", "=", value),
+                InSession(value),
                 TimeWindow(end=inference.created_at),
             )
         )

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from threading import Lock
 
 from istore.blobs import moves, pack_notes
+from istore.blobs.errors import BlobDamaged
 from istore.blobs.keys import MemberKey
 from istore.blobs.ranges import read_ranges
 
@@ -53,6 +54,8 @@ class BatchReader:
             contents = read_ranges(pack, [(e.offset, e.length) for e in group])
         except FileNotFoundError:
             return  # it was rewritten: each member is looked for where it went
+        except BlobDamaged:
+            return  # each member is read by itself: the damage may be of one alone
         released = pack_notes.released_in(pack)
         for member, content in zip(group, contents, strict=True):
             key = str(member)

@@ -202,14 +202,10 @@ def as_choices(value: Any) -> list[Message]:
 
 
 def written(value: Any) -> str:
-    """Return a value as a person reads it: a text, an only text in an object, or its JSON."""
+    """Return a value as it was sent: a text, or JSON. A function's only argument stands alone."""
     parsed = from_json(value)
     if isinstance(parsed, dict) and parsed.keys() == {"args", "kwargs"}:
         arguments, named = parsed["args"], parsed["kwargs"]
         if isinstance(arguments, list) and len(arguments) == 1 and not named:
             return written(arguments[0])  # a function that Langfuse observes
-    if isinstance(parsed, dict) and len(parsed) == 1:
-        (inner,) = parsed.values()
-        if isinstance(inner, str):
-            return inner
     return text_in(value)

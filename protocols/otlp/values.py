@@ -102,7 +102,10 @@ def nested(attributes: Mapping[str, Any], prefixes: Iterable[str]) -> dict[str, 
     a large one takes no more room than a small one.
     """
     trees: dict[str, dict[str, Any]] = {prefix: {} for prefix in prefixes}
+    beginnings = tuple(trees)
     for name, value in attributes.items():
+        if not name.startswith(beginnings):  # most have none of them
+            continue
         for prefix, tree in trees.items():
             if name.startswith(prefix):
                 _put(tree, name[len(prefix) :].split(".", STEPS_MAX), value)

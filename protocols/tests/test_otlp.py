@@ -411,3 +411,11 @@ def test_json_and_protobuf_are_read_alike(attributes):
     assert repr(by_json.attributes) == repr(by_protobuf.attributes)
     assert by_json.trace_id == by_protobuf.trace_id
     assert (by_json.start, by_json.end) == (by_protobuf.start, by_protobuf.end)
+
+
+@pytest.mark.parametrize("sent", [{"question": "Which?"}, {"args": ["a"], "more": 1}])
+def test_what_a_function_was_given_and_returned_is_kept_as_it_was_sent(sent):
+    given = {"input.value": json.dumps(sent), "output.value": json.dumps(sent)}
+    reading = read_span(span({"openinference.span.kind": "CHAIN", **given}))
+    assert json.loads(reading.request["messages"][0]["content"]) == sent
+    assert json.loads(choices_of(reading.answer)[0]["content"]) == sent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -125,7 +126,9 @@ def test_mlflow(sent):
     assert call["model"].model_id == "gpt-4o"
     assert call["facts"]["finish_reason"] == "stop"
     (tool,), (chain,) = found["tool"], found["chain"]
-    assert chain["request"]["messages"] == [{"role": "user", "content": ASKED}]
+    (asked,) = chain["request"]["messages"]
+    assert asked["role"] == "user"
+    assert json.loads(asked["content"]) == {"question": ASKED}  # as it was sent
     assert tool["model"].model_id == "harbour-app.tool"
     assert bytes(call["span"].parent_id) == bytes(chain["span"].span_id)
 

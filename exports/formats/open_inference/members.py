@@ -22,13 +22,14 @@ from exports.formats.open_inference.tables import (
     PORTION_BYTES,
     Rows,
     Tables,
-    text_in,
 )
-from exports.members import NOT_UNDERSTOOD, NOTHING_FOUND, Member, Skip
+from exports.members import DAMAGED, NOT_UNDERSTOOD, NOTHING_FOUND, Member, Skip
 from inferences.models import InferenceAction
 from inferences.models.row_ids import first_id_at
 from inferences.predictions.columns import prediction_of
+from inferences.predictions.parsers.prompts import read_prompt
 from inferences.store.answer_text import named_text
+from inferences.store.stored_requests import NoRequestText
 
 ACTIONS = {each.label: each.value for each in InferenceAction}
 LINE = orjson.OPT_APPEND_NEWLINE
@@ -150,7 +151,7 @@ class KeptTables(Tables):
     def _of_key(self, number: int, key: Key) -> Source:
         return Source(f"key_{number}", "", pa.string())
 
-    def _answers(self, table: pa.Table) -> list[Any]:
+    def _answers(self, table: pa.Table, damaged: set[int]) -> list[Any]:
         return self._present
 
     def _predictions(self, answers: Sequence[Any]) -> list[Any]:
@@ -162,7 +163,7 @@ class KeptTables(Tables):
             for line in answers
         ]
 
-    def _prompts(self, table: pa.Table) -> list[str | None]:
+    def _prompts(self, table: pa.Table, damaged: set[int]) -> list[str | None]:
         return [line["prompt"] for line in self._present]
 
 
@@ -185,6 +186,10 @@ def _prompt(member: Member) -> str | None:
     if (named := named_text(member.answer)) is not None:
         return named
     try:
-        return text_in(member.open(), member.content_type)
-    except Skip:
+        return read_prompt(member.request)
+    except NoRequestText:
+        return None
+    except Skip as why:
+        if str(why) == DAMAGED:
+            raise
         return None

@@ -130,6 +130,8 @@ class TableFormat(Format):
     def _warn(self, rows: Rows) -> None:
         if rows.other_vectors:
             self.receipt.warn("vector-length", rows.other_vectors)
+        if rows.too_large:
+            self.receipt.warn("request-too-large", rows.too_large)
 
     def _encode(self, rows: pa.RecordBatch) -> None:
         for group, batch in split_by_group(rows):

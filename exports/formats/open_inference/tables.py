@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, Any
+from itertools import compress
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -36,12 +37,13 @@ from exports.formats.open_inference.layout import (
 from exports.formats.open_inference.predictions import Item
 from exports.formats.open_inference.reading import Source
 from exports.members import (
+    DAMAGED,
     NOT_UNDERSTOOD,
     NOTHING_FOUND,
     answer_of,
-    open_with,
 )
 from inferences.models import (
+    Inference,
     InferenceAction,
     LabelName,
     MetadataType,
@@ -52,8 +54,11 @@ from inferences.predictions.parsers.prompts import is_textual, read_prompt
 from inferences.store import metadata_slots
 from inferences.store.metadata_slots import place_of
 from inferences.store.reading import fetch
+from inferences.store.stored_requests import NoRequestText, Reason, request_text
 from istore.addresses import model_address
+from istore.blobs import BlobDamaged
 from istore.blobs.batch_reading import BatchReader
+from istore.blobs.damage import telling_damage
 
 TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 PORTION_BYTES = 64 * 1024**2  # of inputs whose prompts are in memory at the same time
@@ -72,6 +77,7 @@ class Rows:
     left_out: dict[str, list[str]] = field(default_factory=dict)
     left_out_ids: list[int] = field(default_factory=list)
     other_vectors: int = 0  # vectors of another length than the model's: null
+    too_large: int = 0  # requests that are not read as text: no prompt
 
 
 class Tables:
@@ -87,6 +93,7 @@ class Tables:
         )
         self.sources = self._sources_of_columns()
         self._reader: reading.Reader | None = None
+        self._too_large = 0
 
     def ahead(self, row_ids: Sequence[int]) -> Future[pa.Table]:
         """Start reading these rows in a thread; ``rows`` takes the result. ``close`` ends it."""
@@ -102,8 +109,21 @@ class Tables:
 
     def rows(self, table: pa.Table) -> Rows:
         """Return the live inferences among the rows that were read, oldest first."""
-        filled, other_vectors = self._standing(table)
-        answers = self._answers(table) if self._needs_answers else []
+        # Places of rows whose answer or input cannot be read: they are left out.
+        damaged: set[int] = set()
+        self._too_large = 0
+        answers = self._answers(table, damaged) if self._needs_answers else []
+        prompts = self._prompts(table, damaged) if self.layout.has_prompt else []
+        left_out = table
+        if damaged:
+            here = [place not in damaged for place in range(table.num_rows)]
+            left_out = table.filter(pa.array([not each for each in here]))
+            table = table.filter(pa.array(here))
+            answers, prompts = (
+                list(compress(answers, here)),
+                list(compress(prompts, here)),
+            )
+        filled, other_vectors = self._standing(table, prompts)
         if self.layout.has_truth:
             written = table["truth"].to_pylist()
             actuals = predictions.actuals(self.model.task_type, written)
@@ -116,7 +136,11 @@ class Tables:
             rows = self._exploded(table, filled, answers)
         else:
             rows = self._flat(table, filled, answers)
-        rows.other_vectors = other_vectors
+        rows.other_vectors, rows.too_large = other_vectors, self._too_large
+        if damaged:
+            names = left_out["inference_id"].to_pylist()
+            rows.left_out.setdefault(DAMAGED, []).extend(names)
+            rows.left_out_ids += left_out["id"].to_pylist()
         return rows
 
     def portions(self, table: pa.Table) -> Iterator[pa.Table]:
@@ -192,7 +216,9 @@ class Tables:
 
     # -- columns that every row has
 
-    def _standing(self, table: pa.Table) -> tuple[dict[str, Any], int]:
+    def _standing(
+        self, table: pa.Table, prompts: list[str | None]
+    ) -> tuple[dict[str, Any], int]:
         count = table.num_rows
         model = self.model
         address = model_address(model.project.project_id, model.model_id)
@@ -220,7 +246,7 @@ class Tables:
         if self.layout.has_splits:
             filled[str(SPLIT)] = table["split"]
         if self.layout.has_prompt:
-            filled[str(PROMPT)] = pa.array(self._prompts(table), TEXT)
+            filled[str(PROMPT)] = pa.array(prompts, TEXT)
         other = 0
         if self.layout.has_vector:
             size = self.model.embedding_size
@@ -315,7 +341,7 @@ class Tables:
         labels = reading.with_offsets(names, counts, numbers.is_null())
         return labels, reading.lists(table["scores"], REAL)
 
-    def _answers(self, table: pa.Table) -> list[str | None]:
+    def _answers(self, table: pa.Table, damaged: set[int]) -> list[str | None]:
         """Return the answers as text; those in blobs are fetched."""
         answers: list[str | None] = table["answer"].to_pylist()
         elsewhere = table["elsewhere"].to_pylist()
@@ -324,14 +350,19 @@ class Tables:
             missing = [i for i, away in zip(ids, elsewhere, strict=True) if away]
             fetched = fetch(self.model, missing)
             reader = BatchReader(each.payload.answer_storage_key for each in fetched)
-            found = {each.id: answer_of(each, reader) for each in fetched}
+            found = {each.id: _answer_text(each, reader) for each in fetched}
             answers = [
                 found.get(row_id) if away else text
                 for row_id, away, text in zip(ids, elsewhere, answers, strict=True)
             ]
+            damaged |= {
+                place
+                for place, (row_id, away) in enumerate(zip(ids, elsewhere, strict=True))
+                if away and found.get(row_id, "") is None
+            }
         return answers
 
-    def _prompts(self, table: pa.Table) -> list[str | None]:
+    def _prompts(self, table: pa.Table, damaged: set[int]) -> list[str | None]:
         """Return the prompts of text models: the named input ``text``, else the input."""
         keys, types = table["input_key"].to_pylist(), table["content_type"].to_pylist()
         named = table["named_text"].to_pylist()
@@ -339,11 +370,17 @@ class Tables:
             key if is_textual(type_) else None
             for key, type_ in zip(keys, types, strict=True)
         ]
+        keys = [
+            key if of_name is None else None
+            for key, of_name in zip(keys, named, strict=True)
+        ]
         read = partial(_text_input, BatchReader(filter(None, keys)))
         with ThreadPoolExecutor(READERS) as readers:
             texts = list(readers.map(read, keys, types))
+        damaged |= {n for n, text in enumerate(texts) if text is Reason.DAMAGED}
+        self._too_large += sum(text is Reason.TOO_LARGE for text in texts)
         return [
-            text if of_name is None else of_name
+            (None if isinstance(text, Reason) else text) if of_name is None else of_name
             for text, of_name in zip(texts, named, strict=True)
         ]
 
@@ -368,20 +405,21 @@ class _Names:
 
 def _text_input(
     reader: BatchReader, key: str | None, content_type: str | None
-) -> str | None:
-    """Return the prompt if there is a textual input, or None."""
-    if not key:
-        return None
+) -> str | Reason:
+    """Return the prompt, or why there is none."""
     try:
-        with open_with(reader, key) as file:
-            return text_in(file, content_type)
-    except FileNotFoundError:
+        return read_prompt(request_text(key, content_type, reader))
+    except NoRequestText as why:
+        return why.reason
+
+
+def _answer_text(inference: Inference, reader: BatchReader) -> str | None:
+    """Return the answer as text; None if its blob is damaged or gone."""
+    try:
+        with telling_damage(inference.inference_id):
+            return answer_of(inference, reader)
+    except (FileNotFoundError, BlobDamaged):
         return None
-
-
-def text_in(file: IO[bytes], content_type: str | None) -> str | None:
-    """Return the prompt in the file, or None if it is not text."""
-    return read_prompt(file.read()) if is_textual(content_type) else None
 
 
 # Of a collection that was stored with named inputs, the one that is the text.

@@ -19,16 +19,12 @@ def is_textual(content_type: str | None) -> bool:
     return kind.startswith("text/") or kind in TEXTUAL
 
 
-def read_prompt(content: bytes) -> str | None:
-    """Return the text of a request, or None if it is not UTF-8.
+def read_prompt(text: str) -> str:
+    """Return what a request says.
 
     Turns are written one after the other with their roles, with blank lines between them. A
     request of an unknown form is returned unchanged.
     """
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        return None
     conversation = read_conversation(parse(text), None)
     found = prompt_text(conversation) if conversation else ""
     return UNSTORABLE.sub("\ufffd", found or text)

@@ -41,6 +41,7 @@ from inferences.search.filters.existence import TYPES
 from inferences.search.filters.full_text import SIDES
 from inferences.search.filters.ground_truth import STATES
 from inferences.search.filters.in_dataset import InDataset
+from inferences.search.filters.in_session import InSession
 from inferences.search.filters.in_trace import InTrace
 from inferences.search.filters.intersection import all_of
 from inferences.search.filters.metadata import (
@@ -278,6 +279,8 @@ class LeafSerializer(InferenceFilterSerializer):
                     raise invalid(str(error), side) from None
         if trace := fields.pop("in_trace", None):
             further.append(trace)
+        if (session := fields.pop("conversation_id", None)) is not None:
+            further.append(InSession(session))
         for key in STRING_KEYS:
             if (value := fields.pop(key, None)) is not None:
                 further.append(MetadataFilter(key, "string", "=", value))

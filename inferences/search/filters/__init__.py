@@ -21,6 +21,7 @@ from inferences.search.filters.existence import (
 from inferences.search.filters.full_text import FullTextFilter
 from inferences.search.filters.ground_truth import TruthFilter, TruthLabelFilter
 from inferences.search.filters.in_dataset import InDataset
+from inferences.search.filters.in_session import InSession
 from inferences.search.filters.in_trace import InTrace
 from inferences.search.filters.intersection import InferenceFilter
 from inferences.search.filters.leaf import Filter
@@ -49,6 +50,7 @@ __all__ = [
     "HasKey",
     "HasWarnings",
     "InDataset",
+    "InSession",
     "InTrace",
     "InferenceFilter",
     "IsNotUnderstood",

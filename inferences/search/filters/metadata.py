@@ -98,7 +98,6 @@ MAY_TIE = SLOT_BEGINNING - 8
 TERMS_OF_KEYS = {
     "version": "model_version",
     "env": "environment",
-    "conversation": "conversation_id",
     "request": "x_request_id",
 }
 STRING_KEYS = tuple(TERMS_OF_KEYS.values())
@@ -186,22 +185,22 @@ class MetadataFilter(Leaf):
         if is_in_array(self.type, self.key.split(".")):
             # Array members have no slots: the payloads that other filters leave are read.
             return self._in_json()
-        return condition_of(self._tests(model))
+        return condition_of(self.tests(model))
 
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         """Return the path by the index of the key's slot, or of its side rows."""
         if is_in_array(self.type, self.key.split(".")):
             return []
-        return access_paths_of(model, self._tests(model))
+        return access_paths_of(model, self.tests(model))
 
     def tally(self, model: RegisteredModel) -> Tally | None:
         """Return the tally of the key's slot, if one slot has all of the key's values."""
         if is_in_array(self.type, self.key.split(".")):
             return None
-        tests = self._tests(model)
+        tests = self.tests(model)
         return tests[0].tally() if len(tests) == 1 else None
 
-    def _tests(self, model: RegisteredModel) -> list[ValueTest]:
+    def tests(self, model: RegisteredModel) -> list[ValueTest]:
         """Return the tests of values of which one must hold."""
         if self.type == "number":
             return self._any_number(model)
@@ -231,9 +230,9 @@ class MetadataFilter(Leaf):
             type_ = "json.float"
             if isinstance(self.operand(), int):
                 type_ = "json.int" if self.operator in ("=", "in") else type_
-            return replace(self, type=type_)._tests(model)
+            return replace(self, type=type_).tests(model)
         if self.operator in OF_EQUALITY:
-            return replace(self, type="string")._tests(model)
+            return replace(self, type="string").tests(model)
         return []
 
     def _side(

@@ -11,9 +11,9 @@ from inferences.models import Inference, TokenPrice
 from inferences.store.token_prices import cost_of, price_of, write_amount
 from inferences.web.view_models.timeline import timeline
 from protocols.conversations import Conversation, Usage
+from protocols.text_requests import SESSION_KEYS
 
 # Metadata that calls, sessions and traces record.
-SESSIONS = ("session", "conversation_id", "session_id")
 COSTS = ("cost", "total_cost")
 FIRST_TOKEN, MODEL_VERSION = "time_to_first_token", "model_version"
 REASON = "finish_reason"
@@ -91,8 +91,8 @@ def figures_of(
 
 def sessions_of(inference: Inference) -> list[tuple[str, str]]:
     """Return the key and the value of each session or conversation that it belongs to."""
-    found = ((key, _text(inference, key)) for key in SESSIONS)
-    return [(key, value) for key, value in found if value]
+    found = {_text(inference, key): key for key in reversed(SESSION_KEYS)}
+    return [(key, value) for value, key in reversed(found.items()) if value]
 
 
 def _first(*counts: int | None) -> int | None:

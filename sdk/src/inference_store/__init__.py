@@ -22,6 +22,7 @@ from inference_store import (
     register,
     retention_policy,
     retention_task,
+    traces,
     upload,
 )
 from inference_store.client import Client, connect, get_model
@@ -58,5 +59,6 @@ __all__ = [
     "retention_policy",
     "retention_task",
     "to_pandas",
+    "traces",
     "upload",
 ]

@@ -18,6 +18,7 @@ from inference_store import (
     register,
     retention_policy,
     retention_task,
+    traces,
     upload,
 )
 from inference_store.binding import Namespace, bound
@@ -186,6 +187,14 @@ class RetentionTaskCalls(Namespace[Sender]):
     resume_retention_task = bound(retention_task.resume_retention_task)
 
 
+class TracesCalls(Namespace[Sender]):
+    """The functions of ``inference_store.traces``."""
+
+    list_traces = bound(traces.list_traces)
+    iter_traces = bound(traces.iter_traces, walk)
+    get_trace = bound(traces.get_trace)
+
+
 class UploadCalls(Namespace[Sender]):
     """The functions of ``inference_store.upload``."""
 
@@ -233,6 +242,7 @@ class Namespaces:
         self.register = RegisterCalls(sender)
         self.retention_policy = RetentionPolicyCalls(sender)
         self.retention_task = RetentionTaskCalls(sender)
+        self.traces = TracesCalls(sender)
         self.upload = UploadCalls(sender)
         self.inferenceservices = InferenceservicesCalls(sender)
         self.inferencesessions = InferencesessionsCalls(sender)

@@ -21,6 +21,7 @@ from inference_store.aio import (
     register,
     retention_policy,
     retention_task,
+    traces,
     upload,
 )
 from inference_store.aio.client import AsyncClient, connect, get_model
@@ -47,5 +48,6 @@ __all__ = [
     "register",
     "retention_policy",
     "retention_task",
+    "traces",
     "upload",
 ]

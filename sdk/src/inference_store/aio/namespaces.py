@@ -18,6 +18,7 @@ from inference_store.aio import (
     register,
     retention_policy,
     retention_task,
+    traces,
     upload,
 )
 from inference_store.aio.platform import inferenceservices, inferencesessions
@@ -186,6 +187,14 @@ class AsyncRetentionTaskCalls(Namespace[AsyncSender]):
     resume_retention_task = bound(retention_task.resume_retention_task)
 
 
+class AsyncTracesCalls(Namespace[AsyncSender]):
+    """The functions of ``inference_store.aio.traces``."""
+
+    list_traces = bound(traces.list_traces)
+    iter_traces = bound(traces.iter_traces, walk_async)
+    get_trace = bound(traces.get_trace)
+
+
 class AsyncUploadCalls(Namespace[AsyncSender]):
     """The functions of ``inference_store.aio.upload``."""
 
@@ -233,6 +242,7 @@ class AsyncNamespaces:
         self.register = AsyncRegisterCalls(sender)
         self.retention_policy = AsyncRetentionPolicyCalls(sender)
         self.retention_task = AsyncRetentionTaskCalls(sender)
+        self.traces = AsyncTracesCalls(sender)
         self.upload = AsyncUploadCalls(sender)
         self.inferenceservices = AsyncInferenceservicesCalls(sender)
         self.inferencesessions = AsyncInferencesessionsCalls(sender)

@@ -13,6 +13,7 @@ from inference_store.cli import (
     schedules,
     serving,
     simulating,
+    traces,
     truths,
 )
 from inference_store.cli.app import app
@@ -31,5 +32,6 @@ __all__ = [
     "schedules",
     "serving",
     "simulating",
+    "traces",
     "truths",
 ]

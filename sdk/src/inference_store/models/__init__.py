@@ -112,6 +112,13 @@ from inference_store.models.schedules import (
     NewExportScheduleRequest,
     ScheduledExport,
 )
+from inference_store.models.traces import (
+    SpanCost,
+    Trace,
+    TraceQuery,
+    TraceSpan,
+    TraceSummary,
+)
 from inference_store.models.trees import (
     And,
     ClassFilter,
@@ -249,11 +256,16 @@ __all__ = [
     "RetentionTaskState",
     "ScheduledExport",
     "SimilarTo",
+    "SpanCost",
     "Splitting",
     "TaskType",
     "TextIndex",
     "TextIndexTask",
     "TimeWindowFilter",
+    "Trace",
+    "TraceQuery",
+    "TraceSpan",
+    "TraceSummary",
     "get_model",
     "get_model_by_id",
 ]

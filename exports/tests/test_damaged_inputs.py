@@ -1,0 +1,106 @@
+"""What is damaged or cannot be read costs an export one member, which its report names."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+
+from exports.formats import FORMATS
+from exports.tests.conftest import opened, png
+from inferences.models import InferencePayload, TaskType
+from istore import blobs
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROOM = "1/1/2025/06/01/00/damaged/{}"
+CHATS = ("openai_chat", "sharegpt", "huggingface_chat")
+SHIP = [{"label": "ship", "score": 0.9, "bbox": [1, 1, 9, 9]}]
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """``spoil(key)``: no read gets through to this blob any more, but to the others."""
+    spoiled, read = set(), blobs.open_blob
+
+    def open_blob(key):
+        if key in spoiled:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(key)
+
+    monkeypatch.setattr(blobs, "open_blob", open_blob)
+    return spoiled.add
+
+
+def test_every_format_skips_what_is_damaged(
+    model, make_stored, make_inference, exported, spoil
+):
+    make_stored(png(), SHIP, inference_id="good")
+    make_stored(png()[:90], SHIP, inference_id="truncated")
+    make_stored(b"", SHIP, inference_id="gone", data_storage_key=ROOM.format("gone"))
+    make_stored(png(9, 9), SHIP, inference_id="other-hash", data_hash=b"\1" * 32)
+    make_stored(png(), inference_id="broken-json", data='{"object_detection": [{"la')
+    spoiled = make_stored(png(), SHIP, inference_id="spoiled")
+    (payload,) = InferencePayload.objects.filter(id=spoiled.id)
+    spoil(payload.data_storage_key)
+    make_inference(
+        inference_id="answer-gone",
+        data_storage_key=(whole := ROOM.format("whole")),
+        answer_storage_key=ROOM.format("no-answer"),
+        data_content_type="image/png",
+    )
+    blobs.put(whole, png())
+
+    for name in FORMATS:
+        task = exported(name)
+        report = task.receipt
+        opened(task)
+        assert report["written"] + report["skipped"] == 7, name
+        reasons = {
+            each["inference_id"]: each["reason"] for each in report["first_skips"]
+        }
+        if name in CHATS:
+            assert set(reasons.values()) <= {"no-conversation", "damaged-input"}
+        else:
+            assert "good" not in reasons, (name, reasons)
+        if name in ("coco", "yolo", "voc", "imagefolder", "webdataset", "chariot"):
+            assert reasons["spoiled"] == "damaged-input", (name, reasons)
+        if name == "ndjson":
+            assert reasons == {"spoiled": "damaged-input"}  # an answer warns
+
+
+def test_tables_and_chats_skip_damaged_requests_and_answers(
+    of_task, answered, exported, settings, spoil
+):
+    model = of_task(TaskType.TEXT_GENERATION)
+    asked = json.dumps({"messages": [{"role": "user", "content": "Ships?"}]})
+    said = {"text_generation": {"text": "Two."}}
+    for name in ("good", "spoiled", "gone", "large"):
+        key = ROOM.format(f"text-{name}")
+        if name != "gone":
+            blobs.put(key, asked.encode() + b" " * 1000 * (name == "large"))
+        answered(
+            model,
+            said,
+            inference_id=name,
+            data_storage_key=key,
+            data_content_type="application/json",
+        )
+    spoil(ROOM.format("text-spoiled"))
+    settings.ISTORE_REQUEST_MAX_BYTES = 500
+
+    for name in ("open_inference_parquet", "open_inference_csv", "openai_chat"):
+        report = exported(name, of=model).receipt
+        reasons = {
+            each["inference_id"]: each["reason"] for each in report["first_skips"]
+        }
+        assert reasons["spoiled"] == "damaged-input"
+        assert "good" not in reasons
+        if name == "openai_chat":
+            assert reasons["large"] == "too-large"
+            assert reasons["gone"] == "no-input"
+        else:
+            assert reasons.keys() == {"spoiled"}
+            (told,) = report["warnings"]
+            assert (told["code"], told["count"]) == ("request-too-large", 1)
