@@ -389,6 +389,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(minutes=1),
         "options": {"expires": 60},
     },
+    # Spans that processes of an older release wrote while the store was upgraded.
+    "fill columns of spans": {
+        "task": "traces.tasks.fill_columns_of_spans",
+        "schedule": crontab(minute="*/10"),
+        "options": {"expires": 600},
+    },
     # Reservations of a proxy that died before the call was in its spool.
     "free reservations": {
         "task": "ingest.tasks.free_reservations",

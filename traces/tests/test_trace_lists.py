@@ -13,6 +13,8 @@ from inferences.store import removal
 from istore.accounts.tokens import create_token
 from istore.models import Project, Role
 from traces import listing
+from traces.models import Span
+from traces.tasks import fill_columns_of_spans
 from traces.tests.builders import OPENINFERENCE, SECOND, TRACE, request_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,6 +53,18 @@ def five(send, project):
 def numbers(response) -> list[int]:
     assert response.status_code == 200, response.content
     return [int(each["trace_id"], 16) for each in response.json()["results"]]
+
+
+def test_spans_of_a_process_of_the_last_release_are_listed_before_long(five, api):
+    written = list(Span.objects.order_by("trace_id", "span_id").values())
+    # As that process leaves them: its statement does not name these columns.
+    Span.objects.update(project=None, service="", session="")
+    assert numbers(api.get(five)) == []
+
+    fill_columns_of_spans()
+
+    assert numbers(api.get(five)) == [5, 4, 3, 2, 1]
+    assert list(Span.objects.order_by("trace_id", "span_id").values()) == written
 
 
 ASKED = [
