@@ -32,6 +32,7 @@ class ExportsConfig(AppConfig):
             TraceHolder(
                 of_records=lake_erasing.of_records,
                 of_value=lake_erasing.of_value,
+                of_leftovers=lake_erasing.of_leftovers,
                 count_left=lake_erasing.count_left,
             ),
         )

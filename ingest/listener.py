@@ -101,9 +101,11 @@ class Listener:
         began_at = time.monotonic()
         if len(batch) == 1:
             request_ids.begin(batch[0].request_id)
-        with tracing.batch_span("listener batch", [e.traceparent for e in batch]):
-            self._settle(batch)
-        request_ids.end()
+        try:
+            with tracing.batch_span("listener batch", [e.traceparent for e in batch]):
+                self._settle(batch)
+        finally:
+            request_ids.end()
         telemetry.batches.observe(time.monotonic() - began_at)
         telemetry.batch_sizes.observe(len(batch))
 

@@ -37,10 +37,13 @@ async def serve(given: argparse.Namespace) -> None:
     from proxy.spool.writer import size_of
 
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+    hurried = asyncio.Event()  # after a second signal
     application = Application(Proxy())
 
     def drain() -> None:
         """Refuse readiness, and stop a little later; a second signal does not wait."""
+        if application.is_draining:
+            hurried.set()
         if application.is_draining or not settings.ISTORE_DRAIN_SECONDS:
             stopping.set()
         application.is_draining = True
@@ -62,7 +65,11 @@ async def serve(given: argparse.Namespace) -> None:
     )
     await server.run(socket_of(given), stopping, settings.ISTORE_GRACE_SECONDS)
     until = loop.time() + settings.ISTORE_DRAIN_SPOOL_SECONDS
-    while loop.time() < until and size_of(settings.ISTORE_SPOOL_DIR):
+    while (
+        not hurried.is_set()
+        and loop.time() < until
+        and size_of(settings.ISTORE_SPOOL_DIR)
+    ):
         await asyncio.sleep(EMPTY_LOOK_SECONDS)
     startup.end()
 

@@ -75,5 +75,6 @@ ORDER BY 2, 3
 ON CONFLICT (model_key, trace_id, span_id) DO UPDATE
 SET parent_id = excluded.parent_id, id = excluded.id, kind = excluded.kind,
     name = excluded.name, started_at = excluded.started_at, ended_at = excluded.ended_at,
-    is_error = excluded.is_error, service = excluded.service, session = excluded.session
+    is_error = excluded.is_error, service = excluded.service, session = excluded.session,
+    project_key = excluded.project_key
 """

@@ -20,7 +20,7 @@ from istore.models import Project
 from traces.models import Span, inference_id_of
 
 SPANS_MAX = 2000  # of one trace on a page
-SPANS_READ = 20_000  # of one trace by the API
+SPANS_READ = 2_000  # of one trace by the API
 
 
 @dataclass(slots=True)

@@ -64,6 +64,10 @@ def append_chunk(
         table = tables.load(catalog, row)
         if table is not None and (known := _noted(table, bounds)):
             return known
+        # Its bounds are not noted any more if another worker has gone on since.
+        here = ExportSchedule.objects.filter(pk=schedule.pk, position=schedule.position)
+        if not here.exists():
+            raise LeaseLost(f"{row}: another worker moved the position.")
         row_ids = read_rows()
         if not row_ids:
             return Appended()

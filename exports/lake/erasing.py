@@ -86,6 +86,15 @@ def of_value(project: Project, carried: Carried) -> int:
     return removed
 
 
+def of_leftovers(project: Project) -> int:
+    """Delete what only old snapshots and broken attempts name; the rows are counted elsewhere."""
+    for row in LakeTable.objects.of_project(project):
+        with tables.writing(row) as catalog:
+            if table := tables.load(catalog, row):
+                _purge(row, table)
+    return 0
+
+
 def count_left(project: Project, carried: Carried) -> int:
     """Return how many rows of the project's tables still have the value, read from the files."""
     left = 0

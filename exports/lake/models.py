@@ -46,6 +46,10 @@ class LakeTable(models.Model):
     namespace = models.CharField(max_length=100)
     name = models.CharField(max_length=200)
     shape = models.CharField(max_length=8)
+    is_whole = models.BooleanField(
+        default=False,
+        help_text="It has every inference of the model up to where its schedule came.",
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     tended_at = models.DateTimeField(null=True, editable=False)
 
@@ -103,6 +107,7 @@ def make_table(schedule: ExportSchedule) -> LakeTable:
         namespace=namespace,
         name=free(name, taken),
         shape=schedule.shape,
+        is_whole=schedule.exported_until is None,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from itertools import zip_longest
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -103,10 +104,15 @@ def expire(table: Table, before: datetime | None = None) -> None:
     """Expire snapshots that are older, or all; the current one always stays."""
     current = table.metadata.current_snapshot_id
     limit = None if before is None else int(before.timestamp() * 1000)
+    in_order = sorted(table.snapshots(), key=lambda each: each.timestamp_ms)
+    # A snapshot was read until the next one came.
     old = [
         each.snapshot_id
-        for each in table.snapshots()
-        if each.snapshot_id != current and (limit is None or each.timestamp_ms < limit)
+        for each, following in zip_longest(in_order, in_order[1:])
+        if each.snapshot_id != current
+        and (
+            limit is None or (following is not None and following.timestamp_ms < limit)
+        )
     ]
     if old:
         table.maintenance.expire_snapshots().by_ids(old).commit()

@@ -40,7 +40,7 @@ def of_cold_range(model: RegisteredModel, asked: StatisticsQuery) -> Statistics 
     window = _only_window(asked)
     if window is None or window.end is None:
         return None
-    row = _whole_table(model)
+    row = _whole_table(model, window)
     if row is None or _has_records(model, window):
         return None
     table = tables.load(open_catalog(), row)
@@ -57,19 +57,25 @@ def _only_window(asked: StatisticsQuery) -> TimeWindow | None:
     return window if asked.filters == InferenceFilter(time_window=window) else None
 
 
-def _whole_table(model: RegisteredModel) -> LakeTable | None:
-    """Return a table that has a row for every inference of the model, removed ones included."""
-    return LakeTable.objects.filter(
-        model=model,
-        shape="flat",
-        schedule__selection={},
-        schedule__keeps_removed=True,
-    ).first()
+def _whole_table(model: RegisteredModel, window: TimeWindow) -> LakeTable | None:
+    """Return a table with a row for every inference to the window's end, removed ones included."""
+    return (
+        LakeTable.objects.filter(
+            model=model,
+            shape="flat",
+            schedule__selection={},
+            schedule__keeps_removed=True,
+            schedule__exported_until__gte=window.end,
+            is_whole=True,
+        )
+        .order_by("pk")
+        .first()
+    )
 
 
 def _has_records(model: RegisteredModel, window: TimeWindow) -> bool:
     ids = window.row_ids()
-    return ids is None or model.inferences.live().filter(id__lte=ids[1]).exists()
+    return ids is None or model.inferences.filter(id__lte=ids[1]).exists()
 
 
 def _names(schema: Schema, asked: StatisticsQuery) -> list[str]:

@@ -28,6 +28,13 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=200)),
                 ("shape", models.CharField(max_length=8)),
                 (
+                    "is_whole",
+                    models.BooleanField(
+                        default=False,
+                        help_text="It has every inference of the model up to where its schedule came.",
+                    ),
+                ),
+                (
                     "created_at",
                     models.DateTimeField(
                         db_default=django.db.models.functions.datetime.Now(),
@@ -49,6 +56,7 @@ class Migration(migrations.Migration):
                     ("parquet", "Parquet files in folders of days"),
                     ("iceberg", "an Iceberg table in the lake"),
                 ],
+                db_default="parquet",
                 default="parquet",
                 max_length=8,
             ),
@@ -57,6 +65,7 @@ class Migration(migrations.Migration):
             model_name="exportschedule",
             name="keeps_removed",
             field=models.BooleanField(
+                db_default=True,
                 default=True,
                 help_text="Whether rows stay in the lake whose records the store has removed.",
             ),

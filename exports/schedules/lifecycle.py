@@ -75,6 +75,9 @@ def change(actor: object, schedule: ExportSchedule, **values: Any) -> ExportSche
     try:
         with transaction.atomic():
             held.update(**values, updated_at=Now())
+            if {"selection", "keeps_removed"} & values.keys():
+                # What it left out, or let go, before does not come back.
+                LakeTable.objects.filter(schedule=schedule).update(is_whole=False)
     except IntegrityError:
         raise _name_conflict() from None
     _audit(actor, "change", schedule, **values)

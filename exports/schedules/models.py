@@ -65,13 +65,17 @@ class ExportSchedule(models.Model):
         default=dict, blank=True, help_text="filters, filter or query, as it was asked."
     )
     format = models.CharField(
-        max_length=8, choices=ExportFormat, default=ExportFormat.PARQUET
+        max_length=8,
+        choices=ExportFormat,
+        default=ExportFormat.PARQUET,
+        db_default=ExportFormat.PARQUET,
     )
     shape = models.CharField(
         max_length=8, choices=ExportShape, default=ExportShape.FLAT
     )
     keeps_removed = models.BooleanField(
         default=True,
+        db_default=True,
         help_text="Whether rows stay in the lake whose records the store has removed.",
     )
     interval_hours = models.PositiveIntegerField(

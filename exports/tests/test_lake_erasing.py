@@ -15,6 +15,7 @@ from exports.schedules import lifecycle, runner
 from exports.tests.schedules import DAY
 from exports.tests.test_export_erasing import PATIENT, erased
 from exports.tests.test_lake import rows_of
+from inferences.erasure.chosen_records import Chosen
 from inferences.erasure.matching_records import Carried
 from inferences.erasure.running import erase, open_erasure
 from inferences.models.metadata_values import MetadataValue
@@ -102,10 +103,11 @@ def test_what_only_the_lake_still_has_is_erased_too(
     assert task.report["traces"]["lake"] == 3
 
 
+@pytest.mark.parametrize("chosen", [False, True], ids=["by value", "by choice"])
 def test_files_of_a_run_that_broke_off_go(
-    project, model, lake_schedule, make_inference, warehouse
+    chosen, project, model, lake_schedule, make_inference, warehouse
 ):
-    make_inference({"patient": "Jane Doe"}, created_at=DAY)
+    hers = make_inference({"patient": "Jane Doe"}, created_at=DAY)
     schedule = lake_schedule(model)
     failpoints.arm("lake.files_stored=raise")
     run = lifecycle.start("test", schedule)
@@ -113,7 +115,11 @@ def test_files_of_a_run_that_broke_off_go(
     failpoints.arm("")
     assert holds(warehouse, "Jane Doe")
 
-    erased(project)
+    if chosen:
+        meant = Chosen(model.model_id, (hers.id,))
+        erase(open_erasure("test", project, meant, why="asked"))
+    else:
+        erased(project)
     run.refresh_from_db()
     runner.carry_out(run)
 

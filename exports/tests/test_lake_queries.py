@@ -12,8 +12,9 @@ from inference_store import cli
 from exports.lake.models import LakeTable
 from exports.lake.query import worker
 from exports.lake.query.running import query
+from exports.schedules import lifecycle
 from exports.tests.schedules import DAY
-from inferences.store import removal
+from inferences.store import removal, soft_deletion
 from istore import blobs
 from istore.accounts.tokens import create_token
 from istore.errors import Invalid, StoreError, Unprocessable
@@ -223,3 +224,32 @@ def test_statistics_of_a_time_without_records_come_from_the_lake(
     assert "3 values from the lake" in page.content.decode()
     later = api.post(address, {"key": "camera", "type": "string"}).json()
     assert later["source"] == "records"
+
+
+@pytest.mark.parametrize("lack", ["begun later", "behind", "changed", "hidden"])
+def test_statistics_come_from_records_where_the_lake_may_not_have_all(
+    lack, table, model, api
+):
+    address = "/api/v1/models/yolo-harbour/metadata/statistics"
+    window = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"}
+    asked = {
+        **{"key": "camera", "type": "string"},
+        "filters": {"time_window_filter": window},
+    }
+    if lack == "hidden":
+        soft_deletion.hide_all("test", model, model.inferences.live)
+    else:
+        for n in range(1, 5):
+            removal.remove_one("test", model, f"inference-{n}")
+    if lack == "begun later":
+        LakeTable.objects.update(
+            is_whole=False
+        )  # as of a schedule without its beginning
+    if lack == "behind":
+        model.export_schedules.update(exported_until=DAY - timedelta(days=1))
+    if lack == "changed":
+        schedule = model.export_schedules.get()
+        lifecycle.change("test", schedule, keeps_removed=False)
+        lifecycle.change("test", schedule, keeps_removed=True)
+
+    assert api.post(address, asked).json()["source"] == "records"

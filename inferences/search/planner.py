@@ -138,7 +138,9 @@ def _label_by_label(
         rest = replace(part, limit=part.limit - len(found), after=after)
         if number >= LABELS_ONE_BY_ONE:
             return found + _rows(asked, order, rest)
-        by_time = replace(rest, after=after if after and after.rank == name else None)
+        following = after if after and after.rank == name else None
+        # A part of one label would lose its end here.
+        by_time = replace(rest, after=following, may_stop=False)
         rows = _rows(
             _narrow(_with_label(asked, order, label), by_time), BY_TIME, by_time
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from django.db import OperationalError, connection, transaction
 from psycopg.errors import LockNotAvailable
 
 from istore.db.other_servers import closed_again, session_connection, through
+
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,10 @@ class AdvisoryLock:
 
     def wait(self) -> None:
         """Take the lock for as long as the connection lasts, once it is free."""
-        self._call("pg_advisory_lock")
+        # Not by waiting in a statement: its snapshot would hold up an index that the holder
+        # builds concurrently, and the holder would be the victim of the deadlock.
+        while not self.try_take():
+            time.sleep(POLL_SECONDS)
 
     def try_take(self) -> bool:
         """Take the lock for as long as the connection lasts. Return False if it is not free.

@@ -26,12 +26,17 @@ from django.db import DatabaseError, Error, connection
 from istore import pulse
 from istore.db import clock
 from istore.db.advisory_lock import AdvisoryLock
-from istore.db.other_servers import DIRECT
+from istore.db.other_servers import DIRECT, session_connection
 from istore.telemetry.metrics import BEAT, Moment, Total
 
 HEADER = "ring_until"
 TOLERANCE = timedelta(seconds=1)
 LEADER = AdvisoryLock("istore.beat")
+KEEPALIVE = (
+    "SELECT set_config('tcp_keepalives_idle', '10', false), "
+    "set_config('tcp_keepalives_interval', '5', false), "
+    "set_config('tcp_keepalives_count', '3', false)"
+)
 ASK_SECONDS = 5.0  # between two questions for the lock
 
 sent_messages = Total(
@@ -99,6 +104,10 @@ class SteadyScheduler(Scheduler):
         """Return whether this beat sends. The question also shows that it still holds the lock."""
         try:
             leads = LEADER.try_take()
+            if leads and not self.leads:
+                with session_connection().cursor() as cursor:
+                    # A host that is gone keeps the lock until the server misses it.
+                    cursor.execute(KEEPALIVE)
         except Error:
             connection.close()
             DIRECT.close()

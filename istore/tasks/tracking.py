@@ -294,7 +294,8 @@ class TrackedTask(models.Model):
         requested, and ``GivenBack`` if this worker is to stop. Without ``heed_stop`` only the next
         record raises the latter two, so finished work is counted. Call it in the transaction of the work it counts: then both commit or neither.
         """
-        if heed_stop and is_stopping.is_set():
+        # What is whole is kept.
+        if heed_stop and is_stopping.is_set() and "finished_at" not in values:
             raise GivenBack("The worker stops.")
         held = self._held()
         wanted = held.filter(stop_requested_at=None) if heed_stop else held

@@ -97,12 +97,17 @@ def test_a_foreign_file_is_no_answer_that_waits_and_is_named_by_verify(spool, db
     assert sorted(findings("spool-foreign")) == ["garbage.closed", "other.open"]
 
 
-def test_entries_that_wait_are_counted_and_the_oldest_is_known(tmp_path, monkeypatch):
-    facts = Facts(
+def facts_of_a_call(**more) -> Facts:
+    return Facts(
         *("m", "x", ["a"], ["1/2/2026/01/01/00/u"]),
         *("2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:00.000000Z"),
         *("2026-01-01T00:00:01.000000Z", 200, None, None, "application/json"),
+        **more,
     )
+
+
+def test_entries_that_wait_are_counted_and_the_oldest_is_known(tmp_path, monkeypatch):
+    facts = facts_of_a_call()
     entry = b"".join(SpoolEntry(facts, b"{}", b"{}").pieces())
     waiting.set_aside(tmp_path, "1/2", [entry] * 3, time.time())
     waiting.set_aside(tmp_path, "1/3", [b"damaged"], time.time())
@@ -111,3 +116,20 @@ def test_entries_that_wait_are_counted_and_the_oldest_is_known(tmp_path, monkeyp
     monkeypatch.setattr(telemetry, "COUNTED_MOST", 1)  # the others by their mean size
     assert telemetry.waiting_entries(tmp_path)[0] in (3, 4)
     assert telemetry.waiting_entries(tmp_path / "none") == (0, None)
+
+
+def test_an_entry_without_an_id_of_the_caller_is_one_that_the_last_release_reads():
+    facts = facts_of_a_call()
+    payload = b"".join(SpoolEntry(facts, b"{}", b"{}").pieces())
+    assert b"x_request_id" not in payload
+    assert b"traceparent" not in payload
+    assert SpoolEntry.read(payload).facts == facts
+
+
+def test_facts_of_a_release_to_come_are_left_aside():
+    facts = facts_of_a_call(x_request_id="checkout-1")
+    payload = b"".join(SpoolEntry(facts, b"{}", b"{}").pieces())
+    more = payload.replace(
+        b'"x_request_id":"checkout-1"', b'"x_request_ix":"checkout-1"'
+    )
+    assert SpoolEntry.read(more).facts.x_request_id == ""

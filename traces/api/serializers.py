@@ -51,7 +51,8 @@ class LimitField(ParsedField):
 
     def to_internal_value(self, data: Any) -> Any:
         text = super().to_internal_value(data)
-        if not (text.isascii() and text.isdecimal() and 0 < int(text[:9]) <= LIMIT_MAX):
+        is_number = text.isascii() and text.isdecimal() and len(text) < 10
+        if not (is_number and 0 < int(text) <= LIMIT_MAX):
             message = f"A whole number from 1 to {LIMIT_MAX}."
             raise serializers.ValidationError(message)
         return int(text)

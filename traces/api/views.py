@@ -70,7 +70,7 @@ class TracesView(ProjectView):
 
 
 class TraceView(ProjectView):
-    """One trace with its spans, depth first; the first 20,000 of them by time."""
+    """One trace with its spans, depth first; the first 2,000 of them by time."""
 
     @extend_schema(
         operation_id="get_trace", responses={200: TraceSerializer, **PROBLEMS}

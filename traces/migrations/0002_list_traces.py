@@ -18,32 +18,50 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddField(
-            model_name="span",
-            name="project",
-            field=models.ForeignKey(
-                db_column="project_key",
-                db_constraint=False,
-                db_index=False,
-                null=True,
-                on_delete=django.db.models.deletion.DO_NOTHING,
-                related_name="+",
-                to="istore.project",
-            ),
+        # One statement, and one that may run again after a migration that broke off.
+        migrations.SeparateDatabaseAndState(
+            database_operations=[
+                migrations.RunSQL(
+                    "ALTER TABLE traces_span "
+                    "ADD COLUMN IF NOT EXISTS project_key bigint NULL, "
+                    "ADD COLUMN IF NOT EXISTS service varchar(255) DEFAULT '' NOT NULL, "
+                    "ADD COLUMN IF NOT EXISTS session varchar(255) DEFAULT '' NOT NULL",
+                    "ALTER TABLE traces_span DROP COLUMN IF EXISTS project_key, "
+                    "DROP COLUMN IF EXISTS service, DROP COLUMN IF EXISTS session",
+                )
+            ],
+            state_operations=[
+                migrations.AddField(
+                    model_name="span",
+                    name="project",
+                    field=models.ForeignKey(
+                        db_column="project_key",
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="istore.project",
+                    ),
+                ),
+                migrations.AddField(
+                    model_name="span",
+                    name="service",
+                    field=models.CharField(
+                        blank=True, db_default="", default="", max_length=255
+                    ),
+                ),
+                migrations.AddField(
+                    model_name="span",
+                    name="session",
+                    field=models.CharField(
+                        blank=True, db_default="", default="", max_length=255
+                    ),
+                ),
+            ],
         ),
-        migrations.AddField(
-            model_name="span",
-            name="service",
-            field=models.CharField(
-                blank=True, db_default="", default="", max_length=255
-            ),
-        ),
-        migrations.AddField(
-            model_name="span",
-            name="session",
-            field=models.CharField(
-                blank=True, db_default="", default="", max_length=255
-            ),
+        migrations.RunSQL(
+            "DROP INDEX CONCURRENTLY IF EXISTS span_by_time", migrations.RunSQL.noop
         ),
         AddIndexConcurrently(
             model_name="span",
@@ -58,6 +76,9 @@ class Migration(migrations.Migration):
                 name="span_by_time",
             ),
         ),
+        migrations.RunSQL(
+            "DROP INDEX CONCURRENTLY IF EXISTS span_by_trace", migrations.RunSQL.noop
+        ),
         AddIndexConcurrently(
             model_name="span",
             index=models.Index(
@@ -70,6 +91,9 @@ class Migration(migrations.Migration):
                 ],
                 name="span_by_trace",
             ),
+        ),
+        migrations.RunSQL(
+            "DROP INDEX CONCURRENTLY IF EXISTS span_by_session", migrations.RunSQL.noop
         ),
         AddIndexConcurrently(
             model_name="span",

@@ -138,13 +138,17 @@ def _storage() -> dict[str, Any] | None:
         return None
     storage: Any = default_storage
     endpoint = storage.endpoint_url or ""
+    # Those of a pod's or machine's role, too: the process has no environment to find them by.
+    session = storage._create_session()
+    found = session.get_credentials()
+    keys = found.get_frozen_credentials() if found else None
     given = {
         "endpoint_override": endpoint.partition("://")[2] or None,
         "scheme": endpoint.partition("://")[0] or None,
-        "access_key": storage.access_key,
-        "secret_key": storage.secret_key,
-        "session_token": storage.security_token,
-        "region": storage.region_name,
+        "access_key": keys and keys.access_key,
+        "secret_key": keys and keys.secret_key,
+        "session_token": keys and keys.token,
+        "region": storage.region_name or session.region_name,
         "tls_ca_file_path": storage.verify if isinstance(storage.verify, str) else None,
         "force_virtual_addressing": storage.addressing_style == "virtual" or None,
     }

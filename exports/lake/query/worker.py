@@ -57,7 +57,12 @@ def main() -> None:
     except (OSError, pa.ArrowException):
         send({"failed": True})  # a file went meanwhile, or the bucket does not answer
     except duckdb.Error as error:
-        send({"refused": str(error).splitlines()[0]})
+        if "arrow_scan: get_" in str(error):
+            send(
+                {"failed": True}
+            )  # a file cannot be read; its text names paths and hosts
+        else:
+            send({"refused": (str(error).splitlines() or ["It fails."])[0]})
 
 
 def receive() -> Any:

@@ -26,6 +26,14 @@ class Clock:
         return self.now.timestamp()
 
 
+@pytest.fixture(autouse=True)
+def nobody_leads(db):
+    """The connection goes on after a test, and with it the lock of a beat."""
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock_all()")
+
+
 @pytest.fixture
 def wall(monkeypatch):
     given = Clock()
