@@ -78,8 +78,11 @@ default
   value: {{ .Values.publicProxyUrl | quote }}
 - name: ISTORE_PROXY_INTERNAL_URL
   value: {{ printf "http://%s-proxy:%v" (include "istore.name" .) .Values.proxy.service.port | quote }}
+{{- /* Prometheus asks a pod at its own address. */}}
+- name: POD_IP
+  valueFrom: { fieldRef: { fieldPath: status.podIP } }
 - name: ISTORE_ALLOWED_HOSTS
-  value: {{ printf "localhost,127.0.0.1,%s,%s-web" (urlParse .Values.publicUrl).hostname (include "istore.name" .) | quote }}
+  value: {{ printf "localhost,127.0.0.1,%s,%s-web,$(POD_IP)" (urlParse .Values.publicUrl).hostname (include "istore.name" .) | quote }}
 {{- if .Values.trustedProxies }}
 - name: ISTORE_TRUSTED_PROXIES
   value: {{ .Values.trustedProxies | quote }}
