@@ -52,15 +52,17 @@ def upgrade_home(
     user = ServiceUser.for_home(home.root)
     embedded.make_run_directory(home, user)
     try:
-        with alone(home):
-            return _upgrade(Postgres(home, user, careless), announce, clone)
+        with alone(home) as lock:
+            return _upgrade(Postgres(home, user, careless), announce, clone, lock)
     except AlreadyRunning as error:
         raise Conflict("already-running", str(error)) from None
     except embedded.Unusable as error:
         raise Unavailable("dependency-unavailable", str(error)) from None
 
 
-def _upgrade(database: Postgres, announce: Announce, clone: bool) -> Upgrade | None:
+def _upgrade(
+    database: Postgres, announce: Announce, clone: bool, lock: int
+) -> Upgrade | None:
     before = database.version_on_disk()
     if before == POSTGRES_MAJOR:
         return None
@@ -83,18 +85,16 @@ def _upgrade(database: Postgres, announce: Announce, clone: bool) -> Upgrade | N
     shutil.rmtree(database.upgraded, ignore_errors=True)
     if not _is_clean(old):
         announce(f"PostgreSQL {before} ends its last run")
-        with embedded.serving(old.home, (old,)):
+        with embedded.serving(old.home, (old,), (lock,)):
             pass
     announce(f"from PostgreSQL {before} to {POSTGRES_MAJOR}: a new directory is filled")
     checksums = () if _has_checksums(old) else ("--no-data-checksums",)
     new.initdb(new.directory, *checksums)
-    failpoint("upgrade.initialised")
     _pg_upgrade(old, new, clone)
     failpoint("upgrade.filled")
     announce("statistics and extensions are brought up to date")
-    with embedded.serving(new.home, (new,)):
+    with embedded.serving(new.home, (new,), (lock,)):
         _finish(new)
-    failpoint("upgrade.finished")
     new.directory.rename(database.upgraded)
     return _replace(database)
 

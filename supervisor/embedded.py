@@ -448,14 +448,20 @@ def running(
 
 
 @contextmanager
-def serving(home: Home, servers: tuple[Server, ...]) -> Iterator[None]:
-    """Prepare these servers of a home and run them during the block. Raises ``Unusable``."""
+def serving(
+    home: Home, servers: tuple[Server, ...], inherited: tuple[int, ...] = ()
+) -> Iterator[None]:
+    """Prepare these servers of a home and run them during the block. Raises ``Unusable``.
+
+    They inherit the descriptors, such as that of ``home_lock.alone``: whoever takes the home after
+    this process was killed then waits until they have ended.
+    """
     journal = Journal(home.root / "servers.log", echo=False)
     children: list[Child] = []
     try:
         for server in servers:
             server.prepare()
-            children.append(child_of(server, journal))
+            children.append(child_of(server, journal, inherited=inherited))
             children[-1].start()
         for server, child in zip(servers, children, strict=True):
             _wait_until_ready(server, child)

@@ -40,7 +40,7 @@ def restore_home(
     Raises ``StoreError`` before anything is changed if the backup cannot be restored here.
     """
     restoring.check_schema(restore.manifest)
-    with _locked(restore):
+    with _locked(restore) as lock:
         if not (replace or restore.is_begun()):
             restore.check_home()
         restore.begin()
@@ -53,7 +53,7 @@ def restore_home(
             for name in ("postgres", "postgres.upgraded"):
                 shutil.rmtree(restore.home.root / name, ignore_errors=True)
         failpoint("restore.blobs_put_all")
-        with _servers(restore):
+        with _servers(restore, lock):
             restore.load_database()
             for sentence in restoring.erase_again(list(erasures)) if erasures else ():
                 announce(sentence)
@@ -73,17 +73,17 @@ def unlisted_proofs(
 
 
 @contextmanager
-def _locked(restore: Restore) -> Iterator[None]:
+def _locked(restore: Restore) -> Iterator[int]:
     restore.home.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        with alone(restore.home):
-            yield
+        with alone(restore.home) as lock:
+            yield lock
     except AlreadyRunning as error:
         raise Conflict("already-running", str(error)) from None
 
 
 @contextmanager
-def _servers(restore: Restore) -> Iterator[None]:
+def _servers(restore: Restore, lock: int) -> Iterator[None]:
     """Run those servers of the home for which the settings name no external one."""
     home, user = restore.home, ServiceUser.for_home(restore.home.root)
     database, broker = Postgres(home, user), Valkey(home, user)
@@ -93,7 +93,7 @@ def _servers(restore: Restore) -> Iterator[None]:
     if not has_broker:
         own.append(broker)
     try:
-        with embedded.serving(home, tuple(own)):
+        with embedded.serving(home, tuple(own), (lock,)):
             if not has_database:
                 database.create_database()
             yield
