@@ -42,10 +42,10 @@ PAGES = {
     "inferences:turns": [f"{CHATS}/inferences/a/turns"],
     "inferences:edit-value": [f"{MODEL}/value?inference_id=harbour/1&key=camera"],
     "inferences:prices": ["/projects/harbour/prices"],
+    "exports:lake": ["/exports/lake", "/exports/lake?sql=SELECT+1"],
     "traces:traces": [
         "/projects/harbour/traces",
         "/projects/harbour/traces?status=error&name=x",
-        "/projects/harbour/traces?start=x",
     ],
     "traces:trace": ["/projects/harbour/traces/{trace}"],
     "inferences:colours": [f"{MODEL}/colours"],

@@ -99,7 +99,7 @@ class ReplicaServer:
 
     def catch_up(self) -> None:
         """Wait until it has replayed all that the primary has written."""
-        with self.primary._connect("postgres") as connection:
+        with self.primary.connect("postgres") as connection:
             (at,) = connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
         deadline = time.monotonic() + 30
         while not self.execute(f"SELECT pg_last_wal_replay_lsn() >= '{at}'")[0]:

@@ -26,6 +26,7 @@ SETTINGS = re.compile(r"^\s*(SET LOCAL [^;]*;\s*)+|(;\s*SET LOCAL [^;]*)+\s*$")
 COPIED = re.compile(r"^\s*COPY \((.*)\) TO STDOUT", re.DOTALL)
 PLANNED = re.compile(r"^[\s(]*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECASE)
 CONDITIONS = ("Index Cond", "Recheck Cond", "Filter")
+JOINED_BY = ("Hash Cond", "Merge Cond", "Join Filter")  # at the node of a join
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ def _scans(
         for node in own:
             index = str(node.get("Index Name", ""))
             parts = [str(node[name]) for name in CONDITIONS if name in node]
+            parts += node["Joined"]
             # What the predicate of a partial index says is no condition of the scan.
             for name in [index, *_bitmaps(node)]:
                 parts.append(_predicate(cursor, name))
@@ -123,14 +125,21 @@ def _scans(
 
 
 def _nodes(
-    node: dict[str, Any], plan: str, is_hashed: bool = False
+    node: dict[str, Any],
+    plan: str,
+    is_hashed: bool = False,
+    joined: tuple[str, ...] = (),
 ) -> Iterator[dict[str, Any]]:
     """Yield the nodes of tables: scans, and what writes."""
     is_hashed |= f"(hashed {node.get('Subplan Name')})" in plan
+    if "Anti" in (kind := node.get("Join Type", "")) or "Semi" in kind:
+        # EXISTS and its opposite are joins, where a plan has them so.
+        joined += tuple(str(node[name]) for name in JOINED_BY if name in node)
     if "Relation Name" in node:
-        yield {**node, "Hashed": node.get("Output", ()) if is_hashed else ()}
+        hashed = node.get("Output", ()) if is_hashed else ()
+        yield {**node, "Hashed": hashed, "Joined": joined}
     for child in node.get("Plans", ()):
-        yield from _nodes(child, plan, is_hashed)
+        yield from _nodes(child, plan, is_hashed, joined)
 
 
 def _bitmaps(node: dict[str, Any]) -> Iterator[str]:

@@ -218,7 +218,7 @@ def test_the_guide_quotes_what_the_documents_say():
     guide = Guide()
 
     found = guide.search("How is an erasure proven?")
-    assert "erasure.md" in [each.document for each in found]
+    assert {"erasure.md", "lake.md"} & {each.document for each in found}
     answer = guide.answer(
         [{"role": "user", "content": "How is an erasure proven?"}], has_tool=False
     )

@@ -638,7 +638,7 @@ def test_a_damaged_input_costs_no_page(
     def damaged(*_):
         raise blobs.BlobDamaged("It ends early.")
 
-    for name in ("open_blob", "get", "size"):
+    for name in ("open_blob", "open_unmoved", "get", "size"):
         monkeypatch.setattr(blobs, name, damaged)
     client = person()
     page = text(client.get(reverse("inferences:detail", args=[*address(chats), "a"])))

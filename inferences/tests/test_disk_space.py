@@ -25,6 +25,12 @@ FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 MONTHS = [first_id_at(FIRST + timedelta(days=30 * month)) for month in range(4)]
 
 
+@pytest.fixture(autouse=True)
+def any_day_of_a_month(monkeypatch):
+    """The past ends with the month, which on its first day is not long enough ago."""
+    monkeypatch.setattr(disk_space, "SETTLED", timedelta())
+
+
 @pytest.fixture
 def months(db):
     """The past in five partitions: until the first month, three months, and the rest."""

@@ -65,9 +65,13 @@ class TableMarkup(ListMarkup):
     def link(self, card: Card) -> str:
         """Return the link to an inference. Ids often differ in their ends alone, which stay in sight."""
         name = card.name
+        whole, address = escape(name), f"{self.address(card)}{self._within}"
+        if len(name) <= 2 * ID_END:  # it fits
+            return f'<a href="{address}" title="{whole}">{whole}</a>'
         begin, end = escape(name[:-ID_END]), escape(name[-ID_END:])
+        # A screen reader would read the two pieces as two words.
         return (
-            f'<a href="{self.address(card)}{self._within}" title="{escape(name)}">'
+            f'<a href="{address}" title="{whole}" aria-label="{whole}">'
             f"<span>{begin}</span><span>{end}</span></a>"
         )
 

@@ -21,6 +21,7 @@ from istore.models import Project
 from istore.tests.running_store import RunningStore, wait_until
 
 MARK = "s3cr3t-m4rk"
+REQUEST = "joined-6"  # a plain id of a request is in each of its lines, by its purpose
 
 
 def formatted(name, message, *args, exc_info=None):
@@ -116,7 +117,7 @@ def test_libraries_that_quote_are_cut_short():
 
 def test_requests_are_logged_by_their_path(caplog, db):
     caplog.set_level(logging.DEBUG)
-    headers = {"user-agent": MARK, "x-request-id": MARK, "x-correlation-id": MARK}
+    headers = {"user-agent": MARK, "x-request-id": REQUEST, "x-correlation-id": MARK}
     headers |= {"authorization": f"Bearer {MARK}", "referer": f"http://x/{MARK}"}
     client = Client(headers=headers)
     client.cookies["sessionid"] = client.cookies["any"] = MARK
@@ -189,7 +190,7 @@ def test_no_line_of_any_process_holds_what_was_sent(store):
         token = running.wait_for("token for project default: ").split()[-1]
         marked = {
             "User-Agent": MARK,
-            "X-Request-Id": MARK,
+            "X-Request-Id": REQUEST,
             "Cookie": f"sessionid={MARK}",
         }
         marked |= {"Referer": f"http://x/{MARK}", "X-Forwarded-For": MARK}
