@@ -125,7 +125,7 @@ def delete_leftovers(table: Table, before: datetime | None = None) -> list[str]:
     spares younger ones for engines that are reading, all of them go.
     """
     table.refresh()
-    named = _named(table)
+    named = _list_live_keys(table)
     return warehouse.delete(
         stored.key
         for stored in list(warehouse.walk(table.location()))
@@ -133,7 +133,7 @@ def delete_leftovers(table: Table, before: datetime | None = None) -> list[str]:
     )
 
 
-def _named(table: Table) -> set[str]:
+def _list_live_keys(table: Table) -> set[str]:
     """Return the keys of all objects of the table's metadata and snapshots."""
     found = {table.metadata_location}
     found |= {each.metadata_file for each in table.metadata.metadata_log}

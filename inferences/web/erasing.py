@@ -113,7 +113,7 @@ def erasure(request: HttpRequest, project_id: str, task_id: UUID) -> HttpRespons
         "task": task,
         "parts": parts,
         "salt": bytes(task.salt).hex(),
-        "asked": _asked(request, task),
+        "asked": _answer_membership(request, task),
         "as_json": f"/api/v1/projects/{quote(project.project_id, safe='')}/erasures/{task.pk}",
         "is_clean": not task.report.get("left", {}).get("records")
         and not task.report.get("proof", {}).get("left"),
@@ -123,7 +123,7 @@ def erasure(request: HttpRequest, project_id: str, task_id: UUID) -> HttpRespons
     )
 
 
-def _asked(request: HttpRequest, task: ErasureTask) -> dict[str, Any]:
+def _answer_membership(request: HttpRequest, task: ErasureTask) -> dict[str, Any]:
     """Return which inference is asked after, and whether the erasure removed it.
 
     Text that no id can have is answered with no, as every id that was not among them.
