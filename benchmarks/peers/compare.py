@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import batches, export, proxy  # noqa: E402
 from benchmarks.ingest import Traffic, servers, set_up  # noqa: E402
 from benchmarks.peers import environments, proxies  # noqa: E402
-from benchmarks.query import Api, web  # noqa: E402
+from benchmarks.query import PORT, Api, web  # noqa: E402
 
 PEER_PORT, UPSTREAM_PORT, PROXY_PORT = 18_620, 18_621, 18_622
 KEEPERS, PROXIES = ("phoenix", "mlflow"), ("nginx", "litellm")
@@ -146,7 +146,7 @@ def measure_store(model, rows: list[bytes]) -> dict[str, float]:
     found: dict[str, float] = {}
     with web(2):
         begun = time.perf_counter()
-        batches.post(token, bodies)
+        batches.post(token, PORT, batches.Work(model.model_id, bodies))
         found["in"] = len(rows) / (time.perf_counter() - begun)
         api = Api(token)
         page = [api.ask(model.model_id, "filter", {}) for _ in range(21)]
