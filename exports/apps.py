@@ -8,9 +8,7 @@ class ExportsConfig(AppConfig):
 
     def ready(self) -> None:
         from exports import erasing, quick, telemetry, verifying
-        from exports.lake import erasing as lake_erasing
-        from exports.lake import verifying as lake_verifying
-        from exports.lake.statistics import of_cold_range
+        from exports.lake import doors as lake
         from exports.models import ExportTask
         from exports.schedules import verifying as scheduled
         from inferences.erasure import TraceHolder, trace_holders
@@ -30,13 +28,13 @@ class ExportsConfig(AppConfig):
         trace_holders.register(
             "lake",
             TraceHolder(
-                of_records=lake_erasing.of_records,
-                of_value=lake_erasing.of_value,
-                of_leftovers=lake_erasing.of_leftovers,
-                count_left=lake_erasing.count_left,
+                of_records=lake.remove_records,
+                of_value=lake.remove_value,
+                of_leftovers=lake.remove_leftovers,
+                count_left=lake.count_left,
             ),
         )
-        cold_ranges.register("lake", of_cold_range)
+        cold_ranges.register("lake", lake.statistics_of_cold_range)
         place = rail.Place("download", 30, rail.named("exports:overview"), ("exports",))
         rail.places.register("Exports", place)
         # Not required: archives expire meanwhile, and can be made again.
@@ -45,7 +43,7 @@ class ExportsConfig(AppConfig):
         checks.register("archives", Check(verifying.archives))
         checks.register("leftovers of exports", Check(verifying.leftovers))
         checks.register("files of schedules", Check(scheduled.files))
-        checks.register("files of the lake", Check(lake_verifying.files))
+        checks.register("files of the lake", Check(lake.verify_files))
         checks.register(
             "partial files of schedules", Check(scheduled.partial_files, collects=True)
         )

@@ -4,7 +4,7 @@ from celery import shared_task
 
 from exports import cleanup
 from exports.archive_writer import carry_out
-from exports.lake import upkeep
+from exports.lake import doors as lake
 from exports.models import ExportTask
 from exports.schedules import lifecycle, runner
 from exports.schedules.models import ScheduledExport
@@ -42,4 +42,4 @@ def start_due_schedules() -> None:
 @shared_task
 def tend_lake() -> None:
     """Merge small files of the lake and expire its snapshots. Beat calls it every hour."""
-    upkeep.tend_all(now())
+    lake.tend_all(now())

@@ -9,8 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from exports.lake.listing import list_tables
-from exports.lake.query.running import SQL_MAX_CHARS, query
+from exports.lake.doors import SQL_MAX_CHARS, list_tables, query
 from inferences.store.api.scoped_views import StoreView
 from istore.accounts.access import Caller
 from istore.api.fields import MomentField, TextField, WholeField

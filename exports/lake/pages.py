@@ -10,8 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
-from exports.lake.listing import list_tables
-from exports.lake.query.running import SQL_MAX_CHARS, query
+from exports.lake.doors import SQL_MAX_CHARS, list_tables, query
 from istore.accounts.access import caller_of
 from istore.errors import StoreError
 

@@ -25,7 +25,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from exports import telemetry
-from exports.lake.appending import append_chunk
+from exports.lake.doors import append_chunk
 from exports.schedules import files
 from exports.schedules.destinations import Destination, Unknown
 from exports.schedules.files import Part, Parts

@@ -19,13 +19,13 @@ from pyiceberg.table import Table
 from exports.lake import tables, warehouse
 from exports.lake.catalog import open_catalog
 from exports.lake.data_files import arrow_schema, files_of
+from exports.lake.doors import SQL_MAX_CHARS
 from exports.lake.models import LakeTable
 from exports.lake.query import worker
 from istore.errors import Invalid, Unavailable, Unprocessable
 from istore.models import Project
 
 PROGRAM = Path(worker.__file__)
-SQL_MAX_CHARS = 20_000
 ANSWER_BYTES = 16 * 1024**2
 THREADS = 2
 WAIT_SECONDS = 10  # for a place among the queries that run
