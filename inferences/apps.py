@@ -41,6 +41,9 @@ class InferencesConfig(AppConfig):
             "grid", 10, rail.named("inferences:models"), ("inferences",)
         )
         rail.places.register("Models", models)
+        rail.project_routes |= {
+            f"inferences:{name}" for name in ("prices", "erasures", "erasure")
+        }
         storage, lost = "operations/_storage.html", "operations/_lost_copies.html"
         panels.register(
             "Storage", Panel(storage, storage_by_model.by_model, is_scoped=True)

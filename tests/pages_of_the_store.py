@@ -43,6 +43,7 @@ PAGES = {
     "inferences:edit-value": [f"{MODEL}/value?inference_id=harbour/1&key=camera"],
     "inferences:prices": ["/projects/harbour/prices"],
     "exports:lake": ["/exports/lake", "/exports/lake?sql=SELECT+1"],
+    "traces:overview": ["/traces"],
     "traces:traces": [
         "/projects/harbour/traces",
         "/projects/harbour/traces?status=error&name=x",

@@ -50,6 +50,14 @@ def test_a_person_goes_from_place_to_place_and_changes_the_project(
     rail.get_by_role("link", name="Models").click()
     expect(page.get_by_role("link", name="runway")).to_be_visible()
     expect(page.get_by_role("link", name="yolo-harbour")).to_have_count(0)
+    # The pages about a project itself lie at a place of their own, traces at theirs.
+    page.goto(f"{live_server.url}/projects/airport/members")
+    expect(rail.locator("[aria-current]")).to_have_text("Project")
+    rail.get_by_role("link", name="Traces").click()
+    page.wait_for_url("**/projects/airport/traces")
+    expect(rail.locator("[aria-current]")).to_have_text("Traces")
+    rail.get_by_role("link", name="Project").click()
+    page.wait_for_url("**/projects/airport/members")
     # Whoever may not create a project is not offered it.
     switcher.click()
     expect(rail.get_by_role("link", name="Manage projects")).to_be_visible()
@@ -105,7 +113,7 @@ def test_the_rail_takes_little_of_a_window(
     User.objects.filter(username="maria").update(is_staff=True, is_superuser=True)
     page.set_viewport_size({"width": width, "height": 900})
     log_in(page)
-    assert page.locator("#rail li").count() == 5, "with the operations"
+    assert page.locator("#rail li").count() == 7, "with the operations"
     box = page.locator("#rail").bounding_box()
     assert low < box["width"] < high
     for name in page.locator("#rail li a span").all():

@@ -6,7 +6,7 @@ from are asked for when the switcher is opened.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,17 +22,27 @@ from istore.models import Project
 class Place:
     """A place of the rail. ``address`` takes the id of a project, or "" for all of them.
 
-    ``routes`` are namespaces and names of URLs: a page of one of them lies at this place.
+    ``routes`` are namespaces and names of URLs: a page of one of them lies at this place. A name
+    says more than a namespace.
     """
 
     icon: str
     order: int
     address: Callable[[str], str]
-    routes: tuple[str, ...]
+    routes: Collection[str]
     is_of_staff: bool = False
 
 
 places: Hook[Place] = Hook()  # by title
+
+
+def _project_page(project_id: str) -> str:
+    return reverse("members", args=[project_id]) if project_id else reverse("projects")
+
+
+# Apps add the pages of theirs that are about a project itself, beside its models.
+project_routes = {"projects", "new-project", "members", "tokens"}
+places.register("Project", Place("people", 80, _project_page, project_routes))
 places.register(
     "Operations",
     Place(
@@ -90,12 +100,13 @@ def draw_rail(request: HttpRequest, context: Any) -> Rail:
     match = request.resolver_match
     is_staff = bool(request.user.is_staff)
     ordered = sorted(places.items(), key=lambda each: each[1].order)
+    here = _place_of(match)
     links = []
     for title, place in ordered:
         if place.is_of_staff and not is_staff:
             continue
         address, mark = place.address(project_id), ""
-        if _is_at(place, match):
+        if place is here:
             mark = "page" if address == request.get_full_path() else "true"
         links.append(Link(title, place.icon, address, mark))
     return Rail(links, project_id)
@@ -108,9 +119,15 @@ def _project_id(request: HttpRequest, context: Any) -> str:
     return request.GET.get("project", "")[:255]
 
 
-def _is_at(place: Place, match: ResolverMatch | None) -> bool:
-    if match is None:  # an error page
-        return False
+def _place_of(match: ResolverMatch | None) -> Place | None:
+    """Return where a page lies; None for an error page and one of no place."""
+    if match is None:
+        return None
     if "model_id" in match.kwargs:  # whatever app it is of, it is a page of a model
-        return "inferences" in place.routes
-    return match.namespace in place.routes or match.view_name in place.routes
+        routes = ["inferences"]
+    else:
+        routes = [match.view_name, match.namespace]
+    found = (
+        each for route in routes for each in places.values() if route in each.routes
+    )
+    return next(found, None)
