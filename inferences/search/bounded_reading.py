@@ -80,6 +80,7 @@ def walk(
 ) -> list[PagePosition]:
     """Return the first ``limit`` matches by time, or a ``PartOfPage`` when the time is up."""
     found: list[int] = []
+    asked = asked.by_key
     end, most = time.monotonic() + SECONDS, WINDOW
     way, last = ("DESC", "min") if newest_first else ("ASC", "max")
     while True:

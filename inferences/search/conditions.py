@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from inferences.models import RegisteredModel
+from inferences.models.side_rows import BY_KEY, JOINABLE
 from inferences.search.access_paths import (
     FALSE,
     NO_ROWS,
@@ -64,6 +65,12 @@ class Conditions:
             for path in self.paths
             if isinstance(path, ColumnPath) and path.column in NUMBER_COLUMNS
         }
+
+    @property
+    def by_key(self) -> Conditions:
+        """Return the same conditions, with side rows looked up for each row that is tested."""
+        rest = Sql(self.rest.sql.replace(JOINABLE, BY_KEY), self.rest.values)
+        return replace(self, rest=rest)
 
     @property
     def has_words(self) -> bool:

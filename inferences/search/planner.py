@@ -201,8 +201,9 @@ def _rows(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition
 
 
 def _all_ways(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition]:
-    for way in _strategies(asked, order, part):
-        rows = way(asked, order, part)
+    by_key = asked.by_key
+    for way in _strategies(by_key, order, part):
+        rows = way(by_key, order, part)
         if rows is not None:
             return rows
     return _read(asked, order, part, Sql(TABLE))
