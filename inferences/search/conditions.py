@@ -78,6 +78,14 @@ class Conditions:
         return WORDS in self.rest.sql
 
     @property
+    def may_be_far(self) -> bool:
+        """Return whether matches may be far from each other, and tests cost more than the row.
+
+        That is so of words and of side rows: no index may lead to them, as to inputs that are gone.
+        """
+        return self.has_words or JOINABLE in self.rest.sql
+
+    @property
     def is_plain(self) -> bool:
         """Return whether nothing is asked for but a range of ids."""
         return not self.paths and not self.others

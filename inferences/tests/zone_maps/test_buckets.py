@@ -74,7 +74,7 @@ def ranges(model: RegisteredModel, chance: Random) -> list[str]:
             for each in model.inferences.values_list(slot, flat=True)
             if each is not None and abs(each) < 1e300
         ]
-        ends = chance.sample(values, 6) + [min(values), max(values)]
+        ends = [*chance.sample(values, 6), min(values), max(values)]
         step = 1 if slot == "integer_1" else 0.01
         ends += [min(values) - step, max(values) + step, ends[0] + step, ends[1] - step]
         for end in ends:
