@@ -89,7 +89,8 @@ class SlotRange:
         )
         values: list[Any] = []
         for name, includes, number in self.ends:
-            given = f"%s::{self.kind}"
+            # Not %s::bigint, which would negate the cast of the lowest number's digits.
+            given = f"CAST(%s AS {self.kind})"
             place = f"width_bucket({given}, edges)"
             values.append(number)
             if not includes:  # an edge that is the number does not lie below it
@@ -137,7 +138,7 @@ class SlotRange:
             f"SELECT {slot} AS number, {TABLE}.id, width_bucket({TABLE}.id, lowest_ids) AS place "
             f"FROM {TABLE} WHERE {TABLE}.model_key = %s AND NOT {TABLE}.deleted "
             f"AND {slot} IS NOT NULL AND {slot} > (SELECT min({name}_edge) {here}) "
-            f"AND {slot} {sign} %s::{self.kind} OFFSET 0) AS row "
+            f"AND {slot} {sign} CAST(%s AS {self.kind}) OFFSET 0) AS row "
             f"WHERE place > 0 AND row.id <= highest_ids[place] "
             f"AND number > {name}_edges[place])",
             (model, number),

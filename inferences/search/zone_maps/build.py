@@ -395,10 +395,10 @@ def forget_value(model_key: int, slot: str, value: str | float) -> int:
     text, tells, values, empty = "%s", "", [value], list[str]()
     if slot in NUMBER_SLOTS:
         kind = "bigint" if slot in SLOTS["integer"] else "float8"
-        text = f"(%s::{kind})::text"
+        text = f"CAST(%s AS {kind})::text"
         tells = (
-            f"OR %s::{kind} IN ({slot}_lowest, {slot}_highest) "
-            f"OR %s::{kind} = ANY({slot}_edges)"
+            f"OR CAST(%s AS {kind}) IN ({slot}_lowest, {slot}_highest) "
+            f"OR CAST(%s AS {kind}) = ANY({slot}_edges)"
         )
         values = [value, value, value]
         empty = [f"{slot}_edges", f"{slot}_ranks"]

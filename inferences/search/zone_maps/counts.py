@@ -22,6 +22,7 @@ from inferences.models import Inference, RegisteredModel
 from inferences.models.row_ids import LOWEST
 from inferences.models.zone_maps import (
     BITS_OF,
+    BUCKETS,
     MARKED,
     Segment,
     SegmentGroup,
@@ -249,14 +250,28 @@ class SegmentSum:
             return False
 
         def ask() -> bool:
+            if self._is_narrow():
+                return False
             telling = Sql(TELLING_BY_BUCKETS.replace("{below}", within.below))
             found = self._of_newest(telling, self._bucketed(within))
             ((segments, told, bucketed, filled, below),) = found or [(0, 0, 0, 0, 0)]
             if segments < SEGMENTS_LEAST or 2 * (told + bucketed) < segments:
                 return False
-            return told >= bucketed or below >= SHARE_LEAST * filled
+            return bool(told >= bucketed or below >= SHARE_LEAST * filled)
 
         return self._remembered("buckets", ask)
+
+    def _is_narrow(self) -> bool:
+        """Return whether the window has fewer rows than a bucket of the whole model.
+
+        The rows at the end of a range are found by their number: those outside of the window, too.
+        """
+        if self.lowest is None and self.highest is None:
+            return False
+        low, high = self._window
+        segments = Segment.objects.filter(registered_model=self.model)
+        within = segments.filter(lowest_id__gte=low, highest_id__lte=high).count()
+        return within * BUCKETS < segments.count()
 
     def _tells(self, share: float, wanted: Wanted = NUMBERS) -> bool:
         """Return whether this share of the newest segments tells."""
@@ -308,7 +323,7 @@ class SegmentSum:
     @property
     def _within(self) -> SlotRange | None:
         """The one range of numbers that is all that is asked."""
-        return joined([tally and tally.within for tally in self.tallies])
+        return joined([tally.within if tally else None for tally in self.tallies])
 
     def _bucketed(self, within: SlotRange) -> Wanted:
         usable = "(number IS NOT NULL OR is_bucketed)"

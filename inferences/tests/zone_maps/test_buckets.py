@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from random import Random
 
 import pytest
@@ -25,7 +26,7 @@ from inferences.tests.zone_maps.test_counts_over_segments import check_volume
 from istore.checks.verification import Scope
 from istore.db.clock import now
 
-ROWS = 700
+ROWS = 500
 HUGE = 2**53  # from here on doubles do not hold every whole number
 DRAWS = {
     "even": lambda chance: chance.randrange(10_000),
@@ -159,6 +160,22 @@ def test_few_rows_of_a_range_are_read_by_the_index(model, monkeypatch):
     assert tells("meta.counter:int>=5000")
     assert not tells("meta.counter:int>=9700")
     assert not tells("meta.counter:int>=5000 meta.level:float>=1")
+    assert tells("meta.counter:int>=5000 since:2025-06-01")
+
+
+def test_ends_beyond_all_numbers_are_counted(model):
+    fill(model, Random(5), DRAWS["ties"])
+    build.seal()
+    ends = ["9" * 30, "-" + "9" * 30, str(2**63 - 1), str(-(2**63))]
+    signs = ("<", "<=", ">", ">=")
+    for type_, sign, end in product((":int", ":float", ""), signs, ends):
+        try:
+            filters = text.parse(f"meta.counter{type_}{sign}{end}")
+        except text.TextQueryError:
+            continue
+        expected = matching(model, filters).count()
+        found = count_matching(model, filters).number
+        assert found == expected, (type_, sign, end)
 
 
 def test_verify_names_a_wrong_group_and_a_repair_deletes_it(model):
