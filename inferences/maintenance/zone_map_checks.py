@@ -74,7 +74,9 @@ LEFT JOIN LATERAL (
 WHERE sums.model_key = %(model)s AND sums.highest_id BETWEEN %(low)s AND %(high)s
 AND ({", ".join(f"sums.{name}" for name in groups.COLUMNS)})
     IS DISTINCT FROM ({", ".join(f"present.{name}" for name in groups.COLUMNS)})
-AND (%(most)s = {AT_ONCE} OR random() < 0.2)
+AND sums.highest_id = ANY(ARRAY(
+    SELECT highest_id FROM {SEGMENT} WHERE model_key = %(model)s
+    AND highest_id BETWEEN %(low)s AND %(high)s ORDER BY highest_id LIMIT %(most)s))
 AND NOT EXISTS (
     SELECT FROM {TOUCH} AS touch WHERE touch.model_key = sums.model_key
     AND touch.lowest_id <= sums.highest_id AND touch.highest_id >= sums.lowest_id)

@@ -307,12 +307,8 @@ def test_verify_names_a_wrong_summary_and_a_repair_has_its_rows_read(model):
     model.inferences.filter(inference_id="20").update(string_1="elsewhere")
     Segment.objects.filter(highest_id=Segment.objects.first().highest_id).update(live=1)
 
-    kinds = [each.kind for each in zone_map_checks.segments(deep)]
-    assert kinds == [
-        "segment-miscounts",
-        "segment-group-miscounts",
-        "segment-miscounts",
-    ]
+    kinds = sorted(each.kind for each in zone_map_checks.segments(deep))
+    assert kinds == ["segment-group-miscounts", *["segment-miscounts"] * 2]
 
     list(zone_map_checks.segments(replace(deep, repair=True)))
     check(model, Random(3))
