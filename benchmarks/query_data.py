@@ -1,8 +1,9 @@
 """Rows for ``query.py``: equal to those of ``record``, but generated in the database.
 
 A few inferences are recorded first, so that keys, labels and sources have their numbers.
-The rest comes from one ``INSERT .. SELECT`` per table: 30 days, seven metadata (one without
-a slot), three detections, an answer of 400 bytes. ``frame`` grows with time.
+The rest comes from one ``INSERT .. SELECT`` per table, over several connections: random ids,
+30 days, seven metadata (one without a slot), three detections, an answer of 400 bytes. ``frame``
+grows with time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -20,7 +24,8 @@ if TYPE_CHECKING:
 
 DAYS = 30
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(days=DAYS)
-CHUNK = 100_000
+CHUNK = 100_000  # rows of a statement
+WRITERS = min(os.cpu_count() or 1, 4)  # connections that fill at once
 DIMENSIONS, CLUSTERS, SPREAD_OVER = 384, 500, 64
 LABELS = ["ship", "boat", "buoy", "crane", "wreck"]
 SOURCES = [f"quay-{number}" for number in range(9)]
@@ -116,20 +121,35 @@ def fill(
     """Add rows, spread evenly over all 30 days; ``first`` is the number of the first."""
     from django.db import connection
 
-    from inferences.models.zone_maps import Segment
+    from inferences.models.zone_maps import Segment, SegmentGroup
 
     # These statements touch no segments.
+    SegmentGroup.objects.filter(registered_model=model).delete()
     Segment.objects.filter(registered_model=model).delete()
     values = _values(model, rows, first)
-    with connection.cursor() as cursor:
-        cursor.execute("SET synchronous_commit = off")
-        cursor.execute(FUNCTIONS)
-        for begun in range(0, rows, CHUNK):
-            end = min(begun + CHUNK, rows)
-            within = values | {"begun": begun, "end": end - 1}
-            for statement in _statements(model, answer):
-                cursor.execute(statement, within)
-        cursor.execute("RESET synchronous_commit")
+    statements = _statements(model, answer)
+    chunks = [
+        values | {"begun": begun, "end": min(begun + CHUNK, rows) - 1}
+        for begun in range(0, rows, CHUNK)
+    ]
+
+    def work(some: list[dict[str, object]]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET synchronous_commit = off")
+            cursor.execute(FUNCTIONS)
+            for within in some:
+                for statement in statements:
+                    cursor.execute(statement, within)
+            cursor.execute("RESET synchronous_commit")
+        if threading.current_thread() is not threading.main_thread():
+            connection.close()
+
+    if len(chunks) == 1:
+        work(chunks)
+        return
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for _ in pool.map(work, [chunks[n::WRITERS] for n in range(WRITERS)]):
+            pass
 
 
 def fill_vectors(model: RegisteredModel) -> None:
@@ -211,6 +231,7 @@ def settle() -> None:
 
     while build.seal():
         pass
+    build.group_built()
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")
@@ -286,7 +307,7 @@ LABEL = (
 )
 FRESH = f"""
 CREATE TEMP TABLE fresh AS
-SELECT (us << 12) | (n & 4095) AS id, %(first)s || '-' || lpad(n::text, 12, '0') AS inference_id,
+SELECT (us << 12) | (n & 4095) AS id, gen_random_uuid()::text AS inference_id,
        sha256(n::text::bytea) AS hash, (us - %(start)s) / 1000000 AS frame,
        (%(sites)s::text[])[CASE WHEN a < 0.6 THEN 1 WHEN a < 0.8 THEN 2 WHEN a < 0.82 THEN 3
                            ELSE 4 + floor(random() * 40)::integer END] AS site,

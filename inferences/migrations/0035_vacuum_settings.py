@@ -18,7 +18,7 @@ def give(apps: Any, schema_editor: Any) -> None:
     for table in TABLES:
         wanted |= dict.fromkeys(partitions_of(table.name), OF_PARTITIONS)
     for name, settings in wanted.items():
-        schema_editor.execute(f"ALTER TABLE {name} SET ({clause(settings)})")
+        schema_editor.execute(f"ALTER TABLE IF EXISTS {name} SET ({clause(settings)})")
 
 
 class Migration(migrations.Migration):

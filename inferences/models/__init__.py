@@ -58,7 +58,7 @@ from inferences.models.side_rows import (
 )
 from inferences.models.token_price import TokenPrice
 from inferences.models.upload_grant import UploadGrant
-from inferences.models.zone_maps import Segment, SegmentTouch
+from inferences.models.zone_maps import Segment, SegmentGroup, SegmentTouch
 
 __all__ = [
     "CHOICES_MOST",
@@ -100,6 +100,7 @@ __all__ = [
     "RegisteredModelQuerySet",
     "SavedView",
     "Segment",
+    "SegmentGroup",
     "SegmentTouch",
     "SideRow",
     "SideRowQuerySet",

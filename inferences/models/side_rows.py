@@ -5,14 +5,28 @@ from __future__ import annotations
 from typing import Self, TypeVar
 
 from django.db import models
-from django.db.models import OuterRef
+from django.db.models import Exists, OuterRef
 from pgvector.django import VectorField
 
 from inferences.models.fields import RealField
 from inferences.models.metadata import LabelName, MetadataKey
 from inferences.models.registered_model import RegisteredModel
 
+# Stands in each ``HasSideRow``, so that whoever finds a page can turn it into ``BY_KEY``.
+JOINABLE, BY_KEY = "/* side row */", "OFFSET 0"
 Row = TypeVar("Row", bound="SideRow", covariant=True)
+
+
+class HasSideRow(Exists):
+    """Whether a side row of the inference passes a test: EXISTS, of rows with the inference's id.
+
+    PostgreSQL may answer it by a join, or read all side rows that pass the test into a hash table
+    before it looks at the first inference. That is best for who reads every inference. A page
+    reads some thousand, and statistics do not tell how many side rows pass. So it puts ``BY_KEY`` for
+    ``JOINABLE``: with an OFFSET the side row of each inference is looked up.
+    """
+
+    template = f"EXISTS(%(subquery)s {JOINABLE})"
 
 
 class SideRowQuerySet(models.QuerySet[Row]):

@@ -1,7 +1,8 @@
 """Answer a page in bounded time where its matches are hard to find: with a part, and its end.
 
 Words that are said often, in a phrase that hardly ever is, have no index: every text with both is
-looked at, or every row of the model. A caller who can go on by a cursor asks with ``may_stop``.
+looked at, or every row of the model. Neither has what few inferences have in their side rows, as a
+status or an input that is gone. A caller who can go on by a cursor asks with ``may_stop``.
 Then all ways of the planner together have ``SECONDS``, and after that rows are walked in the order
 of the page for as long again. What was found until then is the page, and it ends where the walk
 did.
@@ -80,6 +81,7 @@ def walk(
 ) -> list[PagePosition]:
     """Return the first ``limit`` matches by time, or a ``PartOfPage`` when the time is up."""
     found: list[int] = []
+    asked = asked.by_key
     end, most = time.monotonic() + SECONDS, WINDOW
     way, last = ("DESC", "min") if newest_first else ("ASC", "max")
     while True:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from inferences.models import RegisteredModel
+from inferences.models.side_rows import BY_KEY, JOINABLE
 from inferences.search.access_paths import (
     FALSE,
     NO_ROWS,
@@ -66,9 +67,23 @@ class Conditions:
         }
 
     @property
+    def by_key(self) -> Conditions:
+        """Return the same conditions, with side rows looked up for each row that is tested."""
+        rest = Sql(self.rest.sql.replace(JOINABLE, BY_KEY), self.rest.values)
+        return replace(self, rest=rest)
+
+    @property
     def has_words(self) -> bool:
         """Return whether words of texts are tested, wanted ones or those that must not be there."""
         return WORDS in self.rest.sql
+
+    @property
+    def may_be_far(self) -> bool:
+        """Return whether matches may be far from each other, and tests cost more than the row.
+
+        That is so of words and of side rows: no index may lead to them, as to inputs that are gone.
+        """
+        return self.has_words or JOINABLE in self.rest.sql
 
     @property
     def is_plain(self) -> bool:

@@ -64,10 +64,13 @@ def count_by_segments(model: RegisteredModel, filters: Filter) -> int | None:
 
 
 def _add_up_segments(asked: Conditions, wanted: DetectionFilter | None) -> int | None:
-    if not asked.segment_sum.tells():
+    total = asked.segment_sum
+    if total.tells_by_buckets():
+        return total.count_in_buckets(asked.rows(GAP))
+    if not total.tells():
         return None
     rows = _by_detections(asked, wanted, GAP, GAP) if wanted else asked.rows(GAP)
-    return asked.segment_sum.count(rows)
+    return total.count(rows)
 
 
 def _number_of(counted: Sql) -> int:

@@ -65,7 +65,7 @@ class Page(Generic[R]):
     """The inferences of a page, and the cursor of the next one, or None on the last page.
 
     ``vector_search`` says how the nearest were found: ``exact`` or by an ``index``. A search of
-    words that took too long has ``searched_until``: the page may have fewer inferences than asked
+    words or side tables that took too long has ``searched_until``: the page may have fewer inferences than asked
     for, and ``next`` goes on behind that time.
     """
 

@@ -189,10 +189,12 @@ def _narrow(asked: Conditions, part: PageSlice) -> Conditions:
 def _rows(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition]:
     """Return the rows of the first strategy that does not decline, else read all matches.
 
-    Where the caller can go on by a cursor, a search of words that takes too long is a
-    ``PartOfPage``.
+    Where the caller can go on by a cursor, a search of words or side rows that takes too long
+    is a ``PartOfPage``.
     """
-    if not (part.may_stop and order.is_by_time and not part.offset and asked.has_words):
+    if not (
+        part.may_stop and order.is_by_time and not part.offset and asked.may_be_far
+    ):
         return _all_ways(asked, order, part)
     rows = bounded_reading.in_time(lambda: _all_ways(asked, order, part))
     if rows is None:
@@ -201,8 +203,9 @@ def _rows(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition
 
 
 def _all_ways(asked: Conditions, order: Order, part: PageSlice) -> list[PagePosition]:
-    for way in _strategies(asked, order, part):
-        rows = way(asked, order, part)
+    by_key = asked.by_key
+    for way in _strategies(by_key, order, part):
+        rows = way(by_key, order, part)
         if rows is not None:
             return rows
     return _read(asked, order, part, Sql(TABLE))
@@ -334,7 +337,11 @@ def _ids_from_streams(
         f"ORDER BY {TABLE}.id + 0 {part.way} LIMIT {part.limit} OFFSET {part.offset}), "
         "(SELECT id FROM edge) IS NULL"
     )
-    ((ids, is_all),) = _ask(Sql(sql, union.values + asked.everything.values))
+    values = union.values + asked.everything.values
+    # Without it, statistics that are old or missing let the planner expect few entries, read all
+    # of them and sort.
+    without = "enable_sort" if path.in_order else ""
+    ((ids, is_all),) = _ask(Sql(sql, values), without)
     return ids, is_all
 
 
@@ -684,7 +691,8 @@ def _read(
         values = order.rank.values + source.values + where.values + beyond.values
     sql = f"{sql} LIMIT {part.limit} OFFSET {part.offset}"
     return [
-        PagePosition(rank, row_id) for row_id, rank in _ask(Sql(sql, values), alone)
+        PagePosition(rank, row_id)
+        for row_id, rank in _ask(Sql(sql, values), "enable_seqscan" if alone else "")
     ]
 
 
@@ -701,16 +709,16 @@ def _ids(fragment: Sql) -> list[int]:
     return [row_id for (row_id,) in _ask(fragment)]
 
 
-def _ask(fragment: Sql, alone: bool = False) -> list[Any]:
-    """Run a query; ``alone`` disables sequential scans for this statement only."""
+def _ask(fragment: Sql, without: str = "") -> list[Any]:
+    """Run a query; ``without`` is a way of the planner to avoid in this statement only."""
     sql, limit = fragment.sql, bounded_reading.limit_of_statement()
-    if alone:  # in one message, which is one transaction where there is no other
-        sql = f"SET LOCAL enable_seqscan = off; {sql}; SET LOCAL enable_seqscan = on"
+    if without:  # in one message, which is one transaction where there is no other
+        sql = f"SET LOCAL {without} = off; {sql}; SET LOCAL {without} = on"
     with connection.cursor() as cursor:
         cursor.execute(limit + sql, list(fragment.values))
         if limit:
             cursor.nextset()
-        if alone:
+        if without:
             cursor.nextset()  # past the result of SET
         rows: list[Any] = cursor.fetchall()
     return rows

@@ -34,6 +34,7 @@ _OWN = (
     "inferences_groundtruthversion",
     "inferences_pendingtruth",
     "inferences_segment",
+    "inferences_segmentgroup",
     "inferences_segmenttouch",
 )
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import F, OuterRef, Q
 
 from inferences.models import (
     SLOTS,
@@ -26,6 +26,7 @@ from inferences.models import (
     SourceName,
     WordOfModel,
 )
+from inferences.models.side_rows import HasSideRow
 from istore.db.replica import on_primary
 
 SLOT_TYPE = {
@@ -76,7 +77,7 @@ class SlotRef:
         if self.slot:
             return test(self.slot)
         mine = self.rows(OuterRef("registered_model")).filter(id=OuterRef("id"))
-        return Q(Exists(mine.filter(test("value"))))
+        return Q(HasSideRow(mine.filter(test("value"))))
 
 
 Key = tuple[str, str]

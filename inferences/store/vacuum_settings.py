@@ -68,6 +68,8 @@ OF_TABLES: dict[str, Settings] = {
     "inferences_segmenttouch": _queue(1_000),
     # Wide rows, each written anew when its segment is built.
     "inferences_segment": {"fillfactor": "70", **_vacuum(dead=0.05)},
+    # Few wide rows, deleted and made again when one of their segments is.
+    "inferences_segmentgroup": _queue(200),
     # Values that wait for days, then go by the batch. The list of pending entries of their index
     # is merged by a vacuum.
     "inferences_pendingtruth": _vacuum(dead=0.05),

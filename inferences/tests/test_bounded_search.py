@@ -105,7 +105,10 @@ def test_all_ways_together_have_a_time_and_the_callers_limit_stays(
     begun = time.monotonic()
     with limit():
         assert bounded_reading.in_time(lambda: planner._ask(sleep)) is None
-        assert bounded_reading.in_time(lambda: planner._ask(sleep, alone=True)) is None
+        assert (
+            bounded_reading.in_time(lambda: planner._ask(sleep, "enable_seqscan"))
+            is None
+        )
         assert bounded_reading.in_time(lambda: planner._ask(Sql("SELECT 1"))) == [(1,)]
         with connection.cursor() as cursor:
             cursor.execute("SHOW statement_timeout")

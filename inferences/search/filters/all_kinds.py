@@ -20,6 +20,7 @@ from inferences.search.filters import (
 )
 from inferences.search.filters.kind import Kind, Parameter, Term
 from inferences.search.filters.leaf import Filter
+from inferences.search.filters.tree import Not
 
 KINDS: tuple[Kind, ...] = (
     time_window.KIND,
@@ -37,6 +38,16 @@ KINDS: tuple[Kind, ...] = (
     status.KIND,
     metadata.KIND,
 )
+_GIVEN, _MISSING = ground_truth.CHOICES["given"], ground_truth.CHOICES["missing"]
+
+
+def complement_of(filters: Filter) -> Filter | None:
+    """Return the filter that all other inferences pass, if a NOT of it is what is given."""
+    if filters == _MISSING:
+        return _GIVEN
+    return filters.part if isinstance(filters, Not) else None
+
+
 TERMS: dict[str, Term] = {term.begins: term for kind in KINDS for term in kind.terms}
 # Whole terms, such as ``has:input``, and the filters that they mean.
 WORDS: dict[str, Filter] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import OuterRef, Q
 
 from inferences.models import (
     InferencePayload,
@@ -16,6 +16,7 @@ from inferences.models import (
     RegisteredModel,
     SideRowQuerySet,
 )
+from inferences.models.side_rows import HasSideRow
 from inferences.search.access_paths import (
     NO_ROWS,
     AccessPath,
@@ -115,8 +116,10 @@ class HasInput(Leaf):
 
     def condition(self, model: RegisteredModel) -> Q:
         """Return a test that looks up the payload by its primary key."""
-        rows = InferencePayload.objects.beside(OuterRef("registered_model"))
-        return Q(Exists(rows.filter(id=OuterRef("id")).exclude(data_storage_key="")))
+        rows = InferencePayload.objects.beside(model)
+        return Q(
+            HasSideRow(rows.filter(id=OuterRef("id")).exclude(data_storage_key=""))
+        )
 
     def __str__(self) -> str:
         return "has its input"
@@ -132,8 +135,8 @@ class HasWarnings(Leaf):
 
     def condition(self, model: RegisteredModel) -> Q:
         """Return a test served by payload_with_warnings, a partial index in id order."""
-        rows = _noted(WARNINGS, OuterRef("registered_model"))
-        return Q(Exists(rows.filter(id=OuterRef("id"))))
+        rows = _noted(WARNINGS, model)
+        return Q(HasSideRow(rows.filter(id=OuterRef("id"))))
 
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         rows = _noted(WARNINGS, model)
@@ -149,9 +152,9 @@ class IsNotUnderstood(Leaf):
 
     def condition(self, model: RegisteredModel) -> Q:
         """Return a test on rows with warnings, whose index serves it: all of these have one."""
-        rows = _noted(NOT_UNDERSTOOD, OuterRef("registered_model"))
+        rows = _noted(NOT_UNDERSTOOD, model)
         mine = rows.filter(id=OuterRef("id"))
-        return HasWarnings().condition(model) & Q(Exists(mine))
+        return HasWarnings().condition(model) & Q(HasSideRow(mine))
 
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         return [path_by_side_rows(_noted(WARNINGS, model), in_order=True)]
@@ -172,9 +175,7 @@ class IsProtected(Leaf):
         return "protected"
 
 
-def _noted(
-    note: str, model: RegisteredModel | OuterRef
-) -> SideRowQuerySet[InferencePayload]:
+def _noted(note: str, model: RegisteredModel) -> SideRowQuerySet[InferencePayload]:
     """Return the payloads of a model that have the note."""
     return InferencePayload.objects.beside(model).filter(notes__has_key=note)
 

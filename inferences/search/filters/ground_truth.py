@@ -8,10 +8,11 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import OuterRef, Q
 
 from inferences.models import RegisteredModel
 from inferences.models.ground_truth import GroundTruth, GroundTruthQuerySet
+from inferences.models.side_rows import HasSideRow
 from inferences.search.access_paths import AccessPath, path_by_side_rows
 from inferences.search.filters.kind import Kind, Parameter, Term
 from inferences.search.filters.leaf import Leaf
@@ -39,15 +40,15 @@ class TruthFilter(Leaf):
 
         For ``missing`` there is no index: rows are walked.
         """
-        mine = self._rows(OuterRef("registered_model")).filter(id=OuterRef("id"))
-        return Q(~Exists(mine)) if self.state == "missing" else Q(Exists(mine))
+        mine = self._rows(model).filter(id=OuterRef("id"))
+        return Q(~HasSideRow(mine)) if self.state == "missing" else Q(HasSideRow(mine))
 
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         if self.state == "missing":
             return []
         return [path_by_side_rows(self._rows(model), in_order=True, is_exact=True)]
 
-    def _rows(self, model: RegisteredModel | OuterRef) -> GroundTruthQuerySet:
+    def _rows(self, model: RegisteredModel) -> GroundTruthQuerySet:
         rows = GroundTruth.objects.beside(model)
         if self.state in ("agrees", "differs"):
             rows = rows.filter(agrees=self.state == "agrees")
@@ -70,13 +71,13 @@ class TruthLabelFilter(Leaf):
 
     def condition(self, model: RegisteredModel) -> Q:
         """Return a test of the row's ground truth, which is read by its primary key."""
-        mine = self._rows(OuterRef("registered_model")).filter(id=OuterRef("id"))
-        return Q(Exists(mine))
+        mine = self._rows(model).filter(id=OuterRef("id"))
+        return Q(HasSideRow(mine))
 
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         return [path_by_side_rows(self._rows(model), in_order=True, is_exact=True)]
 
-    def _rows(self, model: RegisteredModel | OuterRef) -> GroundTruthQuerySet:
+    def _rows(self, model: RegisteredModel) -> GroundTruthQuerySet:
         # No index holds labels of ground truth: the model's rows are read in id order.
         forms: list[dict[str, Any]] = [{"labels": [self.label]}]
         forms += [{form: [{"label": self.label}]} for form in LABELLED]

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet
 
 from inferences.models import RegisteredModel
+from inferences.models.side_rows import HasSideRow
 from inferences.search.filters.kind import Kind, Reading, Term
 from inferences.search.filters.leaf import Leaf
 from inferences.search.filters.tree import Not
@@ -43,8 +44,10 @@ class InDataset(Leaf):
 
     def condition(self, model: RegisteredModel) -> Q:
         """Return a test served by dataset_entry_inference, by the model's id and the row."""
-        rows_in = lookups.single
-        return Q(id__in=rows_in(model, self.name, self.split)) if rows_in else NOTHING
+        if lookups.single is None:
+            return NOTHING
+        entries = lookups.single(model, self.name, self.split)
+        return Q(HasSideRow(entries.filter(row_id=OuterRef("id"))))
 
     def __str__(self) -> str:
         named = f"in dataset {self.name}" if self.name else "in a dataset"

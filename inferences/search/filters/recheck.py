@@ -10,13 +10,13 @@ import re
 
 from django.db.models import (
     BooleanField,
-    Exists,
     OuterRef,
     Q,
 )
 from django.db.models.expressions import RawSQL
 
 from inferences.models import InferencePayload
+from inferences.models.side_rows import HasSideRow
 
 # The texts that metadata_values.number_in reads; each casts to PostgreSQL's numeric.
 NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?$"
@@ -101,4 +101,4 @@ def _leaf(path: list[str]) -> tuple[str, list[object]]:
 def _payload(sql: str, values: list[object]) -> Q:
     rows = InferencePayload.objects.beside(OuterRef("registered_model"))
     holds = RawSQL(sql, values, output_field=BooleanField())
-    return Q(Exists(rows.filter(id=OuterRef("id")).filter(holds)))
+    return Q(HasSideRow(rows.filter(id=OuterRef("id")).filter(holds)))

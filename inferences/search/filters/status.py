@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import OuterRef, Q
 
 from inferences.models import InferencePayload, RegisteredModel, SideRowQuerySet
+from inferences.models.side_rows import HasSideRow
 from inferences.search.access_paths import AccessPath, path_by_side_rows
 from inferences.search.filters.kind import Kind, Parameter, Reading, Term
 from inferences.search.filters.leaf import Filter, Leaf
@@ -42,8 +43,8 @@ class StatusFilter(Leaf):
 
         No index serves statuses of success, which nearly all records have.
         """
-        mine = self._rows(OuterRef("registered_model")).filter(id=OuterRef("id"))
-        return Q(Exists(mine))
+        mine = self._rows(model).filter(id=OuterRef("id"))
+        return Q(HasSideRow(mine))
 
     def access_paths(self, model: RegisteredModel) -> list[AccessPath]:
         if not self._is_of_failures:
@@ -62,9 +63,7 @@ class StatusFilter(Leaf):
             return low, low + 100
         return int(self.status), int(self.status) + 1
 
-    def _rows(
-        self, model: RegisteredModel | OuterRef
-    ) -> SideRowQuerySet[InferencePayload]:
+    def _rows(self, model: RegisteredModel) -> SideRowQuerySet[InferencePayload]:
         rows = InferencePayload.objects.beside(model)
         if self._is_of_failures:
             rows = rows.filter(notes__has_key=FAILURE)

@@ -13,6 +13,8 @@ A segment gets the bounds of all its rows and the summary of the live ones.
 Each step is a transaction of its own, and a run may end after any of them: the next run finds
 what is announced and not built, or touched. An advisory lock excludes a second builder of the
 same model.
+
+When nothing waits any more, ``groups`` adds up what is built.
 """
 
 from __future__ import annotations
@@ -30,14 +32,18 @@ from inferences.models.row_ids import LOWEST
 from inferences.models.zone_maps import (
     BITS_MOST,
     BITS_OF,
+    BUCKETS,
     COUNTED,
+    MARKED,
     VALUES_MOST,
     Segment,
+    SegmentGroup,
     SegmentTouch,
 )
+from inferences.search.zone_maps import groups
+from inferences.search.zone_maps.buckets import edges_of, ranks_of
 from inferences.search.zone_maps.counts import SCORE_EDGES, value_of
 from inferences.search.zone_maps.tallies import SCORES
-from istore.db.advisory_lock import AdvisoryLock
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +55,7 @@ RUN_SECONDS = 50.0  # the next run by beat goes on
 FIRST = LOWEST + 1  # no row is older; unlike LOWEST, PostgreSQL parses it as a bigint
 
 ROW, SEGMENT = Inference._meta.db_table, Segment._meta.db_table
-TOUCH = SegmentTouch._meta.db_table
+TOUCH, GROUP = SegmentTouch._meta.db_table, SegmentGroup._meta.db_table
 NUMBER_SLOTS = [*SLOTS["integer"], *SLOTS["float"]]
 
 # Of a model with enough rows outside of segments: the ids that may be announced.
@@ -174,6 +180,17 @@ def _by_score(column: str, sign: str) -> str:
           ) AS each USING (part)) AS each)"""
 
 
+def _ordered(slot: str) -> str:
+    """Return SQL for the ascending values of a slot that has no bitmaps; else null."""
+    counts = f"(SELECT {slot}_counts FROM counted)"
+    value, _ = value_of(slot)
+    return f"""
+    CASE WHEN {counts} IS NULL
+           OR (SELECT count(*) FROM jsonb_object_keys({counts})) > {BITS_MOST} THEN (
+        SELECT array_agg({value} ORDER BY {slot}) FROM live WHERE {slot} IS NOT NULL)
+    END AS {slot}"""
+
+
 _FILLED = ", ".join(
     f"'{slot}', count({slot}) FILTER (WHERE NOT deleted)" for slot in NUMBER_SLOTS
 )
@@ -184,6 +201,13 @@ _SUMMARY = {
     **{f"{column}_bits": _bits(column) for column in BITS_OF},
     "top_scores": _by_score("top_score", ">="),
     "low_scores": _by_score("low_score", "<"),
+    **{f"{slot}_edges": f"(SELECT {slot}_edges FROM edged)" for slot in NUMBER_SLOTS},
+    **{
+        f"{slot}_ranks": f"(SELECT {ranks_of(slot, f'{slot}_edges')} FROM ordered, edged)"
+        for slot in NUMBER_SLOTS
+    },
+    "marks": "(SELECT array_agg(id ORDER BY id) FROM numbered "
+    f"WHERE nth %% {MARKED} = 1)",
 }
 SUMMARY = tuple(_SUMMARY)
 
@@ -195,6 +219,7 @@ def contents_of(model: str, low: str, high: str) -> str:
     """
     columns = (f"{value} AS {name}" for name, value in [*_BOUNDS, *_SUMMARY.items()])
     counts = (f"{_counts(column)} AS {column}_counts" for column in COUNTED)
+    edges = (f"{edges_of(slot, BUCKETS)} AS {slot}_edges" for slot in NUMBER_SLOTS)
     return f"""
     WITH row AS MATERIALIZED (
         SELECT id, deleted, top_score, low_score, {", ".join(COUNTED)} FROM {ROW}
@@ -206,6 +231,10 @@ def contents_of(model: str, low: str, high: str) -> str:
         FROM live
     ), counted AS MATERIALIZED (
         SELECT {", ".join(counts)}
+    ), ordered AS MATERIALIZED (
+        SELECT {", ".join(map(_ordered, NUMBER_SLOTS))}
+    ), edged AS MATERIALIZED (
+        SELECT {", ".join(edges)} FROM ordered
     )
     SELECT {", ".join(columns)} FROM row"""
 
@@ -223,6 +252,9 @@ WITH gone AS (
     UNION ALL
     SELECT DISTINCT %(model)s, %(after)s, highest_id, keeps_bounds
     FROM gone WHERE highest_id > %(high)s
+), sums AS (
+    DELETE FROM {GROUP} WHERE model_key = %(model)s
+    AND lowest_id <= %(high)s AND highest_id >= %(low)s
 )
 UPDATE {SEGMENT}
 SET built_at = now(), ({", ".join([*(name for name, _ in _BOUNDS), *SUMMARY])}) = (
@@ -235,6 +267,9 @@ WITH gone AS (
     DELETE FROM {SEGMENT} WHERE model_key = %(model)s AND highest_id < (
         SELECT min(id) FROM {ROW} WHERE model_key = %(model)s)
     RETURNING highest_id
+), sums AS (
+    DELETE FROM {GROUP} WHERE model_key = %(model)s
+    AND lowest_id <= (SELECT max(highest_id) FROM gone)
 )
 UPDATE {SEGMENT} SET lowest_id = {FIRST} WHERE model_key = %(model)s
 AND lowest_id = (SELECT max(highest_id) + 1 FROM gone)
@@ -256,7 +291,19 @@ def seal() -> int:
             break
     if built:
         logger.info("segments built: %d in %.1f s", built, time.monotonic() - begun)
+    group_built(ended)
     return built
+
+
+def group_built(ended: float = float("inf")) -> int:
+    """Add up built segments in groups until the moment of the clock; return how many were made."""
+    made = 0
+    for model_key, _ in announced_ids():
+        for _ in groups.group_segments(model_key):
+            made += 1
+            if time.monotonic() > ended:
+                return made
+    return made
 
 
 def announce_all() -> None:
@@ -284,7 +331,7 @@ def _models() -> list[int]:
 @transaction.atomic
 def announce(model_key: int, low: int, high: int) -> None:
     """Insert a segment of these ids without bounds; nothing if another came before."""
-    if low <= high and _lock(model_key).try_until_commit():
+    if low <= high and groups.lock_of(model_key).try_until_commit():
         _run(ANNOUNCE, {"model": model_key, "low": low, "high": high})
 
 
@@ -313,7 +360,7 @@ def build_segments(model_key: int, last: int) -> Iterator[tuple[int, int]]:
 @transaction.atomic
 def _build_next(model_key: int, last: int) -> tuple[int, int] | None:
     """Build one segment; None when nothing waits, or another builder holds the lock."""
-    if not _lock(model_key).try_until_commit():
+    if not groups.lock_of(model_key).try_until_commit():
         return None
     found = _rows(NEXT, {"model": model_key, "last": last})
     if not found:
@@ -332,7 +379,7 @@ def _build_next(model_key: int, last: int) -> tuple[int, int] | None:
 @transaction.atomic
 def forget_empty(model_key: int) -> None:
     """Delete the segments below the first remaining row; the next one takes over their ids."""
-    if _lock(model_key).try_until_commit():
+    if groups.lock_of(model_key).try_until_commit():
         _run(FORGET, {"model": model_key})
 
 
@@ -344,14 +391,18 @@ def forget_value(model_key: int, slot: str, value: str | float) -> int:
     next run has built them anew.
     """
     # Otherwise a builder that has read the rows before could write the value once more.
-    _lock(model_key).wait_until_commit()
-    text, tells, values = "%s", "", [value]
+    groups.lock_of(model_key).wait_until_commit()
+    text, tells, values, empty = "%s", "", [value], list[str]()
     if slot in NUMBER_SLOTS:
         kind = "bigint" if slot in SLOTS["integer"] else "float8"
-        text = f"(%s::{kind})::text"
-        tells = f"OR %s::{kind} IN ({slot}_lowest, {slot}_highest)"
-        values = [value, value]
-    empty = [
+        text = f"CAST(%s AS {kind})::text"
+        tells = (
+            f"OR CAST(%s AS {kind}) IN ({slot}_lowest, {slot}_highest) "
+            f"OR CAST(%s AS {kind}) = ANY({slot}_edges)"
+        )
+        values = [value, value, value]
+        empty = [f"{slot}_edges", f"{slot}_ranks"]
+    empty += [
         f"{slot}_counts",
         f"{slot}_bits",
         *(name for name, _ in _BOUNDS if name.startswith(slot)),
@@ -364,12 +415,8 @@ def forget_value(model_key: int, slot: str, value: str | float) -> int:
             [model_key, *values],
         )
         emptied: int = cursor.rowcount
+    groups.forget_all(model_key)
     return emptied
-
-
-def _lock(model_key: int) -> AdvisoryLock:
-    """Return the lock of the builder of this model's segments."""
-    return AdvisoryLock("inferences.search.zone_maps", model_key)
 
 
 def _rows(sql: str, values: dict[str, int] | None = None) -> list[tuple[Any, ...]]:

@@ -15,6 +15,7 @@ from typing import Any
 from inferences.models.zone_maps import SCORE_PARTS
 from inferences.real_numbers import as_real
 from inferences.search.access_paths import Sql
+from inferences.search.zone_maps.buckets import SlotRange
 
 # Where the parts of scores begin, as four-byte floats. Part 0 is below 0, the last but one
 # is the score 1, and the last one is above.
@@ -47,11 +48,13 @@ class Tally:
     """The live rows of a segment that match.
 
     ``number`` is how many they are, ``bits`` which. Both are null for a segment whose summary
-    does not tell; ``bits`` is None where no summary ever does.
+    does not tell; ``bits`` is None where no summary ever does. ``within`` is set where all that
+    is tested is that a number lies in a range, which buckets tell as well.
     """
 
     number: Sql
     bits: Sql | None = None
+    within: SlotRange | None = None
 
     @classmethod
     def of_bits(cls, bits: Sql) -> Tally:
@@ -115,11 +118,11 @@ def bits_of_each(tallies: Sequence[Tally]) -> Sql:
     )
 
 
-def number_of_each(tallies: Sequence[Tally]) -> Sql:
+def number_of_each(tallies: Sequence[Tally], *, by_bits: bool = True) -> Sql:
     """Return the number of the rows that match all of these, next to ``told_0``, ``told_1``, …
 
     No row passes when none passes one of them, and where all rows pass the others one decides.
-    Else their bitmaps do.
+    Else their bitmaps do, unless there are none: then the number is null.
     """
     names = [f"told_{number}" for number in range(len(tallies))]
     if len(names) == 1:
@@ -128,6 +131,8 @@ def number_of_each(tallies: Sequence[Tally]) -> Sql:
     for name in names:
         others = " AND ".join(f"{each} = live" for each in names if each != name)
         cases.append(f"WHEN {others} THEN {name}")
+    if not by_bits:
+        return Sql(f"CASE {' '.join(cases)} END")
     bits = bits_of_each(tallies)
     sql = f"CASE {' '.join(cases)} ELSE bit_count({bits.sql})::integer END"
     return Sql(sql, bits.values)
@@ -192,7 +197,11 @@ def tally_of_numbers(slot: str, comparisons: Sequence[tuple[str, Any]]) -> Tally
         f"ELSE {counted.sql} END",
         none.values + whole.values + counted.values,
     )
-    return Tally(number, _bits(slot, tests))
+    within = None
+    if len(comparisons) == 1 and comparisons[0][0] != "exact":
+        lookup, value = comparisons[0]
+        within = SlotRange.of(slot, OPERATORS[lookup], value)
+    return Tally(number, _bits(slot, tests), within)
 
 
 def _by_bounds(

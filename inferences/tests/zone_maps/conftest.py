@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inferences.search.zone_maps import build, counts
+from inferences.search.zone_maps import build, counts, groups
 
 
 @pytest.fixture(autouse=True)
@@ -13,3 +13,4 @@ def small(monkeypatch):
     for name, number in (("ROWS", 8), ("OPEN", 2), ("LEAST", 12)):
         monkeypatch.setattr(build, name, number)
     monkeypatch.setattr(counts, "SEGMENTS_LEAST", 1)
+    monkeypatch.setattr(groups, "SIZE", 3)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from django.db import OperationalError
@@ -27,7 +28,13 @@ from inferences.store.metadata_slots import place_of
 from inferences.web.view_models.colours import colours_of
 from inferences.web.view_models.histograms import Histogram, bins_of, histogram
 from inferences.web.view_models.questions import TEXTS, Question
-from inferences.web.view_models.sampling import Sample, count_among, sample, values_at
+from inferences.web.view_models.sampling import (
+    Sample,
+    count_among,
+    count_by_paths,
+    sample,
+    values_at,
+)
 from inferences.web.view_models.volume import volume
 from istore.db.statement_timeout import statement_timeout
 
@@ -275,16 +282,16 @@ def _chooser(parameter: Parameter, given: str) -> Chooser:
 
 def _counted(model: RegisteredModel, chooser: Chooser, drawn: Sample) -> Chooser:
     """Return the choices with counts, or without if counting takes too long."""
-    found = []
-    for choice in chooser.choices:
-        try:
-            with statement_timeout(CHOICE_SECONDS):
-                filters = chooser.parameter.choices[choice.value]
-                count = count_among(model, filters, drawn)
-        except OperationalError:
-            count = None
-        found.append(replace(choice, count=count))
-    return replace(chooser, choices=found)
+    asked = [chooser.parameter.choices[each.value] for each in chooser.choices]
+    counts: list[int | None] = [None] * len(asked)
+    with suppress(OperationalError), statement_timeout(CHOICE_SECONDS):
+        counts = count_by_paths(model, asked, drawn)
+    for number, filters in enumerate(asked):
+        if counts[number] is None:
+            with suppress(OperationalError), statement_timeout(CHOICE_SECONDS):
+                counts[number] = count_among(model, filters, drawn)
+    choices = zip(chooser.choices, counts, strict=True)
+    return replace(chooser, choices=[replace(each, count=n) for each, n in choices])
 
 
 def _scores(

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import connection
 from django.db.models.expressions import RawSQL
 from django.db.models.fields import BooleanField
 
 from inferences.models import Inference, RegisteredModel
 from inferences.search import planner
+from inferences.search.access_paths import AccessPath, Sql
 from inferences.search.filters import Filter, matching
+from inferences.search.filters.all_kinds import complement_of
 from inferences.search.orders import BY_TIME
 from inferences.search.planner import PageSlice
 from inferences.store.metadata_slots import SIDE_ROWS, SlotRef
@@ -91,6 +94,67 @@ def count_among(model: RegisteredModel, filters: Filter, drawn: Sample) -> int:
     ids = [row.id for row in drawn.rows]
     found = matching(model, filters).filter(_any_of(f"{table}.id", ids))
     return found.order_by().count()
+
+
+def count_by_paths(
+    model: RegisteredModel, choices: Sequence[Filter], drawn: Sample
+) -> list[int | None]:
+    """Return how many rows of a sample match each filter; None for one that must be tested by row.
+
+    One statement reads what the access path of each filter has among the ids of the sample. So what
+    few inferences have, such as warnings or a failure, costs next to nothing. A path that has more
+    entries than the sample has rows is not read to its end.
+    """
+    ids = {row.id for row in drawn.rows}
+    if not ids:
+        return [0] * len(choices)
+    window = Sql(" AND id BETWEEN %s AND %s", (min(ids), max(ids)))
+    parts = [complement_of(each) or each for each in choices]
+    scans: dict[Filter, Sql] = {}
+    inexact = set[Filter]()
+    for part in dict.fromkeys(parts):
+        path = _path_by_side_rows(part.access_paths(model))
+        if path is not None:
+            (scan,) = path.branches
+            if not path.is_exact:
+                inexact.add(part)
+            scans[part] = Sql(
+                f"(SELECT {len(scans)} AS number, id FROM {scan.source} WHERE "
+                f"{scan.where.sql}{window.sql} LIMIT {len(ids) + 1})",
+                scan.where.values + window.values,
+            )
+    if not scans:
+        return [None] * len(choices)
+    found: list[list[int]] = [[] for _ in scans]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            " UNION ALL ".join(each.sql for each in scans.values()),
+            [value for each in scans.values() for value in each.values],
+        )
+        for number, row_id in cursor:
+            found[number].append(row_id)
+    counts: dict[Filter, int | None] = {}
+    for part, entries in zip(scans, found, strict=True):
+        here = ids.intersection(entries)
+        counts[part] = None if len(entries) > len(ids) else len(here)
+        if counts[part] and part in inexact:
+            few = [row for row in drawn.rows if row.id in here]
+            counts[part] = count_among(model, part, Sample(few, drawn.is_whole))
+
+    def count(filters: Filter, part: Filter) -> int | None:
+        number = counts.get(part)
+        if number is None:
+            return None
+        return number if part is filters else len(ids) - number
+
+    return [count(*pair) for pair in zip(choices, parts, strict=True)]
+
+
+def _path_by_side_rows(paths: Sequence[AccessPath]) -> AccessPath | None:
+    """Return the path of a filter if it is one scan of a side table."""
+    if len(paths) != 1 or len(paths[0].branches) != 1 or paths[0].of_rows:
+        return None
+    return paths[0]
 
 
 def _rows_of(model: RegisteredModel, ids: list[int]) -> Any:
