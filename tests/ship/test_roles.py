@@ -32,7 +32,7 @@ def test_roles_alone_make_a_store(tmp_path, fresh_database, s3_endpoint):
     secrets = tmp_path / "secrets"
     port, proxy_port = free_ports(2)
     mock = serve(mocks.create("object-detection", {}))
-    threading.Thread(target=mock.serve_forever, daemon=True).start()
+    threading.Thread(target=mock.serve_forever, args=(0.01,), daemon=True).start()
     database, _, rest = fresh_database.partition("@")
     user, password = database.removeprefix("postgresql://").split(":")
     environment = {
