@@ -32,21 +32,14 @@ def this_stream(settings, server, tmp_path):
 
 
 @pytest.fixture
-def captured(model, blob_directory):
+def captured(model, stored_objects):
     def put(inference_id="a", *, days=2.0):
         at = datetime.now(UTC) - timedelta(days=days)
         event = capture(model, inference_id, received_at=at, published_at=at)
-        old(blob_directory)
+        stored_objects.age()
         return event
 
     return put
-
-
-def old(directory):
-    then = time.time() - LONG_AGO
-    for path in directory.rglob("*"):
-        if path.is_file():
-            os.utime(path, (then, then))
 
 
 def verify(**scope):
@@ -117,9 +110,9 @@ def test_repair_never_brings_back_what_may_have_been_removed(
     assert server.xlen(STREAM) == 1  # nothing was published
 
 
-def test_an_unreadable_marker_is_told_and_left(model, captured, blob_directory):
+def test_an_unreadable_marker_is_told_and_left(model, captured, stored_objects):
     event = with_marker(captured(), b"{")
-    old(blob_directory)
+    stored_objects.age()
 
     (found,) = verify(repair=True)
 
