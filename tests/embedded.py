@@ -31,7 +31,7 @@ OF_TESTS = {
     *("ISTORE_CHROMIUM", "ISTORE_EXAMPLES"),
     *("ISTORE_FOREIGN", "ISTORE_FOREIGN_CACHE"),
     POSTGRES,
-    REDIS,  # 1: Debian's redis-server in place of the embedded Valkey; or a URL
+    REDIS,  # in place of the embedded Valkey: a URL, or a program such as redis-server
     "ISTORE_SHIP",  # 1: the image is built and run
     S3,  # 1: blobs lie in an object store; then its endpoint
 }
@@ -67,10 +67,11 @@ def object_store() -> Iterator[str]:
 def external_redis(root: Path) -> Iterator[str]:
     """Yield the URL of the Redis that the tests are to use in place of the embedded one, or nothing.
 
-    With ``1`` a ``redis-server`` is run as an external one: on TCP, with a password.
+    Where a program is named, it is run as an external one is: on TCP, with a password.
     """
-    if (given := os.environ.get(REDIS, "")) != "1":
-        yield given
+    program = os.environ.get(REDIS, "")
+    if not program or "://" in program:
+        yield program
         return
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -80,9 +81,7 @@ def external_redis(root: Path) -> Iterator[str]:
         f"bind 127.0.0.1\nport {port}\nrequirepass {password}\n"
         f'dir {root}\nsave ""\nmaxmemory-policy noeviction\n'
     )
-    with subprocess.Popen(
-        ["redis-server", str(file)], stdout=subprocess.DEVNULL
-    ) as server:
+    with subprocess.Popen([program, str(file)], stdout=subprocess.DEVNULL) as server:
         try:
             yield f"redis://:{password}@127.0.0.1:{port}/0"
         finally:
