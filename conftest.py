@@ -28,6 +28,8 @@ from istore.uuids import uuid7
 from tests import s3_server
 from tests.stored_objects import StoredObjects
 
+settings_of_django.PASSWORD_HASHERS = ["tests.quick_passwords.QuickPasswordHasher"]
+
 
 @pytest.fixture(autouse=True)
 def blob_store(settings, tmp_path):
