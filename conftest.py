@@ -26,6 +26,9 @@ from istore.celery import app
 from istore.models import Membership, Project, Role
 from istore.uuids import uuid7
 from tests import s3_server
+from tests.stored_objects import StoredObjects
+
+settings_of_django.PASSWORD_HASHERS = ["tests.quick_passwords.QuickPasswordHasher"]
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +73,12 @@ def blob_directory(blob_store, tmp_path):
     if os.environ.get("ISTORE_TEST_S3"):
         pytest.skip("It is about a blob store on disk.")
     return tmp_path / "blobs"
+
+
+@pytest.fixture
+def stored_objects(blob_store, monkeypatch, tmp_path) -> StoredObjects:
+    """What lies in the blob store, to be aged, listed, damaged or taken away, on disk and in a bucket."""
+    return StoredObjects(monkeypatch, tmp_path)
 
 
 @pytest.fixture

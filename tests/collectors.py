@@ -32,7 +32,7 @@ class Collector(ThreadingHTTPServer):
         return f"http://publickey@127.0.0.1:{self.server_port}/7"
 
     def __enter__(self) -> Collector:
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

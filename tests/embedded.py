@@ -9,8 +9,11 @@ the environment and start nothing.
 from __future__ import annotations
 
 import atexit
+import json
 import os
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,12 +24,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 STARTED, S3 = "ISTORE_TEST_SERVERS", "ISTORE_TEST_S3"
 POSTGRES = "ISTORE_TEST_POSTGRES"  # its major version
+REDIS, REDIS_URL = "ISTORE_TEST_REDIS", "ISTORE_REDIS_URL"
 STOP_SECONDS = 30
 # What is said to the tests themselves.
 OF_TESTS = {
     *("ISTORE_CHROMIUM", "ISTORE_EXAMPLES"),
     *("ISTORE_FOREIGN", "ISTORE_FOREIGN_CACHE"),
     POSTGRES,
+    REDIS,  # in place of the embedded Valkey: a URL, or a program such as redis-server
     "ISTORE_SHIP",  # 1: the image is built and run
     S3,  # 1: blobs lie in an object store; then its endpoint
 }
@@ -41,8 +46,8 @@ def keep(root: Path) -> None:
     major = os.environ.get(POSTGRES, embedded.POSTGRES_MAJOR)
     database = embedded.running(home, careless=True, major=major)
     try:
-        with database, object_store() as endpoint:
-            print("ready", endpoint, flush=True)
+        with database, object_store() as endpoint, external_redis(root) as url:
+            print(json.dumps({S3: endpoint, REDIS_URL: url}), flush=True)
             sys.stdin.read()
     finally:
         shutil.rmtree(root, ignore_errors=True)
@@ -56,6 +61,31 @@ def object_store() -> Iterator[str]:
 
     with s3_server.running() if os.environ.get(S3) else nullcontext("") as endpoint:
         yield endpoint
+
+
+@contextmanager
+def external_redis(root: Path) -> Iterator[str]:
+    """Yield the URL of the Redis that the tests are to use in place of the embedded one, or nothing.
+
+    Where a program is named, it is run as an external one is: on TCP, with a password.
+    """
+    program = os.environ.get(REDIS, "")
+    if not program or "://" in program:
+        yield program
+        return
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    password = secrets.token_urlsafe()
+    file = root / "redis.conf"  # a password is not for the list of processes
+    file.write_text(
+        f"bind 127.0.0.1\nport {port}\nrequirepass {password}\n"
+        f'dir {root}\nsave ""\nmaxmemory-policy noeviction\n'
+    )
+    with subprocess.Popen([program, str(file)], stdout=subprocess.DEVNULL) as server:
+        try:
+            yield f"redis://:{password}@127.0.0.1:{port}/0"
+        finally:
+            server.kill()  # nothing of it is kept
 
 
 def start() -> None:
@@ -73,10 +103,9 @@ def start() -> None:
         start_new_session=True,  # ctrl-C is for pytest; the keeper sees the end of it
     )
     atexit.register(_stop, keeper, os.getpid())
-    ready, *endpoint = keeper.stdout.readline().split() or [""]
-    if endpoint:
-        (os.environ[S3],) = endpoint
-    if ready != "ready":
+    if line := keeper.stdout.readline():
+        os.environ |= {name: value for name, value in json.loads(line).items() if value}
+    else:
         log = Path(root, "servers.log")
         said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
         raise SystemExit(f"The servers for the tests did not start.\n{said}")

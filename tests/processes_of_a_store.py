@@ -7,19 +7,17 @@ run the code of another release.
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import secrets
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from istore.home import Home
 from istore.tests.running_store import free_ports
@@ -162,85 +160,3 @@ class Host:
         for role in list(self.running):
             with suppress(ProcessLookupError):
                 self.kill(role)
-
-
-class Clients:
-    """Threads that send inferences to several proxies, and note what was answered."""
-
-    def __init__(self, ports: list[int], token: str) -> None:
-        self.ports, self.token = ports, token
-        self.recorded: dict[str, bytes] = {}
-        self.going = True
-        self.threads = [
-            threading.Thread(target=self._send, args=(number,))
-            for number in range(2 * len(ports))
-        ]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.going = False
-        for thread in self.threads:
-            thread.join(60)
-
-    def _send(self, client: int) -> None:
-        number = 0
-        while self.going:
-            number += 1
-            # Each goes to all proxies in turn, as a balancer would send it.
-            port = self.ports[(client + number) % len(self.ports)]
-            try:
-                self.infer(port, f"{client}-{number}")
-            except (OSError, http.client.HTTPException):
-                time.sleep(0.02)
-
-    def infer(self, port: int, name: str) -> str | None:
-        tensor = {"name": "x", "datatype": "BYTES", "shape": [1], "data": [name]}
-        status, headers, answer = call(
-            port,
-            self.token,
-            "/v2/models/echo/infer",
-            {"id": name, "inputs": [tensor]},
-        )
-        disposition = headers.get("Inference-Store")
-        if status == 200 and disposition == "recorded":
-            self.recorded[unquote(headers["Inference-Id"])] = answer
-        return disposition
-
-
-def call(port: int, token: str, path: str, body: dict | None = None):
-    """Status, headers and body of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    headers = {
-        "Authorization": f"Bearer {token}",
-        "Content-Type": "application/json",
-    }
-    try:
-        content = None if body is None else json.dumps(body)
-        method = "GET" if body is None else "POST"
-        connection.request(method, path, content, headers)
-        response = connection.getresponse()
-        return response.status, response.headers, response.read()
-    finally:
-        connection.close()
-
-
-def stored(port: int, token: str) -> dict[str, dict]:
-    """Every inference of the model, by its id; none is there twice."""
-    found: dict[str, dict] = {}
-    cursor = None
-    while True:
-        page = {"pagination": {"limit": 1000, "cursor": cursor}}
-        path = "/api/v1/models/echo/inferences/filter"
-        status, _, answer = call(port, token, path, page)
-        assert status == 200, answer
-        content = json.loads(answer)
-        for each in content["results"]:
-            assert each["inference_id"] not in found
-            found[each["inference_id"]] = each
-        cursor = content["next"]
-        if cursor is None:
-            return found

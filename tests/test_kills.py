@@ -9,18 +9,14 @@ process after process gets SIGKILL; in the end the store and the notes agree.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import http.client
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from itertools import cycle, islice
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import pytest
 
@@ -32,6 +28,7 @@ from istore.tests.running_store import (
     free_ports,
     wait_until,
 )
+from tests.clients_under_load import Clients, call, stored
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="looks at processes by /proc"
@@ -73,100 +70,6 @@ def upstream():
         server.terminate()
 
 
-class Clients:
-    """Threads that send one inference after the other, and note what was answered."""
-
-    def __init__(self, port: int, token: str) -> None:
-        self.port, self.token = port, token
-        self.recorded: dict[str, tuple[bytes, bytes]] = {}
-        self.sent = 0
-        self.going = True
-        self.threads = [
-            threading.Thread(target=self._send, args=(number,))
-            for number in range(CLIENTS)
-        ]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.going = False
-        for thread in self.threads:
-            thread.join(60)
-
-    def _send(self, client: int) -> None:
-        number = 0
-        while self.going:
-            number += 1
-            name = f"{client}-{number}"
-            try:
-                self._infer(name, f"input {name} ".encode() * 50)
-            except (OSError, http.client.HTTPException):
-                time.sleep(0.05)
-
-    def _infer(self, name: str, picture: bytes) -> None:
-        tensor = {
-            "name": "image",
-            "datatype": "BYTES",
-            "shape": [1],
-            "data": [base64.b64encode(picture).decode()],
-            "parameters": {"content_type": "base64"},
-        }
-        body = json.dumps({"id": name, "inputs": [tensor]})
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        headers = {
-            "Authorization": f"Bearer {self.token}",
-            "Content-Type": "application/json",
-        }
-        try:
-            connection.request("POST", "/v2/models/echo/infer", body, headers)
-            response = connection.getresponse()
-            answer = response.read()
-        finally:
-            connection.close()
-        self.sent += 1
-        if response.getheader("Inference-Store") == "recorded":
-            # While the database is away an id is a wish: the header says which it became.
-            named = unquote(response.getheader("Inference-Id"))
-            self.recorded[named] = picture, answer
-
-
-class Api:
-    def __init__(self, port: int, token: str) -> None:
-        self.port, self.token = port, token
-
-    def call(self, method: str, path: str, body: dict | None = None) -> bytes:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        headers = {
-            "Authorization": f"Bearer {self.token}",
-            "Content-Type": "application/json",
-        }
-        content = json.dumps(body) if body is not None else None
-        connection.request(method, f"/api/v1/models{path}", content, headers)
-        response = connection.getresponse()
-        answer = response.read()
-        connection.close()
-        assert response.status < 300, answer
-        return answer
-
-    def stored(self) -> dict[str, dict]:
-        """Every inference of the model, by its id."""
-        found: dict[str, dict] = {}
-        cursor = None
-        while True:
-            page = {"limit": 1000, "cursor": cursor}
-            asked = {"pagination": page}
-            answer = json.loads(self.call("POST", "/echo/inferences/filter", asked))
-            for each in answer["results"]:
-                assert each["inference_id"] not in found
-                found[each["inference_id"]] = each
-            cursor = answer["next"]
-            if cursor is None:
-                return found
-
-
 def victims_of(root: int, words: str) -> list[int]:
     """The processes of a store with these words in their command lines."""
     below = children_named(root, words)
@@ -183,7 +86,6 @@ def test_whatever_is_killed_recorded_inferences_are_stored_once(tmp_path, upstre
     store.env |= {"ISTORE_EVENT_IDLE_SECONDS": "2", "ISTORE_RECONCILE_MINUTES": "1"}
     with store.up() as running:
         token = running.wait_for("token for project default: ").split()[-1]
-        api = Api(store.port, token)
         model = {
             "model_id": "echo",
             "project_id": "default",
@@ -191,8 +93,9 @@ def test_whatever_is_killed_recorded_inferences_are_stored_once(tmp_path, upstre
             "upstream_url": f"http://127.0.0.1:{upstream}",
             "enable_inference_storage": True,
         }
-        api.call("POST", "", model)
-        with Clients(store.proxy_port, token) as clients:
+        status, _, answer = call(store.port, token, "/api/v1/models", model)
+        assert status == 201, answer
+        with Clients([store.proxy_port], token, CLIENTS) as clients:
             killed_at = dict.fromkeys(VICTIMS.values(), 0.0)
             for words in islice(cycle(VICTIMS.values()), KILLS):
                 time.sleep(max(0.0, killed_at[words] + OFTEN - time.monotonic()))
@@ -208,20 +111,17 @@ def test_whatever_is_killed_recorded_inferences_are_stored_once(tmp_path, upstre
             before = len(clients.recorded)
             wait_until(lambda: len(clients.recorded) > before + 30, AGAIN)
         wait_until(lambda: store.answers(), 60)
-        wait_until(lambda: clients.recorded.keys() <= api.stored().keys(), 90)
+        wait_until(
+            lambda: clients.recorded.keys() <= stored(store.port, token).keys(), 90
+        )
 
-        stored = api.stored()
+        found = stored(store.port, token)
         for name, (picture, answer) in clients.recorded.items():
-            assert stored[name]["data_hash"] == hashlib.sha256(picture).hexdigest()
-            assert stored[name]["data"].encode() == answer
+            assert found[name]["data_hash"] == hashlib.sha256(picture).hexdigest()
+            assert found[name]["data"].encode() == answer
         for name in list(clients.recorded)[::50]:
-            assert (
-                api.call("GET", f"/echo/inferences/{quote(name, safe='')}/input")
-                == clients.recorded[name][0]
-            )
-            assert (
-                api.call("GET", f"/echo/inferences/{quote(name, safe='')}/answer")
-                == clients.recorded[name][1]
-            )
+            path = f"/api/v1/models/echo/inferences/{quote(name, safe='')}"
+            for part, content in clients.recorded[name]._asdict().items():
+                assert call(store.port, token, f"{path}/{part}")[2] == content
         # Nothing but what was sent: an id that stands twice would have a mark behind it.
-        assert not [name for name in stored if "~" in name]
+        assert not [name for name in found if "~" in name]

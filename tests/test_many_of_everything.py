@@ -14,7 +14,8 @@ from io import BytesIO
 import pytest
 
 from istore.tests.running_store import free_ports, wait_until
-from tests.processes_of_a_store import ROOT, Clients, Host, call, servers, stored
+from tests.clients_under_load import Clients, call, stored
+from tests.processes_of_a_store import ROOT, Host, servers
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="groups of processes are killed"
@@ -87,10 +88,9 @@ def check_all_stored(clients: Clients, port: int, token: str) -> None:
         found = stored(port, token)
         left = sorted(clients.recorded.keys() - found.keys())
         assert not left, f"{len(left)} of {len(clients.recorded)}: {left[:5]}"
-    for name, answer in clients.recorded.items():
+    for name, (picture, answer) in clients.recorded.items():
         assert found[name]["data"].encode() == answer
-        written = name.partition("~")[0].encode()
-        assert found[name]["data_hash"] == hashlib.sha256(written).hexdigest()
+        assert found[name]["data_hash"] == hashlib.sha256(picture).hexdigest()
 
 
 def test_one_of_each_is_killed_under_load_and_each_recorded_call_is_stored_once(

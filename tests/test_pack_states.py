@@ -27,7 +27,6 @@ import hypothesis.strategies as st
 import orjson
 import pytest
 import redis
-from django.conf import settings as django_settings
 from django.core.cache import cache
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
@@ -73,6 +72,7 @@ from proxy.capture.artifacts import Answer, Captured
 from proxy.capture.packing import pack
 from retention import policies
 from retention.sweeping import sweep
+from tests.redis_databases import database_url
 
 WAITING, LIVE, HIDDEN, DOOMED, GONE = "waiting", "live", "hidden", "doomed", "gone"
 AGES = [200, 75, 50, 30, 0.5]  # hours, none of them at an edge of a policy
@@ -701,8 +701,7 @@ def quick(settings, monkeypatch, worker_id):
     settings.ISTORE_EVENT_DELIVERIES = 1000
     settings.ISTORE_RECONCILE_HOURS = 24 * 14
     settings.ISTORE_PACK_MEMBER_BYTES = LARGE
-    number = 3 + int(worker_id.removeprefix("gw") if worker_id != "master" else 0)
-    url = django_settings.ISTORE_REDIS_URL.replace("db=0", f"db={number}")
+    url = database_url(3, worker_id)
     Packs.stream_url = settings.ISTORE_REDIS_URL = url
 
 

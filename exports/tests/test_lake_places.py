@@ -134,7 +134,7 @@ def rest_catalogue(lake, blob_directory, settings) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
     about = {"py-io-impl": "exports.lake.warehouse.BlobFileIO"}
     server.catalog = StoreCatalog(NAME, uri=URL, warehouse="", **about)
-    thread = Thread(target=server.serve_forever, daemon=True)
+    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     settings.ISTORE_LAKE_CATALOG_URL = f"http://127.0.0.1:{server.server_port}"
     yield settings.ISTORE_LAKE_CATALOG_URL

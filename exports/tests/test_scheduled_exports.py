@@ -28,9 +28,11 @@ from istore.db import clock
 from istore.errors import Conflict
 from istore.models import AuditEntry
 from istore.tasks.tracking import TaskState
+from tests.stored_objects import StoredObjects
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOUR = timedelta(hours=1)
+TREE = "scheduled/"
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +65,8 @@ def finish(run: ScheduledExport) -> ScheduledExport:
     return run
 
 
-def tree(blob_directory: Path) -> Path:
-    return blob_directory / "scheduled"
+def tree(stored_objects: StoredObjects) -> Path:
+    return stored_objects.folder(TREE)
 
 
 def rows_of(folder: Path) -> Counter[str]:
@@ -83,7 +85,7 @@ def names(*numbers: int) -> Counter[str]:
 
 
 def test_what_arrived_is_a_hive_tree_by_model_and_date(
-    schedule, make_inference, blob_directory
+    schedule, make_inference, stored_objects
 ):
     make_inference({"camera": "north"}, created_at=DAY)
     make_inference({"camera": "south"}, created_at=DAY + 23 * HOUR)
@@ -94,7 +96,7 @@ def test_what_arrived_is_a_hive_tree_by_model_and_date(
     assert (run.state, run.row_count, run.file_count) == ("complete", 3, 2)
     found = duckdb.sql(
         f"""SELECT model, date, count(*) FROM read_parquet(
-            '{tree(blob_directory)}/**/*.parquet', hive_partitioning=true,
+            '{tree(stored_objects)}/**/*.parquet', hive_partitioning=true,
             union_by_name=true) GROUP BY ALL ORDER BY date"""
     ).fetchall()
     assert [(model, str(date), count) for model, date, count in found] == [
@@ -103,7 +105,7 @@ def test_what_arrived_is_a_hive_tree_by_model_and_date(
     ]
 
 
-def test_the_next_run_takes_what_came_since(schedule, make_inference, blob_directory):
+def test_the_next_run_takes_what_came_since(schedule, make_inference, stored_objects):
     make_inference(created_at=DAY)
     run_once(schedule)
     make_inference(created_at=DAY)
@@ -111,11 +113,11 @@ def test_the_next_run_takes_what_came_since(schedule, make_inference, blob_direc
     run = run_once(schedule)
 
     assert run.row_count == 1
-    assert rows_of(tree(blob_directory)) == names(1, 2)
+    assert rows_of(tree(stored_objects)) == names(1, 2)
 
 
 def test_a_late_row_is_exported_once_in_the_folder_of_its_day(
-    schedule, make_inference, blob_directory
+    schedule, make_inference, stored_objects
 ):
     make_inference(created_at=DAY)
     run_once(schedule)
@@ -123,12 +125,12 @@ def test_a_late_row_is_exported_once_in_the_folder_of_its_day(
     run_once(schedule)
     run_once(schedule)
 
-    assert rows_of(tree(blob_directory)) == names(1, 2)
-    folder = tree(blob_directory) / "project=harbour" / "model=yolo-harbour"
+    assert rows_of(tree(stored_objects)) == names(1, 2)
+    folder = tree(stored_objects) / "project=harbour" / "model=yolo-harbour"
     assert rows_of(folder / "date=2026-02-27") == names(2)
 
 
-def test_only_what_matches_the_filter_goes_out(model, make_inference, blob_directory):
+def test_only_what_matches_the_filter_goes_out(model, make_inference, stored_objects):
     schedule = lifecycle.create(
         "test",
         model,
@@ -143,11 +145,11 @@ def test_only_what_matches_the_filter_goes_out(model, make_inference, blob_direc
 
     assert run.row_count == 1
     assert (run.arrived_count, run.passed_count) == (2, 2)
-    assert rows_of(tree(blob_directory)) == names(1)
+    assert rows_of(tree(stored_objects)) == names(1)
 
 
 def test_a_schedule_begins_with_what_comes_after_it(
-    model, make_inference, blob_directory
+    model, make_inference, stored_objects
 ):
     make_inference()
     schedule = lifecycle.create("test", model, from_beginning=False, name="new")
@@ -155,11 +157,11 @@ def test_a_schedule_begins_with_what_comes_after_it(
 
     run_once(schedule)
 
-    assert rows_of(tree(blob_directory)) == names(2)
+    assert rows_of(tree(stored_objects)) == names(2)
 
 
 def test_removed_inferences_are_not_exported(
-    model, schedule, make_inference, blob_directory
+    model, schedule, make_inference, stored_objects
 ):
     for _ in range(3):
         make_inference()
@@ -168,17 +170,17 @@ def test_removed_inferences_are_not_exported(
 
     run_once(schedule)
 
-    assert rows_of(tree(blob_directory)) == names(1)
+    assert rows_of(tree(stored_objects)) == names(1)
 
 
-def test_without_news_no_file_is_written(schedule, blob_directory):
+def test_without_news_no_file_is_written(schedule, stored_objects):
     run = run_once(schedule)
 
     assert (run.state, run.file_count) == (TaskState.COMPLETE, 0)
-    assert not list(tree(blob_directory).rglob("*"))
+    assert not stored_objects.keys(TREE)
 
 
-def test_findings_are_rows_when_exploded(model, make_inference, blob_directory):
+def test_findings_are_rows_when_exploded(model, make_inference, stored_objects):
     schedule = lifecycle.create(
         "test", model, from_beginning=True, name="boxes", shape="exploded"
     )
@@ -189,7 +191,7 @@ def test_findings_are_rows_when_exploded(model, make_inference, blob_directory):
 
     assert (run.row_count, run.inference_count) == (2, 1)
     assert run.left_out == {"nothing-found": 1}
-    assert rows_of(tree(blob_directory)) == Counter(["inference-1:0", "inference-1:1"])
+    assert rows_of(tree(stored_objects)) == Counter(["inference-1:0", "inference-1:1"])
 
 
 # -- each row once, whatever breaks
@@ -198,7 +200,7 @@ def test_findings_are_rows_when_exploded(model, make_inference, blob_directory):
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("nth", [1, 2])
 def test_a_worker_that_breaks_off_anywhere_leaves_every_row_once(
-    step, nth, schedule, make_inference, blob_directory, settings
+    step, nth, schedule, make_inference, stored_objects, settings
 ):
     settings.ISTORE_SCHEDULED_EXPORT_ROWS = 4
     for n in range(10):
@@ -215,19 +217,19 @@ def test_a_worker_that_breaks_off_anywhere_leaves_every_row_once(
             ScheduledExport.objects.filter(pk=run.pk).update(
                 lease_until=clock.now() - HOUR
             )
-        met = rows_of(tree(blob_directory))
+        met = rows_of(tree(stored_objects))
         assert max(met.values(), default=1) == 1  # readers at any moment
     run = finish(run)
 
     assert run.state == TaskState.COMPLETE, run.reason
-    assert rows_of(tree(blob_directory)) == names(*range(1, 11))
+    assert rows_of(tree(stored_objects)) == names(*range(1, 11))
     schedule.refresh_from_db()
     assert schedule.row_count == run.row_count == 10
     assert schedule.last_error == ""
 
 
 def test_a_chunk_is_written_again_with_the_bounds_it_had(
-    schedule, make_inference, blob_directory, settings
+    schedule, make_inference, stored_objects, settings
 ):
     """What arrives between the attempts is not in the chunk, but in the next."""
     settings.ISTORE_SCHEDULED_EXPORT_ROWS = 100
@@ -235,36 +237,36 @@ def test_a_chunk_is_written_again_with_the_bounds_it_had(
     failpoints.arm("schedules.file_stored:1=raise")
     run = lifecycle.start("test", schedule)
     runner.carry_out(run)
-    before = _files(blob_directory)
+    before = _files(stored_objects)
     make_inference(created_at=DAY)
 
     finish(run)
     run_once(schedule)
 
-    assert set(before) < set(_files(blob_directory))
-    assert rows_of(tree(blob_directory)) == names(1, 2)
+    assert set(before) < set(_files(stored_objects))
+    assert rows_of(tree(stored_objects)) == names(1, 2)
 
 
 def test_a_file_of_a_broken_attempt_goes_when_its_rows_are_removed(
-    model, schedule, make_inference, blob_directory
+    model, schedule, make_inference, stored_objects
 ):
     make_inference(created_at=DAY)
     make_inference(created_at=DAY + 48 * HOUR)
     failpoints.arm("schedules.leftovers_removed:1=raise")
     run = lifecycle.start("test", schedule)
     runner.carry_out(run)
-    assert len(_files(blob_directory)) == 2
+    assert len(_files(stored_objects)) == 2
     removal.remove_one("test", model, "inference-1")
 
     finish(run)
 
-    assert rows_of(tree(blob_directory)) == names(2)
-    assert len(_files(blob_directory)) == 1
+    assert rows_of(tree(stored_objects)) == names(2)
+    assert len(_files(stored_objects)) == 1
     assert ExportedFile.objects.filter(committed_at=None).count() == 0
 
 
 def test_a_failed_run_leaves_the_chunk_to_the_next_one(
-    schedule, make_inference, blob_directory
+    schedule, make_inference, stored_objects
 ):
     make_inference(created_at=DAY)
     failpoints.arm("schedules.leftovers_removed=raise")
@@ -279,24 +281,24 @@ def test_a_failed_run_leaves_the_chunk_to_the_next_one(
 
     assert run_once(schedule).state == TaskState.COMPLETE
 
-    assert rows_of(tree(blob_directory)) == names(1, 2)
+    assert rows_of(tree(stored_objects)) == names(1, 2)
     schedule.refresh_from_db()
     assert (schedule.last_error, schedule.row_count) == ("", 2)
 
 
-def test_files_are_listed_with_their_hashes(schedule, make_inference, blob_directory):
+def test_files_are_listed_with_their_hashes(schedule, make_inference, stored_objects):
     make_inference(created_at=DAY)
     run_once(schedule)
 
     (file,) = schedule.exported_files.all()
-    path = blob_directory / file.key
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256
-    assert (file.size, file.row_count) == (path.stat().st_size, 1)
+    content = stored_objects.read(file.key)
+    assert hashlib.sha256(content).hexdigest() == file.sha256
+    assert (file.size, file.row_count) == (len(content), 1)
     assert file.committed_at
 
 
 def test_a_row_group_never_holds_more_than_a_batch(
-    schedule, make_inference, blob_directory, settings
+    schedule, make_inference, stored_objects, settings
 ):
     settings.ISTORE_EXPORT_ROW_GROUP = 2
     for _ in range(5):
@@ -304,22 +306,17 @@ def test_a_row_group_never_holds_more_than_a_batch(
 
     run_once(schedule)
 
-    (path,) = _files(blob_directory)
-    assert pyarrow.parquet.ParquetFile(path).num_row_groups == 3
+    (key,) = _files(stored_objects)
+    content = io.BytesIO(stored_objects.read(key))
+    assert pyarrow.parquet.ParquetFile(content).num_row_groups == 3
 
 
 def test_a_place_with_files_of_others_is_refused(
-    schedule, make_inference, blob_directory
+    schedule, make_inference, stored_objects
 ):
     make_inference()
-    folder = (
-        tree(blob_directory)
-        / "project=harbour"
-        / "model=yolo-harbour"
-        / "date=2026-03-01"
-    )
-    folder.mkdir(parents=True)
-    (folder / "part-old.parquet").write_bytes(b"old")
+    folder = f"{TREE}project=harbour/model=yolo-harbour/date=2026-03-01"
+    stored_objects.write(f"{folder}/part-old.parquet", b"old")
 
     run = run_once(schedule)
 
@@ -327,7 +324,7 @@ def test_a_place_with_files_of_others_is_refused(
     assert "not its own" in run.reason
 
 
-def test_a_model_id_of_any_kind_is_a_folder(project, make_inference, blob_directory):
+def test_a_model_id_of_any_kind_is_a_folder(project, make_inference, stored_objects):
     other = RegisteredModel.objects.create(
         model_id="a/b=c %⚓", project=project, task_type="Object Detection"
     )
@@ -336,12 +333,12 @@ def test_a_model_id_of_any_kind_is_a_folder(project, make_inference, blob_direct
 
     run_once(schedule)
 
-    found = pyarrow.dataset.dataset(tree(blob_directory), partitioning="hive")
+    found = pyarrow.dataset.dataset(tree(stored_objects), partitioning="hive")
     assert set(found.to_table()["model"].to_pylist()) == {"a/b=c %⚓"}
 
 
-def _files(blob_directory: Path) -> list[Path]:
-    return sorted(tree(blob_directory).rglob("*.parquet"))
+def _files(stored_objects: StoredObjects) -> list[str]:
+    return [key for key in stored_objects.keys(TREE) if key.endswith(".parquet")]
 
 
 # -- when it runs
@@ -424,14 +421,14 @@ def test_a_prefix_is_a_plain_path(prefix):
         check_prefix(prefix)
 
 
-def test_a_removed_schedule_ends_its_run(schedule, make_inference, blob_directory):
+def test_a_removed_schedule_ends_its_run(schedule, make_inference, stored_objects):
     make_inference()
     run = lifecycle.start("test", schedule)
     lifecycle.remove("test", schedule)
 
     runner.carry_out(run) if ScheduledExport.objects.filter(pk=run.pk) else None
 
-    assert not _files(blob_directory)
+    assert not _files(stored_objects)
 
 
 # -- buckets
@@ -537,38 +534,36 @@ def findings(**more) -> list[str]:
 
 
 def test_verify_is_clean_and_finds_what_was_changed(
-    schedule, make_inference, blob_directory
+    schedule, make_inference, stored_objects
 ):
     make_inference(created_at=DAY)
     run_once(schedule)
     assert findings(deep=True) == []
-    (path,) = _files(blob_directory)
-    key = str(path.relative_to(blob_directory))
-    content = path.read_bytes()
+    (key,) = _files(stored_objects)
+    content = stored_objects.read(key)
 
-    path.write_bytes(content[:-1] + b"?")
+    stored_objects.write(key, content[:-1] + b"?")
     assert findings(deep=True) == [f"exported-file: {key}"]
     assert findings() == []
-    path.write_bytes(content[:-1])
+    stored_objects.write(key, content[:-1])
     assert findings() == [f"exported-file: {key}"]
 
 
-def test_readers_may_take_files_away(schedule, make_inference, blob_directory):
+def test_readers_may_take_files_away(schedule, make_inference, stored_objects):
     make_inference(created_at=DAY)
     run_once(schedule)
-    for path in _files(blob_directory):
-        path.unlink()
+    for key in _files(stored_objects):
+        stored_objects.remove(key)
 
     assert findings(deep=True) == []
 
 
-def test_partial_files_are_collected_after_a_while(blob_directory):
-    folder = tree(blob_directory) / "project=harbour" / "model=x"
-    folder.mkdir(parents=True)
-    (folder / ".part-1.parquet.ab.partial").write_bytes(b"x")
+def test_partial_files_are_collected_after_a_while(stored_objects):
+    folder = f"{TREE}project=harbour/model=x"
+    stored_objects.write(f"{folder}/.part-1.parquet.ab.partial", b"x")
 
     assert len(findings(repair=True)) == 1
-    assert not folder.exists()
+    assert not stored_objects.keys(TREE)
 
 
 def test_the_admin_site_shows_schedules_runs_and_files(

@@ -54,12 +54,10 @@ def tables_with(text):
     return found
 
 
-def files_with(text, directory):
-    return [
-        path
-        for path in directory.rglob("*")
-        if path.is_file() and text.encode() in path.read_bytes()
-    ]
+def objects_with(text):
+    """The keys of the stored objects that hold the text, on disk or in a bucket."""
+    found = [each.key for each in blobs.walk()]
+    return [key for key in found if text.encode() in blobs.get(key)]
 
 
 def open_task(project, *, key="person", type="string", value=PERSON, dry_run=False):

@@ -187,7 +187,7 @@ class Upstream(BaseHTTPRequestHandler):
 def proxy(settings):
     Upstream.asked = []
     server = HTTPServer(("127.0.0.1", 0), Upstream)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     settings.ISTORE_PROXY_INTERNAL_URL = f"http://127.0.0.1:{server.server_port}"
     yield Upstream
     server.shutdown()

@@ -27,7 +27,7 @@ from inferences.store import metadata_edits, removal, uploads
 from inferences.tests.builders import typed
 from inferences.tests.erasure_builders import (
     PERSON,
-    files_with,
+    objects_with,
     open_task,
     stored,
     tables_with,
@@ -83,8 +83,8 @@ def finished(task):
     return task
 
 
-def traces(directory):
-    return tables_with(PERSON) + files_with(PERSON, directory)
+def traces():
+    return tables_with(PERSON) + objects_with(PERSON)
 
 
 def erase_everywhere(project):
@@ -95,15 +95,13 @@ def erase_everywhere(project):
     return finished(task)
 
 
-def test_no_trace_of_a_record_is_left_in_any_table_or_file(
-    project, make_inference, blob_directory
-):
+def test_no_trace_of_a_record_is_left_in_any_table_or_file(project, make_inference):
     stored(make_inference, "plain")
-    assert traces(blob_directory)
+    assert traces()
 
     task = erase_everywhere(project)
 
-    assert traces(blob_directory) == []
+    assert traces() == []
     assert task.report["erased"] == {
         "records": 1,
         "protected": 0,
@@ -114,7 +112,7 @@ def test_no_trace_of_a_record_is_left_in_any_table_or_file(
 
 
 def test_protected_and_soft_deleted_records_are_erased_too(
-    project, model, make_inference, blob_directory
+    project, model, make_inference
 ):
     stored(make_inference, "protected", is_protected=True)
     stored(make_inference, "hidden")
@@ -123,13 +121,13 @@ def test_protected_and_soft_deleted_records_are_erased_too(
 
     task = erase_everywhere(project)
 
-    assert traces(blob_directory) == []
+    assert traces() == []
     assert task.report["erased"]["protected"] == 1
     assert task.report["erased"]["soft_deleted"] == 1
 
 
 def test_records_of_every_model_of_the_project_are_erased(
-    project, model, make_inference, blob_directory
+    project, model, make_inference
 ):
     other = RegisteredModel.objects.create(model_id="other", project=project)
     stored(make_inference, "here")
@@ -137,13 +135,11 @@ def test_records_of_every_model_of_the_project_are_erased(
 
     task = erase_everywhere(project)
 
-    assert traces(blob_directory) == []
+    assert traces() == []
     assert task.report["erased"]["records"] == 2
 
 
-def test_records_with_another_value_stay(
-    project, model, make_inference, blob_directory
-):
+def test_records_with_another_value_stay(project, model, make_inference):
     stored(make_inference, "a")
     stored(make_inference, "somebody else", "Trillian")
 
@@ -151,11 +147,11 @@ def test_records_with_another_value_stay(
 
     assert model.inferences.get().inference_id == "somebody else"
     assert InferenceKey.objects.get(removed_at=None).inference_id == "somebody else"
-    assert len(files_with("Trillian", blob_directory)) == 3
+    assert len(objects_with("Trillian")) == 3
 
 
 def test_a_corrected_record_stays_without_its_history_and_marker(
-    project, model, make_inference, blob_directory
+    project, model, make_inference
 ):
     stored(make_inference, "corrected")
     metadata_edits.put_value(
@@ -167,11 +163,11 @@ def test_a_corrected_record_stays_without_its_history_and_marker(
     for key in (payload.data_storage_key, payload.answer_storage_key):
         blobs.put(key, b"of Trillian")
     assert tables_with(PERSON) == ["inferences_metadatachange"]
-    assert len(files_with(PERSON, blob_directory)) == 1
+    assert len(objects_with(PERSON)) == 1
 
     task = erase_everywhere(project)
 
-    assert traces(blob_directory) == []
+    assert traces() == []
     assert task.report["traces"]["history"] == 1
     assert InferencePayload.objects.get().metadata["person"][1] == "Trillian"
 
@@ -195,18 +191,18 @@ def test_no_transaction_is_open_while_the_object_of_a_marker_is_deleted(
     assert open_ones == [False]
 
 
-def test_a_staged_upload_with_the_value_is_erased(project, model, blob_directory):
+def test_a_staged_upload_with_the_value_is_erased(project, model):
     grant = uploads.grant("test", model, uploads.METADATA)
     blobs.put(grant.storage_key, json.dumps({"metadata": METADATA}).encode())
-    assert traces(blob_directory)
+    assert traces()
 
     task = erase_everywhere(project)
 
-    assert traces(blob_directory) == []
+    assert traces() == []
     assert task.report["traces"]["staged uploads"] == 1
 
 
-def test_an_answer_kept_for_repeats_is_erased(api, project, blob_directory, model):
+def test_an_answer_kept_for_repeats_is_erased(api, project, model):
     body = {"inference_id": "created", "data": {"metadata": METADATA}}
     created = api.post(
         "/api/v1/models/yolo-harbour/inferences",
@@ -218,13 +214,11 @@ def test_an_answer_kept_for_repeats_is_erased(api, project, blob_directory, mode
 
     task = erase_everywhere(project)
 
-    assert traces(blob_directory) == []
+    assert traces() == []
     assert task.report["traces"]["kept answers"] == 1
 
 
-def test_views_and_waiting_ground_truth_that_name_the_value_are_erased(
-    project, model, blob_directory
-):
+def test_views_and_waiting_ground_truth_that_name_the_value_are_erased(project, model):
     for person in (PERSON, "Trillian"):
         query = urlencode({"metadata": f"person:string={person}"})
         model.saved_views.create(name=person[:8], query=query, created_by="test")
@@ -240,7 +234,7 @@ def test_views_and_waiting_ground_truth_that_name_the_value_are_erased(
 
     task = erase_everywhere(project)
 
-    assert traces(blob_directory) == []
+    assert traces() == []
     assert task.report["traces"]["saved views"] == 1
     assert task.report["traces"]["pending actuals"] == 1
     assert model.saved_views.get().name == "Trillian"
@@ -266,9 +260,7 @@ def test_the_report_counts_what_went_and_does_not_quote_the_value(
     assert PERSON not in json.dumps(shown)
 
 
-def test_the_store_is_consistent_after_an_erasure(
-    project, model, make_inference, blob_directory
-):
+def test_the_store_is_consistent_after_an_erasure(project, model, make_inference):
     stored(make_inference, "a")
     stored(make_inference, "protected", is_protected=True)
     make_inference({"person": "Trillian"}, inference_id="stays")

@@ -12,7 +12,7 @@ from inferences.models import RegisteredModel
 from inferences.models.erasure import ErasureTask
 from inferences.tests.erasure_builders import (
     PERSON,
-    files_with,
+    objects_with,
     open_task,
     stored,
     tables_with,
@@ -69,4 +69,4 @@ def test_a_worker_that_is_killed_again_and_again_leaves_nothing_behind(
     assert task.report["proof"]["left"] == task.report["left"]["records"] == 0
     assert model.inferences.get().inference_id == "other"
     assert tables_with(PERSON) == []
-    assert files_with(PERSON, blob_directory) == []
+    assert objects_with(PERSON) == []

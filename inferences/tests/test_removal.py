@@ -40,7 +40,7 @@ def everything(make_inference, **fields):
     )
 
 
-def test_all_that_belongs_to_an_inference_goes(model, make_inference, blob_directory):
+def test_all_that_belongs_to_an_inference_goes(model, make_inference, stored_objects):
     everything(make_inference, inference_id="a")
 
     assert removal.remove_one("test", model, "a")
@@ -48,7 +48,7 @@ def test_all_that_belongs_to_an_inference_goes(model, make_inference, blob_direc
     for table in (InferencePayload, Detection, RecentEmbedding, OverflowNumber):
         assert not table.objects.beside(model).exists()
     assert not model.inferences.exists()
-    assert not [path for path in blob_directory.rglob("*") if path.is_file()]
+    assert not stored_objects.keys()
     assert InferenceKey.objects.get().removed_at
     deltas = MetadataKeyCount.objects.filter(key="key_1").values_list(
         "delta", flat=True
@@ -95,7 +95,7 @@ def test_another_models_row_with_the_same_id_stays(model, make_inference, projec
     ],
 )
 def test_a_removal_that_was_cut_off_is_hidden_and_goes_on(
-    model, make_inference, armed, place, blob_directory
+    model, make_inference, armed, place, stored_objects
 ):
     everything(make_inference, inference_id="a")
     armed(f"{place}=raise")
@@ -107,7 +107,7 @@ def test_a_removal_that_was_cut_off_is_hidden_and_goes_on(
     armed("")
     removal.RECORDS.finish(model)
     assert not model.inferences.exists()
-    assert not [path for path in blob_directory.rglob("*") if path.is_file()]
+    assert not stored_objects.keys()
 
 
 def test_whatever_is_chosen_goes_in_batches(model, make_inference, settings):
@@ -136,7 +136,7 @@ def test_each_batch_begins_where_the_last_one_ended(model, make_inference, setti
         assert f'"id" > {ids[3 + 4 * place]}' in sql
 
 
-def test_what_has_no_intent_is_not_touched(model, make_inference, blob_directory):
+def test_what_has_no_intent_is_not_touched(model, make_inference, stored_objects):
     row = everything(make_inference, inference_id="a")
 
     assert removal.RECORDS.clear(model, removal.Batch([row.id])) == 0

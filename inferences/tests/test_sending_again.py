@@ -185,7 +185,7 @@ def test_the_call_goes_to_the_path_of_the_api_with_both_keys(person, chats, sett
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Proxy)
-    thread = Thread(target=server.serve_forever, daemon=True)
+    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     settings.ISTORE_PROXY_INTERNAL_URL = f"http://127.0.0.1:{server.server_port}"
     user = person(Role.EDITOR).user

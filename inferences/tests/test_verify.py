@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import time
 from datetime import timedelta
 
 import pytest
@@ -93,13 +91,6 @@ def healthy(quiet, model, make_inference, project, folder):
     return row
 
 
-def old(directory):
-    then = time.time() - LONG_AGO
-    for path in directory.rglob("*"):
-        if path.is_file():
-            os.utime(path, (then, then))
-
-
 def verify(**scope):
     report = verification.report(verification.Scope(now(), **scope))
     found = list(report.findings())
@@ -111,8 +102,8 @@ def kinds(found):
     return sorted({finding.kind for finding in found})
 
 
-def test_a_healthy_store_is_clean(healthy, blob_directory):
-    old(blob_directory)
+def test_a_healthy_store_is_clean(healthy, stored_objects):
+    stored_objects.age()
 
     assert verify() == verify(deep=True) == verify(repair=True) == verify() == []
 
@@ -121,66 +112,65 @@ def test_an_empty_store_is_clean(db, quiet):
     assert verify(deep=True) == []
 
 
-def plant_input_missing(model, row, folder, directory):
+def plant_input_missing(model, row, folder, objects):
     blobs.delete([f"{folder}/input"])
 
 
-def plant_answer_missing(model, row, folder, directory):
+def plant_answer_missing(model, row, folder, objects):
     blobs.delete([f"{folder}/answer"])
 
 
-def plant_marker_missing(model, row, folder, directory):
+def plant_marker_missing(model, row, folder, objects):
     blobs.delete([f"{folder}/metadata"])
 
 
-def plant_other_size(model, row, folder, directory):
+def plant_other_size(model, row, folder, objects):
     blobs.put(f"{folder}/input", b"longer picture")
 
 
-def plant_unnamed_beside(model, row, folder, directory):
+def plant_unnamed_beside(model, row, folder, objects):
     blobs.put(f"{folder}/thumbnail", b"x")
 
 
-def plant_unnamed_folder(model, row, folder, directory):
+def plant_unnamed_folder(model, row, folder, objects):
     blobs.put(f"{folder[:-2]}u2/input", b"x")
 
 
-def plant_unnamed_in_an_odd_hour(model, row, folder, directory):
+def plant_unnamed_in_an_odd_hour(model, row, folder, objects):
     blobs.put(f"{model.project_id}/{model.pk}/1999/12/31/23/u/input", b"x")
 
 
-def plant_of_no_model(model, row, folder, directory):
+def plant_of_no_model(model, row, folder, objects):
     blobs.put(f"{model.project_id}/{model.pk + 99}/2025/01/01/00/u/input", b"x")
 
 
-def plant_of_no_project(model, row, folder, directory):
+def plant_of_no_project(model, row, folder, objects):
     blobs.put(f"{model.project_id + 99}/{model.pk}/2025/01/01/00/u/input", b"x")
 
 
-def plant_unrecorded(model, row, folder, directory):
+def plant_unrecorded(model, row, folder, objects):
     for kind in ("input", "answer", "metadata"):
         blobs.put(f"{folder[:-2]}u2/{kind}", b"{}")
 
 
-def plant_partial(model, row, folder, directory):
-    (directory / folder / ".input.0123456789ab.partial").write_bytes(b"pic")
+def plant_partial(model, row, folder, objects):
+    objects.write(f"{folder}/.input.0123456789ab.partial", b"pic")
 
 
-def plant_partial_upload(model, row, folder, directory):
-    place = directory / "uploads" / f"{model.project_id}" / f"{model.pk}" / "u"
-    place.mkdir(parents=True)
-    (place / ".input.0123.partial").write_bytes(b"pic")
+def plant_partial_upload(model, row, folder, objects):
+    place = f"uploads/{model.project_id}/{model.pk}/u"
+    objects.write(f"{place}/.input.0123.partial", b"pic")
 
 
-def plant_staged_without_grant(model, row, folder, directory):
+def plant_staged_without_grant(model, row, folder, objects):
     UploadGrant.objects.all().delete()
 
 
-def plant_expired_grant(model, row, folder, directory):
+def plant_expired_grant(model, row, folder, objects):
     UploadGrant.objects.update(expires_at=now() - timedelta(hours=25))
 
 
-def plant_payload_missing(model, row, folder, directory):
+def plant_payload_missing(model, row, folder, objects):
     InferencePayload.objects.beside(model).filter(id=row.id).delete()
 
 
@@ -192,29 +182,29 @@ def _drop_row(model, row):
         )
 
 
-def plant_row_missing(model, row, folder, directory):
+def plant_row_missing(model, row, folder, objects):
     _drop_row(model, row)
 
 
-def plant_key_missing(model, row, folder, directory):
+def plant_key_missing(model, row, folder, objects):
     InferenceKey.objects.filter(inference_id="full").delete()
 
 
-def plant_key_removed(model, row, folder, directory):
+def plant_key_removed(model, row, folder, objects):
     InferenceKey.objects.filter(inference_id="full").update(removed_at=Now())
 
 
-def plant_detection_missing(model, row, folder, directory):
+def plant_detection_missing(model, row, folder, objects):
     Detection.objects.beside(model).filter(id=row.id, score=None).delete()
 
 
-def plant_detection_too_many(model, row, folder, directory):
+def plant_detection_too_many(model, row, folder, objects):
     Detection.objects.bulk_create(
         [Detection(id=row.id, registered_model=model, label_id=1)]
     )
 
 
-def plant_side_rows_alone(model, row, folder, directory):
+def plant_side_rows_alone(model, row, folder, objects):
     one = OverflowNumber.objects.beside(model).filter(id=row.id).first()
     OverflowNumber.objects.bulk_create(
         [OverflowNumber(id=7, registered_model=model, key_id=one.key_id, value=1)]
@@ -228,36 +218,36 @@ def plant_side_rows_alone(model, row, folder, directory):
     Detection.objects.bulk_create([Detection(id=7, registered_model=model, label_id=1)])
 
 
-def plant_count(model, row, folder, directory):
+def plant_count(model, row, folder, objects):
     MetadataKeyCount.objects.create(
         registered_model=model, key="key_1", type="int", delta=1
     )
 
 
-def plant_count_lost(model, row, folder, directory):
+def plant_count_lost(model, row, folder, objects):
     MetadataKeyCount.objects.all().delete()
 
 
-def plant_hidden(model, row, folder, directory):
+def plant_hidden(model, row, folder, objects):
     removal.hide(model, [row.id])
 
 
-def plant_shown(model, row, folder, directory):
+def plant_shown(model, row, folder, objects):
     InferencePayload.objects.beside(model).filter(id=row.id).update(deleted_at=Now())
 
 
-def plant_protected_hidden(model, row, folder, directory):
+def plant_protected_hidden(model, row, folder, objects):
     removal.hide(model, [row.id])
     InferencePayload.objects.beside(model).filter(id=row.id).update(deleted_at=Now())
 
 
-def plant_protected_expiring(model, row, folder, directory):
+def plant_protected_expiring(model, row, folder, objects):
     InferencePayload.objects.beside(model).filter(id=row.id).update(
         input_removal_at=Now()
     )
 
 
-def plant_old_intent(model, row, folder, directory):
+def plant_old_intent(model, row, folder, objects):
     other = model.inferences.get(inference_id="expired")
     removal.hide(model, [other.id])
     InferencePayload.objects.beside(model).filter(id=other.id).update(
@@ -265,7 +255,7 @@ def plant_old_intent(model, row, folder, directory):
     )
 
 
-def plant_old_input_intent(model, row, folder, directory):
+def plant_old_input_intent(model, row, folder, objects):
     model.inferences.update(is_protected=False)
     InferencePayload.objects.beside(model).filter(id=row.id).update(
         input_removal_at=Now() - timedelta(hours=2)
@@ -343,10 +333,10 @@ def each_of(names, damages):
 
 @each_of(("plant", "expected"), DAMAGE)
 def test_each_damage_is_found_and_looking_changes_nothing(
-    healthy, model, folder, blob_directory, plant, expected
+    healthy, model, folder, stored_objects, plant, expected
 ):
-    plant(model, healthy, folder, blob_directory)
-    old(blob_directory)
+    plant(model, healthy, folder, stored_objects)
+    stored_objects.age()
 
     found = verify()
 
@@ -357,10 +347,10 @@ def test_each_damage_is_found_and_looking_changes_nothing(
 
 @each_of(("plant", "expected"), REPAIRABLE)
 def test_a_repair_of_what_can_be_repaired_leaves_a_clean_store(
-    healthy, model, folder, blob_directory, plant, expected
+    healthy, model, folder, stored_objects, plant, expected
 ):
-    plant(model, healthy, folder, blob_directory)
-    old(blob_directory)
+    plant(model, healthy, folder, stored_objects)
+    stored_objects.age()
 
     repaired = verify(repair=True)
 
@@ -371,10 +361,10 @@ def test_a_repair_of_what_can_be_repaired_leaves_a_clean_store(
 
 @each_of(("plant", "expected", "remaining"), NOT_REPAIRABLE)
 def test_what_a_repair_cannot_mend_is_still_found_after_it(
-    healthy, model, folder, blob_directory, plant, expected, remaining
+    healthy, model, folder, stored_objects, plant, expected, remaining
 ):
-    plant(model, healthy, folder, blob_directory)
-    old(blob_directory)
+    plant(model, healthy, folder, stored_objects)
+    stored_objects.age()
 
     repaired = verify(repair=True)
 
@@ -391,17 +381,17 @@ PROTECTED = [
 
 @each_of(("plant", "expected"), PROTECTED)
 def test_a_repair_keeps_a_protected_record(
-    healthy, model, folder, blob_directory, plant, expected
+    healthy, model, folder, stored_objects, plant, expected
 ):
-    plant(model, healthy, folder, blob_directory)
-    old(blob_directory)
+    plant(model, healthy, folder, stored_objects)
+    stored_objects.age()
 
     verify(repair=True)
 
     assert model.inferences.get(inference_id="full").is_protected
 
 
-def test_only_a_deep_look_sees_other_bytes(healthy, folder, blob_directory):
+def test_only_a_deep_look_sees_other_bytes(healthy, folder, stored_objects):
     blobs.put(f"{folder}/input", b"pictore")
     blobs.put(f"{folder}/answer", b'{"outputs": {}}')
 
@@ -410,7 +400,7 @@ def test_only_a_deep_look_sees_other_bytes(healthy, folder, blob_directory):
     assert len(verify(deep=True)) == 2
 
 
-def test_what_is_young_is_left_alone(healthy, model, folder, blob_directory):
+def test_what_is_young_is_left_alone(healthy, model, folder, stored_objects):
     for plant in (
         plant_unnamed_folder,
         plant_unnamed_beside,
@@ -419,11 +409,11 @@ def test_what_is_young_is_left_alone(healthy, model, folder, blob_directory):
         plant_of_no_model,
         plant_unrecorded,
     ):
-        plant(model, healthy, folder, blob_directory)
-    before = sorted(blob_directory.rglob("*"))
+        plant(model, healthy, folder, stored_objects)
+    before = stored_objects.keys()
 
     assert verify(repair=True) == []
-    assert sorted(blob_directory.rglob("*")) == before
+    assert stored_objects.keys() == before
 
 
 def test_another_projects_objects_are_not_looked_at(healthy, model, folder):
@@ -435,17 +425,17 @@ def test_another_projects_objects_are_not_looked_at(healthy, model, folder):
     assert kinds(verify(project=model.project)) == ["counts-differ"]
 
 
-def test_since_leaves_out_what_is_older(healthy, model, folder, blob_directory):
-    plant_unnamed_folder(model, healthy, folder, blob_directory)
-    plant_key_missing(model, healthy, folder, blob_directory)
-    old(blob_directory)
+def test_since_leaves_out_what_is_older(healthy, model, folder, stored_objects):
+    plant_unnamed_folder(model, healthy, folder, stored_objects)
+    plant_key_missing(model, healthy, folder, stored_objects)
+    stored_objects.age()
 
     assert verify(since=now()) == []
     assert len(verify(since=now() - timedelta(days=3650))) == 2
 
 
 def test_a_put_in_progress_is_never_collected(
-    healthy, model, folder, blob_directory, make_inference
+    healthy, model, folder, stored_objects, make_inference
 ):
     """Its blobs lie there, its record does not yet; then it comes."""
     key = f"{folder[:-2]}u9/input"
@@ -453,7 +443,7 @@ def test_a_put_in_progress_is_never_collected(
     verification.run(verification.COLLECT)
 
     make_inference(inference_id="late", data_storage_key=key, data_size=len(PICTURE))
-    old(blob_directory)
+    stored_objects.age()
     verification.run(verification.COLLECT)
 
     assert blobs.get(key) == PICTURE
@@ -461,25 +451,25 @@ def test_a_put_in_progress_is_never_collected(
 
 
 def test_a_record_far_from_its_objects_hour_keeps_them(
-    healthy, model, folder, blob_directory, make_inference
+    healthy, model, folder, stored_objects, make_inference
 ):
     """A clock that was corrected, by more than the hours that are looked at first."""
     key = f"{model.project_id}/{model.pk}/2001/01/01/00/u9/input"
     blobs.put(key, PICTURE)
     make_inference(inference_id="odd", data_storage_key=key, data_size=len(PICTURE))
-    old(blob_directory)
+    stored_objects.age()
 
     assert verify(repair=True) == []
     assert blobs.get(key) == PICTURE
 
 
 def test_the_collector_removes_what_is_left_behind_and_nothing_else(
-    healthy, model, folder, blob_directory
+    healthy, model, folder, stored_objects
 ):
-    plant_unnamed_folder(model, healthy, folder, blob_directory)
-    plant_of_no_model(model, healthy, folder, blob_directory)
-    plant_count(model, healthy, folder, blob_directory)
-    old(blob_directory)
+    plant_unnamed_folder(model, healthy, folder, stored_objects)
+    plant_of_no_model(model, healthy, folder, stored_objects)
+    plant_count(model, healthy, folder, stored_objects)
+    stored_objects.age()
 
     run = verification.run(verification.COLLECT)
 
@@ -487,7 +477,7 @@ def test_the_collector_removes_what_is_left_behind_and_nothing_else(
     assert kinds(verify()) == ["counts-differ", "of-no-model"]
 
 
-def test_ended_uploads_are_collected(healthy, model, blob_directory):
+def test_ended_uploads_are_collected(healthy, model, stored_objects):
     bound = uploads.grant("test", model, uploads.DATA)
     blobs.put(bound.storage_key, PICTURE)
     rows = UploadGrant.objects.filter(storage_key=bound.storage_key)
@@ -501,7 +491,7 @@ def test_ended_uploads_are_collected(healthy, model, blob_directory):
     assert not ended.exists()
 
 
-def test_a_collection_that_was_killed_goes_on(healthy, model, blob_directory, armed):
+def test_a_collection_that_was_killed_goes_on(healthy, model, stored_objects, armed):
     UploadGrant.objects.update(expires_at=now() - timedelta(hours=25))
     armed("collecting.staged_removed=raise")
     with pytest.raises(failpoints.Failure):
@@ -513,11 +503,11 @@ def test_a_collection_that_was_killed_goes_on(healthy, model, blob_directory, ar
 
 
 def test_a_repair_that_breaks_off_is_finished_by_the_next(
-    quiet, model, folder, blob_directory, armed
+    quiet, model, folder, stored_objects, armed
 ):
     for name in ("input", "answer"):
         blobs.put(f"{folder}/{name}", b"of nobody")
-    old(blob_directory)
+    stored_objects.age()
     armed("collecting.removed=raise")
     broken = verification.report(verification.Scope(now(), repair=True))
     list(broken.findings())
@@ -543,7 +533,7 @@ PLACES = [
 
 @pytest.mark.parametrize("place", PLACES)
 def test_after_a_crash_at_any_step_repair_leaves_a_clean_store(
-    healthy, model, folder, blob_directory, make_inference, armed, place
+    healthy, model, folder, stored_objects, make_inference, armed, place
 ):
     from inferences.store import protection
 
@@ -572,17 +562,17 @@ def test_after_a_crash_at_any_step_repair_leaves_a_clean_store(
     InferencePayload.objects.exclude(input_removal_at=None).update(
         input_removal_at=Now() - timedelta(hours=2)
     )
-    old(blob_directory)
+    stored_objects.age()
 
     assert all(finding.repaired for finding in verify(repair=True))
     assert verify(deep=True) == []
 
 
 def test_with_a_clock_that_is_off_nothing_is_repaired(
-    healthy, model, folder, blob_directory, settings
+    healthy, model, folder, stored_objects, settings
 ):
-    plant_unnamed_folder(model, healthy, folder, blob_directory)
-    old(blob_directory)
+    plant_unnamed_folder(model, healthy, folder, stored_objects)
+    stored_objects.age()
     settings.ISTORE_CLOCK_SKEW_MAX_SECONDS = -1  # whatever the clock says, it is off
 
     report = verification.report(verification.Scope(now(), repair=True))

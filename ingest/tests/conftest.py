@@ -3,12 +3,12 @@ import threading
 
 import pytest
 import redis
-from django.conf import settings as django_settings
 
 from ingest.listener import Listener
 from ingest.stream import EventStream
 from ingest.tests import builders
 from istore import failpoints
+from tests.redis_databases import database_url
 
 
 @pytest.fixture(autouse=True)
@@ -20,8 +20,7 @@ def quick_disk(monkeypatch):
 @pytest.fixture
 def server(worker_id):
     """A database of the embedded server for each worker of the tests."""
-    number = 3 + int(worker_id.removeprefix("gw") if worker_id != "master" else 0)
-    url = django_settings.ISTORE_REDIS_URL.replace("db=0", f"db={number}")
+    url = database_url(3, worker_id)
     with redis.Redis.from_url(url) as client:
         client.flushdb()
         client.url = url

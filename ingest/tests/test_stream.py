@@ -1,16 +1,15 @@
 import pytest
 import redis
-from django.conf import settings
 
 from ingest.stream import GROUP, STREAM, EventStream, Lag
 from ingest.tests.builders import make_event
+from tests.redis_databases import database_url
 
 
 @pytest.fixture
 def server(worker_id):
     """A database of the embedded server for each worker of the tests."""
-    number = 3 + int(worker_id.removeprefix("gw") if worker_id != "master" else 0)
-    url = settings.ISTORE_REDIS_URL.replace("db=0", f"db={number}")
+    url = database_url(3, worker_id)
     with redis.Redis.from_url(url) as client:
         client.flushdb()
         client.url = url

@@ -101,7 +101,9 @@ class Relay:
         if tls:
             self.scheme = "https"
             self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(
+            target=self.server.serve_forever, args=(0.01,), daemon=True
+        ).start()
 
     @property
     def url(self) -> str:

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 import redis
-from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 from django.template.loader import render_to_string
 
@@ -16,14 +15,14 @@ from ingest.tests.test_events import make_event
 from proxy import backlog
 from proxy.spool.frames import frame, header
 from proxy.spool.spool_files import SpoolFile
+from tests.redis_databases import database_url
 
 OWNER = "0" * 32
 
 
 @pytest.fixture
 def stream(settings, worker_id, tmp_path):
-    number = 3 + int(worker_id.removeprefix("gw") if worker_id != "master" else 0)
-    url = django_settings.ISTORE_REDIS_URL.replace("db=0", f"db={number}")
+    url = database_url(3, worker_id)
     settings.ISTORE_REDIS_URL, settings.ISTORE_SPOOL_DIR = url, tmp_path / "spool"
     with redis.Redis.from_url(url) as client:
         client.flushdb()

@@ -7,7 +7,6 @@ from io import StringIO
 
 import pytest
 import redis
-from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 
 from ingest.events import InferenceEvent
@@ -16,12 +15,12 @@ from istore import blobs, failpoints
 from proxy.spool import replaying
 from proxy.spool.frames import HEAD_1, MAGIC_1
 from proxy.tests.builders import make_entry, prefix_of
+from tests.redis_databases import database_url
 
 
 @pytest.fixture
 def server(worker_id, settings):
-    number = 9 + int(worker_id.removeprefix("gw") if worker_id != "master" else 0)
-    url = django_settings.ISTORE_REDIS_URL.replace("db=0", f"db={number}")
+    url = database_url(9, worker_id)
     settings.ISTORE_REDIS_URL = url
     with redis.Redis.from_url(url) as client:
         client.flushdb()

@@ -4,6 +4,7 @@ from django.conf import settings
 
 from istore.tests.running_store import RunningStore, free_ports
 from supervisor import external
+from tests.redis_databases import database_url
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_the_store_runs_on_a_database_and_a_broker_that_are_given(
 ):
     store = RunningStore(tmp_path / "home")
     store.env["ISTORE_DATABASE_URL"] = fresh_database
-    store.env["ISTORE_REDIS_URL"] = settings.ISTORE_REDIS_URL.replace("db=0", "db=9")
+    store.env["ISTORE_REDIS_URL"] = database_url(9)
     with store.up() as running:
         assert store.answers()
         assert not (store.home / "postgres").exists()

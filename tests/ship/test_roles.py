@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from django.conf import settings
 from inference_store import mocks
 from inference_store.local.serving import serve
 
@@ -21,6 +20,7 @@ from istore import pulse
 from istore.tests.running_store import free_ports
 from supervisor import probe
 from tests import s3_server
+from tests.redis_databases import database_url
 
 ROOT = Path(__file__).parents[2]
 # An exporter is a worker of another queue.
@@ -32,7 +32,7 @@ def test_roles_alone_make_a_store(tmp_path, fresh_database, s3_endpoint):
     secrets = tmp_path / "secrets"
     port, proxy_port = free_ports(2)
     mock = serve(mocks.create("object-detection", {}))
-    threading.Thread(target=mock.serve_forever, daemon=True).start()
+    threading.Thread(target=mock.serve_forever, args=(0.01,), daemon=True).start()
     database, _, rest = fresh_database.partition("@")
     user, password = database.removeprefix("postgresql://").split(":")
     environment = {
@@ -42,7 +42,7 @@ def test_roles_alone_make_a_store(tmp_path, fresh_database, s3_endpoint):
         "ISTORE_HOME": str(tmp_path / "jobs"),
         "ISTORE_DATABASE_URL": f"postgresql://{user}@{rest}",
         "ISTORE_DATABASE_PASSWORD_FILE": str(secrets / "database_password"),
-        "ISTORE_REDIS_URL": settings.ISTORE_REDIS_URL.replace("db=0", "db=8"),
+        "ISTORE_REDIS_URL": database_url(8),
         "ISTORE_PORT": str(port),
         "ISTORE_PROXY_PORT": str(proxy_port),
         "ISTORE_ADMIN_PASSWORD_FILE": str(secrets / "admin_password"),

@@ -108,7 +108,7 @@ def test_an_installed_server_stores_and_an_installed_client_finds(installed, tmp
         return done.stdout
 
     mock = serve(mocks.create("object-detection", {}))
-    threading.Thread(target=mock.serve_forever, daemon=True).start()
+    threading.Thread(target=mock.serve_forever, args=(0.01,), daemon=True).start()
     try:
         said = run("istore-server", "up", "--detach")
         token = said.partition("token for project default: ")[2].split()[0]

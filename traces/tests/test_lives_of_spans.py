@@ -16,7 +16,7 @@ from inferences.search.text import parse, write
 from inferences.store import removal
 from inferences.tests.erasure_builders import (
     PERSON,
-    files_with,
+    objects_with,
     open_task,
     tables_with,
 )
@@ -109,9 +109,7 @@ def test_retention_takes_the_spans_along(gpt):
     assert not Span.objects.exists()
 
 
-def test_erasure_leaves_nothing_of_a_person_in_spans_either(
-    send, project, blob_directory
-):
+def test_erasure_leaves_nothing_of_a_person_in_spans_either(send, project):
     named = {
         "user.id": PERSON,
         "llm.input_messages.0.message.content": f"I am {PERSON}.",
@@ -124,12 +122,12 @@ def test_erasure_leaves_nothing_of_a_person_in_spans_either(
         )
     )
     assert "traces_span" in tables_with(PERSON)
-    assert files_with(PERSON, blob_directory)
+    assert objects_with(PERSON)
     task = open_task(project, key="user_id")
     erase(task)
     task.refresh_from_db()
     assert tables_with(PERSON) == []
-    assert files_with(PERSON, blob_directory) == []
+    assert objects_with(PERSON) == []
     assert task.report["erased"]["records"] == 1
     assert task.report["proof"]["left"] == 0
     assert Span.objects.count() == 1

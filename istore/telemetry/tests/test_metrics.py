@@ -142,7 +142,7 @@ def test_the_endpoint_of_a_role_is_guarded_the_same_way(settings):
 
     settings.ISTORE_IS_LOCAL, settings.ISTORE_METRICS_TOKEN = False, "t0k"
     server = Endpoint("127.0.0.1", 0, lambda: b"istore_x 1\n")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
 
     def ask(path: str, **headers: str) -> tuple[int, bytes]:
         connection = HTTPConnection("127.0.0.1", server.server_port, timeout=5)
