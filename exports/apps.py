@@ -8,9 +8,10 @@ class ExportsConfig(AppConfig):
 
     def ready(self) -> None:
         from exports import erasing, quick, telemetry, verifying
+        from exports.lake import backing_up
         from exports.lake import erasing as lake_erasing
         from exports.lake import verifying as lake_verifying
-        from exports.lake.statistics import of_cold_range
+        from exports.lake.statistics import find_cold
         from exports.models import ExportTask
         from exports.schedules import verifying as scheduled
         from inferences.erasure import TraceHolder, trace_holders
@@ -36,12 +37,13 @@ class ExportsConfig(AppConfig):
                 count_left=lake_erasing.count_left,
             ),
         )
-        cold_ranges.register("lake", of_cold_range)
+        cold_ranges.register("lake", find_cold)
         place = rail.Place("download", 30, rail.named("exports:overview"), ("exports",))
         rail.places.register("Exports", place)
         # Not required: archives expire meanwhile, and can be made again.
         archives = f"SELECT archive_key FROM {ExportTask._meta.db_table}"
         hooks.named_keys.register("exports", hooks.NamedKeys(archives, required=False))
+        hooks.files_of_files.register("lake", hooks.FilesOfFiles(backing_up.keys))
         checks.register("archives", Check(verifying.archives))
         checks.register("leftovers of exports", Check(verifying.leftovers))
         checks.register("files of schedules", Check(scheduled.files))
