@@ -2,11 +2,24 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from istore.db import vacuum_settings
+from istore.db.vacuum_settings import by_share, for_updates
+
+VACUUM_SETTINGS = {
+    "exports_exportedfile": by_share(dead=0.05),
+    # Few rows, whose lease or position moves every few seconds.
+    **{
+        f"exports_{name}": for_updates(50)
+        for name in ("exportschedule", "scheduledexport", "exporttask")
+    },
+}
+
 
 class ExportsConfig(AppConfig):
     name = "exports"
 
     def ready(self) -> None:
+        vacuum_settings.tables.register(self.label, VACUUM_SETTINGS)
         from exports import erasing, quick, telemetry, verifying
         from exports.lake import backing_up
         from exports.lake import erasing as lake_erasing
