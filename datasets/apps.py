@@ -2,11 +2,23 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from istore.db import vacuum_settings
+from istore.db.vacuum_settings import by_share, for_updates
+
+VACUUM_SETTINGS = {
+    "datasets_datasetentry": by_share(dead=0.05),
+    "datasets_datasetblob": by_share(dead=0.05),
+    **{
+        f"datasets_{task}": for_updates(50) for task in ("addingtask", "datasetarchive")
+    },
+}
+
 
 class DatasetsConfig(AppConfig):
     name = "datasets"
 
     def ready(self) -> None:
+        vacuum_settings.tables.register(self.label, VACUUM_SETTINGS)
         from datasets import erasing, found, membership, shared_blobs, verifying
         from datasets.models import DatasetArchive, DatasetBlob
         from datasets.web import of_model

@@ -2,11 +2,24 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from istore.db import vacuum_settings
+from istore.db.vacuum_settings import by_share, for_updates
+
+VACUUM_SETTINGS = {
+    "exports_exportedfile": by_share(dead=0.05),
+    # Few rows, whose lease or position moves every few seconds.
+    **{
+        f"exports_{name}": for_updates(50)
+        for name in ("exportschedule", "scheduledexport", "exporttask")
+    },
+}
+
 
 class ExportsConfig(AppConfig):
     name = "exports"
 
     def ready(self) -> None:
+        vacuum_settings.tables.register(self.label, VACUUM_SETTINGS)
         from exports import erasing, quick, telemetry, verifying
         from exports.lake import doors as lake
         from exports.models import ExportTask
@@ -34,12 +47,13 @@ class ExportsConfig(AppConfig):
                 count_left=lake.count_left,
             ),
         )
-        cold_ranges.register("lake", lake.statistics_of_cold_range)
+        cold_ranges.register("lake", lake.find_cold)
         place = rail.Place("download", 30, rail.named("exports:overview"), ("exports",))
         rail.places.register("Exports", place)
         # Not required: archives expire meanwhile, and can be made again.
         archives = f"SELECT archive_key FROM {ExportTask._meta.db_table}"
         hooks.named_keys.register("exports", hooks.NamedKeys(archives, required=False))
+        hooks.files_of_files.register("lake", hooks.FilesOfFiles(lake.files_for_backup))
         checks.register("archives", Check(verifying.archives))
         checks.register("leftovers of exports", Check(verifying.leftovers))
         checks.register("files of schedules", Check(scheduled.files))

@@ -5,6 +5,7 @@ from celery import shared_task
 from exports import cleanup
 from exports.archive_writer import carry_out
 from exports.lake import doors as lake
+from exports.lake import dropping
 from exports.models import ExportTask
 from exports.schedules import lifecycle, runner
 from exports.schedules.models import ScheduledExport
@@ -43,3 +44,9 @@ def start_due_schedules() -> None:
 def tend_lake() -> None:
     """Merge small files of the lake and expire its snapshots. Beat calls it every hour."""
     lake.tend_all(now())
+
+
+@shared_task
+def drop_lake_tables() -> None:
+    """Delete the files of tables that were dropped. The upkeep does it, too."""
+    dropping.finish_all()

@@ -16,6 +16,7 @@ urlpatterns = also_in_projects(
     [
         path("exports", overview.overview, name="overview"),
         path("exports/lake", lake.sql, name="lake"),
+        path("exports/lake/<str:name>/drop", lake.drop, name="lake-drop"),
         re_path(rf"^{MODEL}/exports/schedules$", schedules.schedules, name="schedules"),
         re_path(rf"^{SCHEDULE}/run$", schedules.run, name="schedule-run"),
         re_path(rf"^{SCHEDULE}/delete$", schedules.delete, name="schedule-delete"),

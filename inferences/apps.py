@@ -5,11 +5,16 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.conf import settings
 
+from istore.db import vacuum_settings
+
 
 class InferencesConfig(AppConfig):
     name = "inferences"
 
     def ready(self) -> None:
+        from inferences.store.vacuum_settings import OF_TABLES
+
+        vacuum_settings.tables.register(self.label, OF_TABLES)
         from istore.checks import health
 
         health.watched.register("partitions", partitions_left)

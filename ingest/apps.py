@@ -2,11 +2,17 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from istore.db import vacuum_settings
+from istore.db.vacuum_settings import by_share
+
+VACUUM_SETTINGS = {"ingest_setasideevent": by_share(dead=0.05)}
+
 
 class IngestConfig(AppConfig):
     name = "ingest"
 
     def ready(self) -> None:
+        vacuum_settings.tables.register(self.label, VACUUM_SETTINGS)
         from inferences.erasure import TraceHolder, trace_holders
         from inferences.maintenance.orphan_blobs import fates
         from inferences.store import pack_rewriting

@@ -43,6 +43,7 @@ ROUTES = {
     "export-formats": {"get": V},
     "export-destinations": {"get": V},
     "lake/tables": {"get": V},
+    "lake/tables/a": {"delete": E},
     "lake/sql": {"post": V},
     "models/{}/export-schedules": {"get": V, "post": E},
     "models/{}/export-schedules/a": {"get": V, "patch": E, "delete": E},

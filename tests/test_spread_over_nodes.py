@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import connection
 
 from inferences.models import RegisteredModel, TaskType
@@ -23,6 +24,7 @@ from inferences.store.distribution import (
     distributed_tables,
 )
 from inferences.store.vacuum_settings import OF_PARTITIONS, OF_TABLES
+from istore.db import vacuum_settings
 from istore.db.postgresql import base as session
 from tests.one_of_everything import everything_is_done
 from tests.statement_plans import Scan, scans_of
@@ -200,11 +202,33 @@ def options_of(tables: list[str]) -> dict[str, dict[str, str]]:
     }
 
 
+def settings_of_tables() -> dict[str, dict[str, str]]:
+    return {
+        name: settings
+        for of_app in vacuum_settings.tables.values()
+        for name, settings in of_app.items()
+    }
+
+
 def test_each_table_has_its_settings_of_autovacuum():
-    present = options_of(list(OF_TABLES))
-    assert {*present} == {*OF_TABLES}
-    for name, settings in OF_TABLES.items():
+    wanted = settings_of_tables()
+    assert {"traces_span", "datasets_datasetentry", *OF_TABLES} <= {*wanted}
+    present = options_of(list(wanted))
+    assert {*present} == {*wanted}
+    for name, settings in wanted.items():
         assert settings.items() <= present[name].items(), name
+
+
+def test_migrate_gives_settings_that_lack_and_leaves_an_operators_own():
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE traces_span RESET (autovacuum_vacuum_scale_factor)")
+        cursor.execute(
+            "ALTER TABLE traces_span SET (autovacuum_analyze_scale_factor = 0.5)"
+        )
+    vacuum_settings.give(apps.get_app_config("traces"), "default")
+    wanted = settings_of_tables()["traces_span"]
+    own = {"autovacuum_analyze_scale_factor": "0.5"}
+    assert options_of(["traces_span"])["traces_span"] == wanted | own
 
 
 def test_partitions_have_settings_whenever_they_are_made():

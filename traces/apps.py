@@ -2,11 +2,20 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from istore.db import vacuum_settings
+from istore.db.vacuum_settings import by_share
+
+VACUUM_SETTINGS = {
+    # As large as all partitions of inferences together, where each is a span.
+    "traces_span": by_share(dead=0.02),
+}
+
 
 class TracesConfig(AppConfig):
     name = "traces"
 
     def ready(self) -> None:
+        vacuum_settings.tables.register(self.label, VACUUM_SETTINGS)
         from inferences.search.filters import in_trace
         from inferences.store.side_tables import SideTable, side_tables
         from istore.web import finding, rail

@@ -12,20 +12,39 @@ class Migration(migrations.Migration):
     atomic = False
     dependencies = [("datasets", "0004_rename_fields_of_tasks")]
 
+    # Each may run again after a migration that broke off.
     operations = [
-        migrations.AddField(
-            model_name="datasetentry",
-            name="answer_labels",
-            field=django.contrib.postgres.fields.ArrayField(
-                base_field=models.TextField(), null=True, size=None
-            ),
+        migrations.SeparateDatabaseAndState(
+            database_operations=[
+                migrations.RunSQL(
+                    "ALTER TABLE datasets_datasetentry "
+                    "ADD COLUMN IF NOT EXISTS answer_labels text[] NULL, "
+                    "ADD COLUMN IF NOT EXISTS answer_scores double precision[] NULL",
+                    "ALTER TABLE datasets_datasetentry "
+                    "DROP COLUMN IF EXISTS answer_labels, "
+                    "DROP COLUMN IF EXISTS answer_scores",
+                )
+            ],
+            state_operations=[
+                migrations.AddField(
+                    model_name="datasetentry",
+                    name="answer_labels",
+                    field=django.contrib.postgres.fields.ArrayField(
+                        base_field=models.TextField(), null=True, size=None
+                    ),
+                ),
+                migrations.AddField(
+                    model_name="datasetentry",
+                    name="answer_scores",
+                    field=django.contrib.postgres.fields.ArrayField(
+                        base_field=models.FloatField(null=True), null=True, size=None
+                    ),
+                ),
+            ],
         ),
-        migrations.AddField(
-            model_name="datasetentry",
-            name="answer_scores",
-            field=django.contrib.postgres.fields.ArrayField(
-                base_field=models.FloatField(null=True), null=True, size=None
-            ),
+        migrations.RunSQL(
+            "DROP INDEX CONCURRENTLY IF EXISTS dataset_entry_input",
+            migrations.RunSQL.noop,
         ),
         AddIndexConcurrently(
             model_name="datasetentry",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from exports.lake.doors import SQL_MAX_CHARS, list_tables, query
+from exports.lake import dropping
+from exports.lake.doors import SQL_MAX_CHARS, find_table, list_tables, query
 from inferences.store.api.scoped_views import StoreView
 from istore.accounts.access import Caller
 from istore.api.fields import MomentField, TextField, WholeField
@@ -90,6 +93,25 @@ class LakeTablesView(StoreView):
         projects = seen(self.caller, request.query_params.get("project_id"))
         found = LakeTableSerializer(list_tables(projects), many=True).data
         return Response({"results": found, "next": None})
+
+
+class LakeTableView(StoreView):
+    """A table that stayed when its schedule was deleted."""
+
+    needs: ClassVar = {"DELETE": Role.EDITOR}
+
+    @extend_schema(
+        operation_id="drop_lake_table",
+        responses={204: None, **PROBLEMS},
+    )
+    def delete(self, request: Request, name: str) -> Response:
+        row = find_table(self.caller.visible_projects(), name)
+        if row is None:
+            raise Http404
+        if not self.caller.may(Role.EDITOR, row.model.project):
+            raise PermissionDenied
+        dropping.drop(self.caller, row)
+        return Response(status=204)
 
 
 class LakeQueryView(StoreView):

@@ -33,6 +33,12 @@ from istore.tasks.tracking import TaskState
 
 ON_A_PAGE = 100
 CURSOR = OpenApiParameter("cursor", str)
+TABLE = OpenApiParameter(
+    "table",
+    str,
+    enum=list(lifecycle.TableFate),
+    description="keep (default): its table of the lake stays; drop: it goes with its files.",
+)
 
 
 class FilterOfScheduleSerializer(FilteredSerializer):
@@ -279,10 +285,12 @@ class ScheduleView(OneScheduleView):
 
     @extend_schema(
         operation_id="delete_export_schedule",
+        parameters=[TABLE],
         responses={204: None, **PROBLEMS},
     )
     def delete(self, request: Request, model_id: str, schedule_id: str) -> Response:
-        if not lifecycle.remove(self.caller, self.schedule(model_id, schedule_id)):
+        schedule = self.schedule(model_id, schedule_id)
+        if not lifecycle.remove(self.caller, schedule, read_table(request)):
             raise Http404
         return Response(status=204)
 
@@ -338,11 +346,24 @@ class ExportedFilesView(OneScheduleView):
 
 def read_cursor(request: Request) -> str | None:
     """Return the query's ``cursor`` or None. Raises a 400 for any other parameter."""
+    return _read_only(request, "cursor")
+
+
+def read_table(request: Request) -> lifecycle.TableFate:
+    """Return what becomes of the table. Raises a 400 for another value or parameter."""
+    value = _read_only(request, "table")
+    try:
+        return lifecycle.TableFate(value or lifecycle.TableFate.KEEP)
+    except ValueError:
+        raise Invalid("keep or drop is expected.", "table") from None
+
+
+def _read_only(request: Request, parameter: str) -> str | None:
     for name in request.query_params:
-        if name != "cursor":
+        if name != parameter:
             message = "There is no such parameter."
             raise Invalid(message, name, code="unknown-parameter")
-    return request.query_params.get("cursor")
+    return request.query_params.get(parameter)
 
 
 def runs_of(

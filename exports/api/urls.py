@@ -22,6 +22,7 @@ urlpatterns = also_in_projects(
         re_path(rf"^{SCHEDULE}/files$", schedules.ExportedFilesView.as_view()),
         re_path(rf"^{SCHEDULE}$", schedules.ScheduleView.as_view()),
         path("lake/tables", lake.LakeTablesView.as_view()),
+        path("lake/tables/<str:name>", lake.LakeTableView.as_view()),
         path("lake/sql", lake.LakeQueryView.as_view()),
         path("export-formats", views.FormatsView.as_view()),
         re_path(rf"^{TASKS}$", views.ExportTasksView.as_view()),

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from exports.lake.models import LakeTable
 from inferences.erasure.matching_records import Carried
 from inferences.models import RegisteredModel
-from inferences.search.statistics import Statistics, StatisticsQuery
+from inferences.search.statistics import ColdValues, StatisticsQuery
+from istore.backup.hooks import Read
 from istore.checks.verification import Finding, Scope
 from istore.models import Project
 
@@ -54,6 +55,14 @@ def list_tables(projects: Iterable[Project]) -> list[Listed]:
     from exports.lake import listing
 
     return listing.list_tables(projects)
+
+
+def find_table(projects: Iterable[Project], name: str) -> LakeTable | None:
+    """Return the table ``namespace.name`` of these projects, or None."""
+    namespace, _, own = name.partition(".")
+    rows = LakeTable.objects.present().filter(model__project__in=list(projects))
+    rows = rows.select_related("model__project", "schedule")
+    return rows.filter(namespace=namespace, name=own).first()
 
 
 def query(projects: Iterable[Project], sql: str, limit: int | None = None) -> Found:
@@ -99,15 +108,21 @@ def count_left(project: Project, carried: Carried) -> int:
     return erasing.count_left(project, carried)
 
 
-def statistics_of_cold_range(
-    model: RegisteredModel, asked: StatisticsQuery
-) -> Statistics | None:
-    """Return statistics of a time of which the store has no records; see ``statistics``."""
-    if not LakeTable.objects.filter(model=model).exists():
+def find_cold(model: RegisteredModel, asked: StatisticsQuery) -> ColdValues | None:
+    """Return the values that only a table still has; see ``statistics``."""
+    if not LakeTable.objects.present().filter(model=model).exists():
         return None
     from exports.lake import statistics
 
-    return statistics.of_cold_range(model, asked)
+    return statistics.find_cold(model, asked)
+
+
+def files_for_backup(read: Read) -> Iterator[str]:
+    """Yield the keys of all files that the tables in a dump need; see ``backing_up``."""
+    # The rows of now say nothing of the dump: only the dump is asked.
+    from exports.lake import backing_up
+
+    yield from backing_up.keys(read)
 
 
 def verify_files(scope: Scope) -> Iterator[Finding]:

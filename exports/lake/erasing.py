@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.table import Table
 
-from exports.lake import columns, rewriting, tables
+from exports.lake import columns, dropping, rewriting, tables
 from exports.lake.catalog import open_catalog
 from exports.lake.data_files import batches_of, days_of, files_of
 from exports.lake.models import LakeTable
@@ -39,6 +39,9 @@ def of_records(model: RegisteredModel, row_ids: list[int]) -> int:
         return 0
     removed = 0
     for row in LakeTable.objects.filter(model=model).order_by("pk"):
+        if row.dropped_at:
+            _finish_drop(row)
+            continue
         with tables.writing(row) as catalog:
             if table := tables.load(catalog, row):
                 removed += _remove_records(row, table, wanted)
@@ -74,6 +77,9 @@ def of_value(project: Project, carried: Carried) -> int:
     """
     removed = 0
     for row in LakeTable.objects.of_project(project):
+        if row.dropped_at:
+            _finish_drop(row)
+            continue
         with tables.writing(row) as catalog:
             table = tables.load(catalog, row)
             if table is None:
@@ -89,6 +95,9 @@ def of_value(project: Project, carried: Carried) -> int:
 def of_leftovers(project: Project) -> int:
     """Delete what only old snapshots and broken attempts name; the rows are counted elsewhere."""
     for row in LakeTable.objects.of_project(project):
+        if row.dropped_at:
+            _finish_drop(row)
+            continue
         with tables.writing(row) as catalog:
             if table := tables.load(catalog, row):
                 _purge(row, table)
@@ -98,7 +107,7 @@ def of_leftovers(project: Project) -> int:
 def count_left(project: Project, carried: Carried) -> int:
     """Return how many rows of the project's tables still have the value, read from the files."""
     left = 0
-    for row in LakeTable.objects.of_project(project):
+    for row in LakeTable.objects.of_project(project).present():
         table = tables.load(open_catalog(), row)
         if table is None or not (needs := _columns_of(table, carried)):
             continue
@@ -110,7 +119,14 @@ def count_left(project: Project, carried: Carried) -> int:
 
 
 def _purge(row: LakeTable, table: Table) -> None:
-    gone = rewriting.purge(table)
+    _check_versions(row, rewriting.purge(table))
+
+
+def _finish_drop(row: LakeTable) -> None:
+    _check_versions(row, dropping.finish(row))
+
+
+def _check_versions(row: LakeTable, gone: list[str]) -> None:
     if versions := blobs.count_old_versions(gone):
         message = f"{versions} deleted files of {row} have old versions in the bucket."
         raise StoreError("erasure-failed", message)

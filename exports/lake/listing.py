@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from exports.lake import tables
+from exports.lake import tables, warehouse
 from exports.lake.catalog import open_catalog
 from exports.lake.columns import key_of
 from exports.lake.models import LakeTable
@@ -42,7 +42,7 @@ class Listed:
 
 def list_tables(projects: Iterable[Project]) -> list[Listed]:
     """Return the tables of these projects, by name."""
-    rows = LakeTable.objects.filter(model__project__in=list(projects))
+    rows = LakeTable.objects.present().filter(model__project__in=list(projects))
     rows = rows.select_related("model__project", "schedule")
     return [describe(row) for row in rows.order_by("namespace", "name")]
 
@@ -64,7 +64,9 @@ def describe(row: LakeTable) -> Listed:
         schedule_id=str(row.schedule.pk) if row.schedule else None,
         shape=row.shape,
         exported_until=row.schedule.exported_until if row.schedule else None,
-        location=table.location() if table else None,
+        location=(
+            warehouse.location_of(warehouse.key_of(table.location())) if table else None
+        ),
         row_count=total("total-records"),
         file_count=total("total-data-files"),
         size=total("total-files-size"),

@@ -29,6 +29,10 @@ class LakeTableQuerySet(models.QuerySet["LakeTable"]):
         found = self.filter(model__project=project).order_by("pk")
         return found.select_related("model__project", "schedule")
 
+    def present(self) -> Self:
+        """Return the tables that are not being dropped."""
+        return self.filter(dropped_at=None)
+
 
 class LakeTable(models.Model):
     """A table of the lake. It outlives its schedule, and goes with its model.
@@ -52,6 +56,11 @@ class LakeTable(models.Model):
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     tended_at = models.DateTimeField(null=True, editable=False)
+    dropped_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="It is gone for everybody; its files are being deleted.",
+    )
 
     objects = LakeTableQuerySet.as_manager()
 

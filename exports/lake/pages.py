@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_http_methods
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
 
-from exports.lake.doors import SQL_MAX_CHARS, list_tables, query
+from exports.lake import dropping
+from exports.lake.doors import SQL_MAX_CHARS, find_table, list_tables, query
 from istore.accounts.access import caller_of
-from istore.errors import StoreError
+from istore.errors import Conflict, StoreError
+from istore.models import Role
 
 ROWS = 200  # on a page; the API and the command give more
 
@@ -32,10 +36,17 @@ class QueryForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 def sql(request: HttpRequest) -> HttpResponse:
     """List the tables that a person may see; a POST runs one SELECT over them."""
-    projects = list(caller_of(request).visible_projects())
+    caller = caller_of(request)
+    projects = list(caller.visible_projects())
     tables = list_tables(projects)
     form = QueryForm(request.POST or None, initial={"sql": _first(tables)})
-    context: dict[str, Any] = {"form": form, "tables": tables, "limit": ROWS}
+    editable = {p.project_id for p in projects if caller.may(Role.EDITOR, p)}
+    context: dict[str, Any] = {
+        "form": form,
+        "tables": tables,
+        "limit": ROWS,
+        "editable": editable,
+    }
     status = 200
     if request.method == "POST" and form.is_valid():
         try:
@@ -46,6 +57,24 @@ def sql(request: HttpRequest) -> HttpResponse:
     if form.errors and status == 200:
         status = 400
     return render(request, "exports/lake.html", context, status=status)
+
+
+@login_required
+@require_POST
+def drop(request: HttpRequest, name: str) -> HttpResponse:
+    """Drop a table that no schedule writes."""
+    caller = caller_of(request)
+    row = find_table(caller.visible_projects(), name)
+    if row is None:
+        raise Http404
+    if not caller.may(Role.EDITOR, row.model.project):
+        raise PermissionDenied
+    try:
+        dropping.drop(caller, row)
+        messages.success(request, f"The table {name} and its files are removed.")
+    except Conflict as error:
+        messages.error(request, str(error))
+    return redirect("exports:lake")
 
 
 def _first(tables: list[Any]) -> str:

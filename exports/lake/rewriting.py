@@ -22,6 +22,7 @@ from exports.lake.data_files import (
     files_of,
     schema_in,
 )
+from istore.blobs import moves
 from istore.failpoints import failpoint
 
 # Returns, for rows of a data file, which of them go: a boolean for each, never null.
@@ -125,6 +126,10 @@ def delete_leftovers(table: Table, before: datetime | None = None) -> list[str]:
     spares younger ones for engines that are reading, all of them go.
     """
     table.refresh()
+    # A backup that began before has dumped the catalogue, which names files that have expired
+    # since. One that begins from now on dumps it as it is here.
+    if before is not None and moves.BACKUP_LOCK.is_held():
+        return []
     named = _list_live_keys(table)
     return warehouse.delete(
         stored.key

@@ -62,11 +62,10 @@ def create(catalog: Catalog, row: LakeTable, plan: columns.Plan) -> Table:
         PartitionField(ids["model_id"], 1000, IdentityTransform(), "model_id"),
         PartitionField(ids["timestamp"], 1001, DayTransform(), "timestamp_day"),
     )
-    key = f"{warehouse.ROOT}/{row.namespace}/{row.name}-{row.pk}"
     return catalog.create_table(
         row.identifier,
         schema,
-        location=warehouse.location_of(key),
+        location=warehouse.location_of(warehouse.folder_of(row)),
         partition_spec=spec,
         properties=PROPERTIES,
     )

@@ -1,5 +1,7 @@
 """Periodic work on the tables: follow removals, merge small files, expire snapshots.
 
+The metadata of a table that was moved, or restored elsewhere, is written again.
+
 Each table is worked on under its lock, and skipped while a run appends to it. A crash at any place
 leaves files that no snapshot names, which the next round deletes.
 """
@@ -17,7 +19,7 @@ from django.conf import settings
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from exports.lake import rewriting, tables
+from exports.lake import dropping, relocating, rewriting, tables
 from exports.lake.catalog import open_catalog
 from exports.lake.models import LakeTable
 from inferences.models import InferenceKey
@@ -30,7 +32,8 @@ log = logging.getLogger(__name__)
 
 def tend_all(at: datetime) -> None:
     """Tend every table, the one that has waited longest first."""
-    found = LakeTable.objects.select_related("model__project", "schedule")
+    dropping.finish_all()
+    found = LakeTable.objects.present().select_related("model__project", "schedule")
     for row in found.order_by("tended_at", "pk"):
         try:
             tend(row, at)
@@ -43,7 +46,9 @@ def tend(row: LakeTable, at: datetime) -> bool:
     with row.lock.try_hold() as is_ours:
         if not is_ours:
             return False
-        if table := tables.load(open_catalog(), row):
+        catalog = open_catalog()
+        if table := tables.load(catalog, row):
+            relocating.relocate(catalog, table)
             if not row.keeps_removed:
                 follow_removals(row, table)
             merge_small_files(table)

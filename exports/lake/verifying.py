@@ -14,7 +14,7 @@ from istore.checks.verification import Finding, Scope
 
 def files(scope: Scope) -> Iterator[Finding]:
     """Yield data files that are missing or have another size than the table says."""
-    rows = LakeTable.objects.select_related("model__project").order_by("pk")
+    rows = LakeTable.objects.present().select_related("model__project").order_by("pk")
     if scope.project:
         rows = rows.filter(model__project=scope.project)
     for row in rows:

@@ -1,15 +1,18 @@
 """Where the files of the lake lie: below ``lake/`` in the blob store, folder or bucket.
 
-Iceberg knows files by absolute locations, the blob store by keys. Files are put as blobs are: whole
-or not at all, fsynced, and with the encryption of the bucket.
+Iceberg knows files by absolute locations, the blob store by keys. A location that was written before
+the home moved, or before it was restored elsewhere, has another beginning and the same end: it means
+the file of that key here. Files are put as blobs are: whole or not at all, fsynced, and with the
+encryption of the bucket.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from django.core.files.base import ContentFile, File
@@ -17,9 +20,16 @@ from django.core.files.storage import default_storage
 from pyiceberg.io import FileIO, InputFile, OutputFile
 
 from istore import blobs
-from istore.blobs import LocalStorage
+from istore.blobs import LocalStorage, moves
+
+if TYPE_CHECKING:
+    from exports.lake.models import LakeTable
 
 ROOT = "lake"  # beside blobs, whose keys begin with a number
+# The key of a table's folder or of a file in it, at the end of a location.
+KEY_AT_END = re.compile(
+    rf"(?:^|/)({ROOT}/[^/]+/[^/]+-\d+(?:/data/[^/]+/[^/]+|/metadata/[^/]+)?)$"
+)
 
 
 def base() -> str:
@@ -41,13 +51,23 @@ def location_of(key: str) -> str:
 
 
 def key_of(location: str) -> str:
-    """Return the key of the object at a location. Raises ``ValueError`` for one elsewhere."""
+    """Return the key of the object at a location, also one of before the home moved.
+
+    Raises ``ValueError`` for one that is no place of a table.
+    """
     start = f"{base()}/"
     if urlsplit(location).scheme == "file":
         location = f"file://{unquote(urlsplit(location).path)}"
-    if not location.startswith(start):
-        raise ValueError(f"{location} is not in the warehouse {start}")
-    return location.removeprefix(start)
+    if location.startswith(start):
+        return location.removeprefix(start)
+    if found := KEY_AT_END.search(location):
+        return found[1]
+    raise ValueError(f"{location} is not in the warehouse {start}")
+
+
+def is_here(location: str) -> bool:
+    """Return whether a location begins as those of this warehouse do."""
+    return location.startswith(f"{base()}/")
 
 
 def put(location: str, file: IO[bytes]) -> None:
@@ -69,6 +89,16 @@ def walk(location: str) -> Iterator[blobs.Stored]:
     return blobs.walk(f"{key_of(location)}/")
 
 
+def walk_table(row: LakeTable) -> Iterator[blobs.Stored]:
+    """Yield every object of a table, also of one that the catalogue does not know."""
+    return blobs.walk(f"{folder_of(row)}/")
+
+
+def folder_of(row: LakeTable) -> str:
+    """Return the key below which the files of a table lie."""
+    return f"{ROOT}/{row.namespace}/{row.name}-{row.pk}"
+
+
 def delete(keys: Iterable[str]) -> list[str]:
     """Delete the objects of these keys, and return the keys. Missing ones count as deleted."""
     gone = list(keys)
@@ -88,7 +118,9 @@ class BlobFileIO(FileIO):
     def delete(self, location: str | InputFile | OutputFile) -> None:
         if not isinstance(location, str):
             location = location.location
-        blobs.delete([key_of(location)])
+        # A backup that is being made may need it; ``upkeep`` deletes it when it is done.
+        if not moves.BACKUP_LOCK.is_held():
+            blobs.delete([key_of(location)])
 
 
 class BlobInput(InputFile):

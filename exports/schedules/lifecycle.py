@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from exports.lake import dropping
 from exports.lake.models import LakeTable, make_table
 from exports.schedules.models import ExportFormat, ExportSchedule, ScheduledExport
 from inferences.models import RegisteredModel
@@ -18,6 +20,13 @@ from istore.models import AuditEntry
 
 WAITING_MOST = 10_000  # arrivals, which are counted row by row
 STARTS_AT_ONCE = 100  # runs opened in one round of beat; the next opens the rest
+
+
+class TableFate(StrEnum):
+    """What becomes of the table of the lake when its schedule is deleted."""
+
+    KEEP = "keep"
+    DROP = "drop"
 
 
 def create(
@@ -86,11 +95,20 @@ def change(actor: object, schedule: ExportSchedule, **values: Any) -> ExportSche
 
 
 @transaction.atomic
-def remove(actor: object, schedule: ExportSchedule) -> bool:
-    """Delete the schedule, and return whether it existed. Its files stay."""
+def remove(
+    actor: object, schedule: ExportSchedule, table: TableFate = TableFate.KEEP
+) -> bool:
+    """Delete the schedule, and return whether it existed. Its files stay.
+
+    A table of the lake stays as well, or goes with its files.
+    """
+    row = LakeTable.objects.filter(schedule=schedule).first()
     removed, _ = ExportSchedule.objects.filter(pk=schedule.pk).delete()
     if removed:
-        _audit(actor, "delete", schedule, position=schedule.position)
+        details = {"table": str(row), "table_is": table.value} if row else {}
+        _audit(actor, "delete", schedule, position=schedule.position, **details)
+        if row and table is TableFate.DROP:
+            dropping.mark(row)
     return bool(removed)
 
 

@@ -8,7 +8,12 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBadRequest,
+)
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -123,11 +128,26 @@ def run(request: HttpRequest, model_id: str, schedule_id: str) -> HttpResponse:
 @login_required
 @require_POST
 def delete(request: HttpRequest, model_id: str, schedule_id: str) -> HttpResponse:
-    """Delete a schedule; its files stay."""
+    """Delete a schedule; its files stay, and a table of the lake as the form says."""
     model = visible_model(request, model_id, Role.EDITOR)
-    lifecycle.remove(caller_of(request), _schedule_of(model, schedule_id))
-    messages.success(request, "The schedule is ended. Its files stay where they are.")
+    one = _schedule_of(model, schedule_id)
+    table = lifecycle.table_of(one)
+    try:
+        fate = lifecycle.TableFate(request.POST.get("table", "keep"))
+    except ValueError:
+        return HttpResponseBadRequest("table: keep or drop is expected.")
+    lifecycle.remove(caller_of(request), one, fate)
+    messages.success(request, f"The schedule is ended. {_tell_fate(table, fate)}")
     return redirect("exports:schedules", model.project, model.model_id)
+
+
+def _tell_fate(table: str | None, fate: lifecycle.TableFate) -> str:
+    """Return a sentence about what the schedule has written."""
+    if table is None:
+        return "Its files stay where they are."
+    if fate is lifecycle.TableFate.DROP:
+        return f"The table {table} and its files are removed."
+    return f"The table {table} stays in the lake: ask it by SQL as before."
 
 
 def _schedule_of(model: RegisteredModel, schedule_id: str) -> ExportSchedule:

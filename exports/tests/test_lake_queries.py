@@ -22,6 +22,7 @@ from istore.models import Project, Role
 
 pytestmark = pytest.mark.django_db(transaction=True)
 URL = "/api/v1/lake/sql"
+LATER = DAY + timedelta(days=5)
 
 
 @pytest.fixture
@@ -56,6 +57,15 @@ REFUSED_BEFORE_IT_RUNS = [
     "CALL pragma_version()",
     "SELECT (SELECT content FROM read_text('/etc/passwd'))",
     "SELECT 1 WHERE 1 IN (SELECT size FROM read_blob('/etc/passwd'))",
+    "SELECT pg_sleep(60)",
+    "SELECT 1 WHERE SLEEP_MS(60000) IS NULL",
+    "SELECT write_log('x')",
+    "FROM duckdb_secrets()",
+    "FROM which_secret('a', 's3')",
+    "FROM parquet_metadata('a.parquet')",
+    "FROM sniff_csv('/etc/passwd')",
+    "FROM json_execute_serialized_sql('x')",
+    "PIVOT a ON b",
     "SELECT",
     "not sql",
     "SELECT " + "(" * 500,
@@ -76,6 +86,10 @@ def test_a_select_sees_neither_files_nor_the_process(table, project):
         "SELECT * FROM '/etc/passwd.csv'",
         "SELECT * FROM job",
         "SELECT * FROM given",
+        "SELECT * FROM memory.main._table_1",
+        "SELECT file_exists('/etc/passwd')",
+        "SELECT query('SELECT 1')",
+        "SELECT read_text('/etc/passwd')",
         "SELECT getenv('HOME')",
         "",
         "SELECT \0",
@@ -253,3 +267,40 @@ def test_statistics_come_from_records_where_the_lake_may_not_have_all(
         lifecycle.change("test", schedule, keeps_removed=True)
 
     assert api.post(address, asked).json()["source"] == "records"
+
+
+def test_statistics_over_records_and_removed_ones_count_each_once(
+    table, model, make_inference, api, person, run_lake
+):
+    address = "/api/v1/models/yolo-harbour/metadata/statistics"
+    window = {"start": "2026-02-01T00:00:00Z", "end": "2026-04-02T00:00:00Z"}
+    filters = {"time_window_filter": window}
+    for n in range(4):
+        make_inference({"camera": "later", "speed": n + 0.5}, created_at=LATER)
+    run_lake(model.export_schedules.get())
+    make_inference({"camera": "not exported", "speed": 9.5}, created_at=LATER)
+    make_inference({"camera": "not exported", "speed": -1.5}, created_at=DAY)
+    asked = [
+        {"key": "camera", "type": "string", "filters": filters},
+        {"key": "speed", "type": "float", "filters": filters},
+        {"key": "speed", "type": "number", "filters": filters},
+        {
+            **{"key": "speed", "type": "number", "filters": filters},
+            **{"distribution_bin_width": 2, "distribution_minimum_value": 0},
+        },
+    ]
+    before = [api.post(address, body).json() for body in asked]
+    # One whole day but one record, and every second of another.
+    for n in (1, 2, 4, 6, 8):
+        removal.remove_one("test", model, f"inference-{n}")
+
+    after = [api.post(address, body).json() for body in asked]
+
+    assert {each.pop("source") for each in before} == {"records"}
+    assert {each.pop("source") for each in after} == {"records-and-lake"}
+    assert after == before
+    page = person(Role.VIEWER).get(
+        "/models/yolo-harbour/statistics?since=2026-02-01&until=2026-04-02"
+        "&of=camera:string&part=key"
+    )
+    assert "The lake has 4 values more" in page.content.decode()

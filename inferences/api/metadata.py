@@ -20,6 +20,7 @@ from inferences.search.api.filter_serializers import (
 )
 from inferences.search.statistics import (
     BINS_MAX,
+    BOTH,
     LAKE,
     RECORDS,
     StatisticsQuery,
@@ -205,11 +206,12 @@ class StatisticsSerializer(serializers.Serializer[Any]):
     max = serializers.FloatField(allow_null=True)
     distinct_count = serializers.IntegerField(allow_null=True)
     is_complete = serializers.BooleanField(
-        help_text="False: only the most frequent values are listed."
+        help_text="False: only the most frequent values are listed, or the lake could not add all."
     )
     source = serializers.ChoiceField(  # type: ignore[assignment]  # a base's attribute
-        [RECORDS, LAKE],
-        help_text="lake: the store has no records of that time any more, a table of the lake has.",
+        [RECORDS, LAKE, BOTH],
+        help_text="lake: the store has no records of that time any more, a table of the lake has; "
+        "records-and-lake: the table adds those that the store has removed.",
     )
 
 

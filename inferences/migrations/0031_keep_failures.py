@@ -63,15 +63,28 @@ class Migration(migrations.Migration):
                 max_length=2048,
             ),
         ),
-        migrations.AddField(
-            "registeredmodel",
-            "keep_failures",
-            models.BooleanField(
-                "store failed calls",
-                db_default=False,
-                default=False,
-                help_text="Store calls that the server refused, failed, or did not "
-                "answer, too.",
-            ),
+        # It may run again after a migration that broke off behind it.
+        migrations.SeparateDatabaseAndState(
+            database_operations=[
+                migrations.RunSQL(
+                    "ALTER TABLE inferences_registeredmodel "
+                    "ADD COLUMN IF NOT EXISTS keep_failures boolean DEFAULT false NOT NULL",
+                    "ALTER TABLE inferences_registeredmodel "
+                    "DROP COLUMN IF EXISTS keep_failures",
+                )
+            ],
+            state_operations=[
+                migrations.AddField(
+                    "registeredmodel",
+                    "keep_failures",
+                    models.BooleanField(
+                        "store failed calls",
+                        db_default=False,
+                        default=False,
+                        help_text="Store calls that the server refused, failed, or did not "
+                        "answer, too.",
+                    ),
+                ),
+            ],
         ),
     ]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import connection
 from django.db.models import (
@@ -44,7 +44,7 @@ from inferences.search.rare_label_scan import all_matching
 from inferences.store.metadata_slots import SIDE_ROWS, SlotRef, place_of
 from istore.hooks import Hook
 
-RECORDS, LAKE = "records", "lake"
+RECORDS, LAKE, BOTH = "records", "lake", "records-and-lake"
 BINS, BINS_MAX = 10, 10_000  # bins without a count or width; bins that are too many
 Observed = QuerySet[Any]  # inferences with an annotation, ``observed``
 DISTINCT_MAX = 10_000  # distinct texts in a distribution; with more it is not complete
@@ -85,7 +85,8 @@ class StatisticsQuery:
 class Statistics:
     """The statistics of a key; ``distribution`` has a count for each string or each bin.
 
-    ``source`` is RECORDS, or LAKE for a time range of which the store has no records any more.
+    ``source`` is RECORDS, LAKE for a time range of which the store has no records any more, or
+    BOTH, where inferences are added whose records the store has removed.
     """
 
     count: int
@@ -97,17 +98,47 @@ class Statistics:
     source: str = RECORDS
 
 
-# Returns the statistics of a time range that only an export still has; None for other questions.
-OfColdRange = Callable[[RegisteredModel, StatisticsQuery], Statistics | None]
-cold_ranges: Hook[OfColdRange] = Hook()
+class ColdValues(Protocol):
+    """The values of a key whose records the store has removed, of the inferences of a time.
+
+    ``is_alone``: the store has no record of that time. ``is_complete`` is False where some
+    values could not be told from those of records, and are left out.
+    """
+
+    is_alone: bool
+    is_complete: bool
+    count: int
+    low: Any
+    high: Any
+
+    def texts(self) -> Statistics:
+        """Return the statistics of texts."""
+
+    def counts(self, query: StatisticsQuery, edges: list[float]) -> list[int]:
+        """Return how many numbers each bin holds."""
+
+
+# Returns what only an export still has of a time; None for other questions, and without values.
+FindCold = Callable[[RegisteredModel, StatisticsQuery], ColdValues | None]
+cold_ranges: Hook[FindCold] = Hook()
+
+
+def find_cold(model: RegisteredModel, query: StatisticsQuery) -> ColdValues | None:
+    """Return the values that only an export still has, or None."""
+    find = cold_ranges.single
+    return find(model, query) if find else None
 
 
 def cold_statistics(
     model: RegisteredModel, query: StatisticsQuery
 ) -> Statistics | None:
-    """Return the statistics of a time of which the store has no records any more, or None."""
-    of_cold_range = cold_ranges.single
-    return of_cold_range(model, query) if of_cold_range else None
+    """Return the statistics of what only an export still has, or None."""
+    cold = find_cold(model, query)
+    if cold is None:
+        return None
+    if query.type == "string":
+        return cold.texts()
+    return replace(_of_numbers(query, [cold]), source=LAKE)
 
 
 def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
@@ -115,31 +146,71 @@ def statistics(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
 
     Raises ValueError when there would be too many bins.
     """
-    if cold := cold_statistics(model, query):
-        return cold
+    cold = find_cold(model, query)
+    if query.type == "string":
+        if cold and cold.is_alone:
+            return cold.texts()
+        found = _of_texts(model, query)
+        return _add_texts(found, cold.texts()) if cold else found
+    parts: list[_Numbers | ColdValues] = []
+    if not (cold and cold.is_alone):
+        parts += _numbers_of_records(model, query)
+    if cold is None:
+        return _of_numbers(query, parts)
+    found = _of_numbers(query, [*parts, cold])
+    source = LAKE if cold.is_alone else BOTH
+    return replace(found, source=source, is_complete=cold.is_complete)
+
+
+def _places(model: RegisteredModel, query: StatisticsQuery) -> dict[str, SlotRef]:
     types = ("int", "float") if query.type == "number" else (query.type,)
-    places = {
+    return {
         type_: place
         for type_ in types
         if (place := place_of(model, query.key, type_)) is not None
     }
-    if query.type == "string" and (place := places.get("string")) and place.slot:
+
+
+def _of_texts(model: RegisteredModel, query: StatisticsQuery) -> Statistics:
+    place = _places(model, query).get("string")
+    if place is None:
+        return Statistics(0, {})
+    if place.slot:
         told = values_of(model, query.filters, place.slot)
         if told is not None and not any(map(_may_be_cut, told)):
             return _of_told_strings(told)
-    found = {
-        type_: _observe(all_matching(model, query.filters), place)
-        for type_, place in places.items()
-    }
-    if not found:
-        return Statistics(0, {})
-    if query.type == "string":
-        return _of_strings(model, query.key, places["string"], found["string"])
+    found = _observe(all_matching(model, query.filters), place)
+    return _of_strings(model, query.key, place, found)
+
+
+def _add_texts(hot: Statistics, cold: Statistics) -> Statistics:
+    """Return both together. Texts that neither side lists are not counted apart."""
+    counted = Counter(hot.distribution)
+    counted.update(cold.distribution)
+    most = sorted(counted.items(), key=lambda each: (-each[1], each[0]))[:DISTINCT_MAX]
+    return Statistics(
+        hot.count + cold.count,
+        dict(most),
+        distinct_count=len(counted),
+        is_complete=hot.is_complete and cold.is_complete and len(most) == len(counted),
+        source=BOTH,
+    )
+
+
+def _numbers_of_records(
+    model: RegisteredModel, query: StatisticsQuery
+) -> list[_Numbers]:
     parts = [
-        _Numbers.of(model, query.key, type_, places[type_], rows)
-        for type_, rows in found.items()
+        _Numbers.of(
+            model,
+            query.key,
+            type_,
+            place,
+            _observe(all_matching(model, query.filters), place),
+        )
+        for type_, place in _places(model, query).items()
     ]
-    return _of_numbers(query, [part for part in parts if part.count])
+    return [part for part in parts if part.count]
 
 
 def _may_be_cut(text: str) -> bool:
@@ -228,13 +299,19 @@ class _Numbers:
             count, low, high = _extent(found)
         return cls(found, is_exact, count, low, high)
 
+    def counts(self, query: StatisticsQuery, edges: list[float]) -> list[int]:
+        """Return how many observations each bin holds."""
+        return _count(query, self.found, edges, exact=self.is_exact)
 
-def _of_numbers(query: StatisticsQuery, parts: list[_Numbers]) -> Statistics:
+
+def _of_numbers(
+    query: StatisticsQuery, parts: Sequence[_Numbers | ColdValues]
+) -> Statistics:
     if not parts:
         return Statistics(0, {})
     low, high = min(part.low for part in parts), max(part.high for part in parts)
     edges = bin_edges(query, low, high)
-    counts = [_count(query, part.found, edges, exact=part.is_exact) for part in parts]
+    counts = [part.counts(query, edges) for part in parts]
     return Statistics(
         sum(part.count for part in parts),
         dict(zip(bin_names(edges), map(sum, zip(*counts, strict=True)), strict=True)),

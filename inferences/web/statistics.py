@@ -331,11 +331,8 @@ def _of_key(
     rows = summaries.compare(model, counted, summaries.VALUES_SHOWN)
     return {
         "key": key,
-        "cold": (
-            None
-            if any(each and each.count for each in found)
-            else _cold(model, sides[0], key, type_)
-        ),
+        "cold": _cold(model, sides[0], key, type_),
+        "has_records": any(each and each.count for each in found),
         "rows": [
             (row, _lists(model, sides, of_value(key, type_, row.name)))
             for row in (rows if len(counted) == len(sides) else ())
@@ -349,7 +346,7 @@ def _of_key(
 def _cold(
     model: RegisteredModel, side: Side, key: str, type_: str
 ) -> Statistics | None:
-    """Return what the lake has of a time of which the store has no records any more."""
+    """Return what only the lake has of the time: the store has removed its records."""
     if type_ not in ("string", "int", "float"):
         return None
     return cold_statistics(model, StatisticsQuery(key, type_, side.filters))

@@ -104,6 +104,13 @@ def applied_migrations() -> dict[str, list[str]]:
     return found
 
 
+def column(query: str) -> list[str]:
+    """Return the only column of a query, as the database is now."""
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return [value for (value,) in cursor.fetchall()]
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A snapshot of the database, as long as its transaction is open."""
@@ -121,6 +128,12 @@ class Snapshot:
             for (key,) in cursor:
                 if key:
                     yield key
+
+    def column(self, query: str) -> list[str]:
+        """Return the only column of a query."""
+        with self.raw.cursor() as cursor:
+            cursor.execute(query)
+            return [value for (value,) in cursor.fetchall()]
 
     def dump(self) -> Iterator[bytes]:
         """Yield the dump in the custom format of ``pg_dump``. Raises ``StoreError``."""

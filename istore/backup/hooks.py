@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from istore.hooks import Hook
@@ -22,6 +22,24 @@ class NamedKeys:
 
 
 named_keys: Hook[NamedKeys] = Hook()
+
+# Reads the only column of a query, in the snapshot of the dump or as the database is now.
+Read = Callable[[str], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class FilesOfFiles:
+    """Keys that files name, which rows name: those of the tables of the lake.
+
+    ``keys`` reads the rows by the function that it is given, and the files from the blob store.
+    Whoever deletes such files spares them while a backup is made. What is gone all the same,
+    for an erasure, ends the backup: nothing that was restored from it could read the rest.
+    """
+
+    keys: Callable[[Read], Iterable[str]]
+
+
+files_of_files: Hook[FilesOfFiles] = Hook()
 
 # Points rows at the new keys of blobs that were moved into another pack while the backup was
 # made. The function gets some of the moves, old key to new key.

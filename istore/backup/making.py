@@ -5,7 +5,8 @@ The order of steps keeps the promise that a backup is whole or none:
 1. take the lock, so that one backup is made at a time and notes of moved blobs are kept;
 2. dump the database, and read the keys that its rows name, in one snapshot;
 3. copy the blobs that the target does not have. What is removed meanwhile is gone: it is noted,
-   and never fetched back. What was moved into another pack is followed;
+   and never fetched back. What was moved into another pack is followed. A table of the lake must
+   have each of its files, or there is no backup;
 4. write the inventory, the moves and the secrets;
 5. write the manifest, with the hash of each of these files;
 6. remove the oldest backups beyond ``keep``, folders without a manifest, and objects that no
@@ -91,6 +92,7 @@ class _Making:
         self.files: dict[str, dict[str, Any]] = {}
         self.on_progress = on_progress
         self.step = ""
+        self.in_tables: set[str] = set()  # keys of files that other files name
         self.name = layout.new_name(clock.now())
 
     def make(self, keep: int) -> Outcome:
@@ -151,6 +153,10 @@ class _Making:
                 keys = snapshot.keys(each.query)
                 self.ledger.add_named(keys, required=each.required)
                 self._report()
+            for files in hooks.files_of_files.values():
+                self.in_tables |= set(files.keys(snapshot.column))
+                self._report()
+            self.ledger.add_named(self.in_tables, required=True)
             return snapshot.at
 
     def _reporting(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -179,10 +185,19 @@ class _Making:
                 self._follow_moves(at)
             absent = [key for key in absent if not self.ledger.has_moved_from(key)]
             lost = _still_named(absent) if absent else set()
+            self._check_tables({*absent} - lost)
             gone += len(absent) - len(lost)
             missing += sorted(lost)
             self._report()
         return gone, missing
+
+    def _check_tables(self, absent: set[str]) -> None:
+        """Raise ``Conflict`` if files of a table went that its snapshot in the dump needs."""
+        if lost := sorted(absent & self.in_tables):
+            raise Conflict(
+                "backup-overtaken",
+                f"{lost[0]} was erased while the backup was made: make it again.",
+            )
 
     def _follow_moves(self, at: datetime) -> None:
         """Note the moves since the snapshot, and take the packs that they lead to."""
@@ -242,6 +257,8 @@ def _still_named(keys: list[str]) -> set[str]:
     for each in hooks.named_keys.values():
         if each.required:
             found |= database.still_named(each.query, keys)
+    for files in hooks.files_of_files.values():
+        found |= set(keys) & set(files.keys(database.column))
     return found
 
 

@@ -14,6 +14,12 @@ from psycopg.errors import LockNotAvailable
 from istore.db.other_servers import closed_again, session_connection, through
 
 POLL_SECONDS = 0.5
+HELD = """
+SELECT FROM pg_locks
+WHERE locktype = 'advisory' AND granted AND objsubid = 1
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND (classid::bigint << 32 | objid::bigint) = hashtext(%s)::bigint
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,16 @@ class AdvisoryLock:
             finally:
                 if is_ours:
                     self._call("pg_advisory_unlock")
+
+    def is_held(self) -> bool:
+        """Return whether anybody has the lock of this name, without taking it for a moment.
+
+        Only for a lock without a ``number``, which PostgreSQL shows in two halves.
+        """
+        assert isinstance(self.name, str) and self.number is None
+        with connection.cursor() as cursor:
+            cursor.execute(HELD, [self.name])
+            return cursor.fetchone() is not None
 
     def wait_until_commit(self) -> None:
         """Take the lock until the transaction ends, once it is free."""

@@ -96,7 +96,7 @@ def _visible(
     projects: Iterable[Project], named: list[list[str]]
 ) -> list[tuple[LakeTable, list[str]]]:
     """Return the tables that the statement names, each with the names that it goes by."""
-    rows = LakeTable.objects.filter(model__project__in=list(projects))
+    rows = LakeTable.objects.present().filter(model__project__in=list(projects))
     wanted = {(schema.lower(), name.lower()) for schema, name in named}
     alike = list(rows.filter(name__in={name for _, name in wanted}))
     found = []
@@ -129,7 +129,8 @@ def _relation(row: LakeTable, names: list[str]) -> dict[str, Any]:
 
 def _paths(table: Table) -> list[str]:
     scheme = "file://" if warehouse.is_folder() else "s3://"
-    return [file.file_path.removeprefix(scheme) for file in files_of(table)]
+    start = warehouse.base().removeprefix(scheme)
+    return [f"{start}/{warehouse.key_of(each.file_path)}" for each in files_of(table)]
 
 
 def _storage() -> dict[str, Any] | None:

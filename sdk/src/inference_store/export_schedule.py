@@ -110,12 +110,15 @@ def change_export_schedule(
 
 
 @blocking
-def delete_export_schedule(model_id: str, export_schedule_id: str) -> Call[str | None]:
+def delete_export_schedule(
+    model_id: str, export_schedule_id: str, table: str = "keep"
+) -> Call[str | None]:
     """Delete a schedule. The files that it wrote stay where they are.
 
     Parameters:
         model_id: the model.
         export_schedule_id: the schedule's id.
+        table: ``keep``, or ``drop``: its table of the lake goes with its files.
 
     Returns:
         The schedule's id; None if there is none of this id.
@@ -128,6 +131,7 @@ def delete_export_schedule(model_id: str, export_schedule_id: str) -> Call[str |
         export_schedule_id,
         read=member_or("id", export_schedule_id),
         may_be_absent=True,
+        parameters={} if table == "keep" else {"table": table},
     )
 
 

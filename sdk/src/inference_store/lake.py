@@ -5,7 +5,7 @@ from __future__ import annotations
 from inference_store.binding import blocking
 from inference_store.models import LakeQuery, LakeRows, LakeTable
 from inference_store.pages import Page, page_of
-from inference_store.requests import Call, get, one, post
+from inference_store.requests import Call, delete, get, member_or, one, post
 
 
 @blocking
@@ -24,6 +24,25 @@ def list_lake_tables(project_id: str | None = None) -> Call[Page[LakeTable]]:
     """
     parameters = {} if project_id is None else {"project_id": project_id}
     return get("lake", "tables", read=page_of(LakeTable), parameters=parameters)
+
+
+@blocking
+def drop_lake_table(name: str) -> Call[str | None]:
+    """Delete a table that stayed when its schedule was deleted, with its files.
+
+    Parameters:
+        name: the table as ``list_lake_tables`` names it, ``namespace.name``.
+
+    Returns:
+        The name; None if there is no such table.
+
+    Raises:
+        Conflict: ``lake-table-in-use``, a schedule writes it.
+        InferenceStoreError: any other failure.
+    """
+    return delete(
+        "lake", "tables", name, read=member_or("name", name), may_be_absent=True
+    )
 
 
 @blocking

@@ -127,6 +127,7 @@ class LakeCalls(Namespace[Sender]):
     """The functions of ``inference_store.lake``."""
 
     list_lake_tables = bound(lake.list_lake_tables)
+    drop_lake_table = bound(lake.drop_lake_table)
     query_lake = bound(lake.query_lake)
 
 

@@ -7,4 +7,5 @@ from inference_store import lake as blocking
 from inference_store.binding import awaitable
 
 list_lake_tables = awaitable(blocking.list_lake_tables)
+drop_lake_table = awaitable(blocking.drop_lake_table)
 query_lake = awaitable(blocking.query_lake)

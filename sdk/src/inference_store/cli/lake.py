@@ -10,7 +10,8 @@ import typer
 
 from inference_store.cli import output
 from inference_store.cli.account import client
-from inference_store.cli.app import AsJson, app
+from inference_store.cli.app import AsJson, Yes, app
+from inference_store.errors import NotFound
 from inference_store.models import LakeQuery, LakeTable
 
 lake = typer.Typer(help="Exported inferences as tables, by SQL.", no_args_is_help=True)
@@ -39,6 +40,21 @@ def tables(project: Project = None, as_json: AsJson = False) -> None:
     columns = ("table", "model", "rows", "files", "size", "exported until")
     with client() as store:
         output.show_list(store.lake.list_lake_tables(project), columns, row, as_json)
+
+
+@lake.command()
+def drop(
+    name: Annotated[
+        str, typer.Argument(metavar="TABLE", help="See: istore lake tables.")
+    ],
+    yes: Yes = False,
+) -> None:
+    """Delete a table whose schedule was deleted, with all its files."""
+    if not yes:
+        typer.confirm(f"Delete {name} with all its files?", abort=True)
+    with client() as store:
+        if store.lake.drop_lake_table(name) is None:
+            raise NotFound("There is no such table.")
 
 
 @lake.command()

@@ -160,13 +160,24 @@ def files(model_id: ModelId, schedule_id: ScheduleId, as_json: AsJson = False) -
 def delete(
     model_id: ModelId,
     schedule_id: ScheduleId,
+    drop_table: Annotated[
+        bool,
+        typer.Option(
+            "--drop-table/--keep-table",
+            help="Whether its table of the lake goes with its files.",
+        ),
+    ] = False,
     yes: Yes = False,
 ) -> None:
-    """Delete a schedule. Its files are kept."""
+    """Delete a schedule. Its files are kept, and a table of the lake unless it is dropped."""
     if not yes:
-        typer.confirm("Delete this schedule?", abort=True)
+        more = " and its table with all its files" if drop_table else ""
+        typer.confirm(f"Delete this schedule{more}?", abort=True)
+    table = "drop" if drop_table else "keep"
     with client() as store:
-        _existing(store.export_schedule.delete_export_schedule(model_id, schedule_id))
+        _existing(
+            store.export_schedule.delete_export_schedule(model_id, schedule_id, table)
+        )
 
 
 @schedules.command("destinations")

@@ -105,7 +105,8 @@ class NewGetMetadataStatisticsRequest(Question):
 class MetadataStatistics(AnswerModel):
     """Statistics of a key. ``distribution`` counts by value, for numbers by bin ``"[lo, hi)"``.
 
-    ``source`` is ``lake`` for a time of which the store has no records any more.
+    ``source`` is ``lake`` for a time of which the store has no records any more, and
+    ``records-and-lake`` where the lake adds what the store has removed.
     """
 
     count: int | None = None
