@@ -25,7 +25,8 @@ RUN set -e; \
     ISTORE_STATIC_DIR=/opt/istore/static /opt/istore/bin/istore-server collectstatic --noinput --verbosity 0; \
     tools/bin/python -m pip --python /opt/istore/bin/python uninstall --yes --quiet \
         hatchling editables pathspec pluggy trove-classifiers
-# What only developers, compilers and other programs read goes; with strip (binutils) symbols, too.
+# What only developers, compilers and other programs read goes; with strip (any version) symbols, too.
+# hadolint ignore=DL3008
 RUN set -e; if command -v apt-get >/dev/null && ! command -v strip >/dev/null; then \
         apt-get -qq update && apt-get -qq install -y --no-install-recommends binutils >/dev/null; \
     fi; \
