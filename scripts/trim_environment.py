@@ -31,11 +31,9 @@ NOT_NEEDED = {
         "numpy/f2py",
     ),
     "for type checkers": ("**/*.pyi",),
-    "remote procedure calls and plans of Arrow, which nothing here speaks": (
+    "remote procedure calls of Arrow, which nothing here speaks": (
         *("pyarrow/libarrow_flight.*", "pyarrow/libarrow_python_flight.*"),
-        *("pyarrow/_flight.*", "pyarrow/flight.py"),
-        *("pyarrow/libarrow_substrait.*", "pyarrow/_substrait.*"),
-        "pyarrow/substrait.py",
+        *("pyarrow/_flight.*", "pyarrow/flight.py", "pyarrow/_pyarrow_cpp_tests.*"),
     ),
     "translations, which are switched off": (
         *("*/**/locale/[a-df-z]*", "*/**/locale/e[a-mo-z]*", "**/*.po"),
