@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import importlib
 import shutil
-import subprocess
+import struct
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -48,6 +48,13 @@ NOT_NEEDED = {
 # Of the services of AWS the store speaks to the first; credentials come by the others.
 SERVICES = {"s3", "sts", "sso", "sso-oidc"}
 
+# The header of an ELF file, and in it the fields by their places.
+HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+PROGRAM_HEADERS, SECTION_HEADERS = 5, 6
+PROGRAM_SIZE, PROGRAM_COUNT, SECTION_COUNT, SECTION_NAMES = 9, 10, 12, 13
+# Of a program header: where its segment begins in the file, and how many bytes are stored.
+SEGMENT = struct.Struct("<8xQ16xQ")
+
 
 def main() -> int:
     """Run the command, and return its exit status."""
@@ -56,7 +63,9 @@ def main() -> int:
     before = size_of(packages)
     for path in sorted(found(packages)):
         remove(path)
-    strip(packages)
+    for library in packages.rglob("*.so*"):
+        if library.is_file() and not library.is_symlink():
+            strip(library)
     after = size_of(packages)
     print(f"environment: {before >> 20} MiB, {after >> 20} MiB after trimming")
     missing = sorted(missing_imports(packages / "inference_store_server"))
@@ -89,16 +98,26 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def strip(packages: Path) -> None:
-    """Take the symbols out of libraries, which only debuggers read."""
-    if shutil.which("strip") is None:
-        print("There is no strip: libraries keep their symbols.")
-        return
-    # The libraries of some wheels are laid out in ways that strip refuses; those stay as they are.
-    for path in packages.rglob("*.so*"):
-        if path.is_file() and not path.is_symlink():
-            argv = ["strip", "--strip-unneeded", str(path)]
-            subprocess.run(argv, stderr=subprocess.DEVNULL, check=False)
+def strip(library: Path) -> None:
+    """Cut off what follows the segments of a library: symbols, which only debuggers read.
+
+    It is loaded by its program headers alone, so the table of sections goes, too.
+    """
+    with library.open("r+b") as file:
+        head = file.read(64)
+        if head[:6] != b"\x7fELF\x02\x01":  # of 64 bits, the lowest byte first
+            return
+        header = list(HEADER.unpack(head))
+        file.seek(header[PROGRAM_HEADERS])
+        table = file.read(header[PROGRAM_SIZE] * header[PROGRAM_COUNT])
+        ends = [header[PROGRAM_HEADERS] + len(table)]
+        for start in range(0, len(table), header[PROGRAM_SIZE]):
+            offset, stored = SEGMENT.unpack_from(table, start)
+            ends.append(offset + stored)
+        header[SECTION_HEADERS] = header[SECTION_COUNT] = header[SECTION_NAMES] = 0
+        file.seek(0)
+        file.write(HEADER.pack(*header))
+        file.truncate(max(ends))
 
 
 def size_of(directory: Path) -> int:
