@@ -152,7 +152,9 @@ def imports_of(path: Path) -> Iterator[str]:
 
 def failure_of(name: str) -> str:
     """Import a module, and return why that failed; packages that are not installed are optional."""
-    if find_spec(name.partition(".")[0]) is None:
+    top = name.partition(".")[0]
+    # What is loaded already may have no spec, such as ``__main__``.
+    if top not in sys.modules and find_spec(top) is None:
         return ""
     try:
         importlib.import_module(name)
