@@ -17,14 +17,18 @@ RUN set -e; for part in . sdk; do \
     done; \
     tools/bin/python -m pip --python /opt/istore/bin/python install --quiet \
         --disable-pip-version-check --no-deps --no-index wheels/*.whl
-# Secrets are not made in the image: the settings get some that nobody uses. Then what only
-# developers and compilers read goes.
+# Secrets are not made in the image: the settings get some that nobody uses.
 RUN set -e; \
     ISTORE_SECRET_KEY=build ISTORE_SIGNING_KEY=build ISTORE_METRICS_TOKEN=build \
     ISTORE_DATABASE_URL=postgresql://build/build ISTORE_REDIS_URL=redis://build \
     ISTORE_STATIC_DIR=/opt/istore/static /opt/istore/bin/istore-server collectstatic --noinput --verbosity 0; \
-    tools/bin/python -m pip --python /opt/istore/bin/python uninstall --yes --quiet hatchling editables; \
-    find /opt/istore/lib -type d \( -name tests -o -path '*/pyarrow/include' \) -prune -exec rm -rf {} +
+    tools/bin/python -m pip --python /opt/istore/bin/python uninstall --yes --quiet \
+        hatchling editables pathspec pluggy trove-classifiers
+# What only developers, compilers and debuggers read goes, and then every import is tried.
+RUN ISTORE_SECRET_KEY=build ISTORE_SIGNING_KEY=build ISTORE_METRICS_TOKEN=build \
+    ISTORE_DATABASE_URL=postgresql://build/build ISTORE_REDIS_URL=redis://build \
+    DJANGO_SETTINGS_MODULE=istore.settings ISTORE_HOME=/build/home ISTORE_STATIC_DIR=/opt/istore/static \
+    /opt/istore/bin/python scripts/trim_environment.py /opt/istore
 
 FROM ${BASE}
 COPY --from=build /opt/istore /opt/istore

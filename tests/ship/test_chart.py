@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -182,6 +183,21 @@ def test_every_network_policy_and_budget_finds_its_pods(rendered):
             assert any(selector.items() <= pod.items() for pod in labels)
 
 
+def test_no_variable_is_there_twice_or_could_be(rendered):
+    helpers = (CHART / "templates" / "_helpers.tpl").read_text()
+    own = helpers.partition('"istore.ownVariables" -}}')[2].partition("{{/*")[0]
+    given = {*EVERYTHING["settings"], *(one["name"] for one in EVERYTHING["extraEnv"])}
+    for _, container, _ in containers(rendered):
+        names = [variable["name"] for variable in container["env"]]
+        assert len(names) == len({*names})
+        plain = {one["name"] for one in container["env"] if "value" in one} - given
+        assert plain <= {*re.findall(r"[A-Z][A-Z0-9_]+", own)}
+
+
+def backup_to(target: str, **more: str) -> dict[str, Any]:
+    return {"backup": {"enabled": True, "target": target, **more}}
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -194,6 +210,14 @@ def test_every_network_policy_and_budget_finds_its_pods(rendered):
         ({"proxi": {}}, "proxi"),
         ({"settings": {"istore small": "1"}}, "istore small"),
         ({"backup": {"enabled": True}}, "backup.target"),
+        # The root is read-only: such a job would fail every night.
+        (backup_to("/var/backups/istore"), "backup.existingClaim"),
+        (backup_to("/data", existingClaim="b"), "backup.target"),
+        (backup_to("/var/backups/istore2", existingClaim="b"), "backup.target"),
+        ({"settings": {"ISTORE_METRICS_PORT": 9}}, "settings.ISTORE_METRICS_PORT"),
+        ({"settings": {"ISTORE_X_TOKEN": "t"}}, "settings.ISTORE_X_TOKEN"),
+        # A node could never be drained.
+        ({"web": {"disruptionBudget": {"maxUnavailable": 0}}}, "maxUnavailable"),
     ],
 )
 def test_a_value_that_is_missing_or_wrong_is_named(change, why):

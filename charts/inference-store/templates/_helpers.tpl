@@ -57,6 +57,13 @@ default
       optional: {{ index . 2 }}
 {{- end }}
 
+{{/* What templates set, and `settings` cannot. */}}
+{{- define "istore.ownVariables" -}}
+POD_IP ISTORE_ROLE ISTORE_DATABASE_URL ISTORE_REDIS_URL ISTORE_S3_BUCKET ISTORE_S3_ENDPOINT ISTORE_S3_PUBLIC_ENDPOINT ISTORE_S3_REGION ISTORE_S3_PREFIX ISTORE_PUBLIC_URL ISTORE_PUBLIC_PROXY_URL ISTORE_PROXY_INTERNAL_URL ISTORE_ALLOWED_HOSTS ISTORE_TRUSTED_PROXIES ISTORE_METRICS_PORT ISTORE_WEB_WORKERS ISTORE_GRACE_SECONDS ISTORE_DRAIN_SECONDS ISTORE_DRAIN_SPOOL_SECONDS ISTORE_SPOOL_DIR ISTORE_SPOOL_MAX_BYTES
+{{- if .Values.trustedProxies }} ISTORE_BEHIND_TLS_PROXY{{ end }}
+{{- if .Values.backup.enabled }} ISTORE_BACKUP_TARGET ISTORE_BACKUP_EVERY_HOURS ISTORE_BACKUP_KEEP ISTORE_BACKUP_ENDPOINT ISTORE_BACKUP_REGION{{ end }}
+{{- end }}
+
 {{/* The settings that all roles share. */}}
 {{- define "istore.env" -}}
 {{- $root := . -}}
@@ -116,6 +123,13 @@ default
 {{ include "istore.secretVariable" (list "ISTORE_S3_ACCESS_KEY" "s3-access-key" true $root) }}
 {{ include "istore.secretVariable" (list "ISTORE_S3_SECRET_KEY" "s3-secret-key" true $root) }}
 {{- range $name, $value := .Values.settings }}
+{{- /* Helm 4 applies on the server, which refuses a variable that is there twice. */}}
+{{- if has $name (splitList " " (include "istore.ownVariables" $root)) }}
+{{- fail (printf "settings.%s: the chart sets it by a value of its own." $name) }}
+{{- end }}
+{{- if regexMatch "_(KEY|PASSWORD|TOKEN|SECRET|DSN)$" $name }}
+{{- fail (printf "settings.%s: is a secret; name a key of a Secret in extraEnv." $name) }}
+{{- end }}
 - name: {{ $name }}
   value: {{ $value | quote }}
 {{- end }}
