@@ -119,7 +119,7 @@ def test_a_fault_of_a_format_fails_the_export(
     monkeypatch.setattr(FORMATS["coco"], "add", add)
     task = exported("coco")
     task.refresh_from_db()
-    assert task.state == "failed"
+    assert (task.state, task.reason) == ("failed", "Broke off: TypeError.")
 
 
 def test_content_that_its_decoder_did_not_foresee_costs_one_member(
