@@ -9,7 +9,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -86,6 +86,10 @@ class Skip(Exception):
     """Raised for a member that the archive cannot hold; the text is a key of ``SKIPPED``."""
 
 
+# What content that nobody foresaw makes decoders raise. A full disk and a storage that is away are
+# no such thing: they end the attempt.
+UNDECODABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
+
 DELETED, NO_INPUT, NOT_A_PICTURE = "deleted", "no-input", "not-a-picture"
 DAMAGED, TOO_LARGE = "damaged-input", "too-large"
 NOT_READ = "not-read-there"
@@ -108,6 +112,26 @@ SKIPPED = {
 }
 
 
+class Damaged(Skip):
+    """Raised where the stored input or answer of a member cannot be decoded."""
+
+    def __init__(self) -> None:
+        super().__init__(DAMAGED)
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Raise ``Damaged`` for what decoders of stored content raise.
+
+    Put nothing but such a decoder inside: a fault of a format must fail the export, and not look
+    like a damaged input.
+    """
+    try:
+        yield
+    except UNDECODABLE as error:
+        raise Damaged from error
+
+
 class Value(NamedTuple):
     """A metadata value as it was given."""
 
@@ -119,7 +143,7 @@ class Value(NamedTuple):
         """The Python value, or the text itself if it cannot be parsed as its type."""
         try:
             return READERS[self.type](self.text)
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, RecursionError):
             return self.text
 
 
@@ -208,7 +232,7 @@ class Member:
             except FileNotFoundError:
                 raise Skip(NO_INPUT) from None
             except blobs.BlobDamaged:
-                raise Skip(DAMAGED) from None
+                raise Damaged from None
         return self._content
 
     def fetch(self) -> None:
@@ -269,12 +293,14 @@ class Member:
             with telling_damage(self.inference_id):
                 return self.read_answer()
         except (FileNotFoundError, blobs.BlobDamaged):
-            raise Skip(DAMAGED) from None
+            raise Damaged from None
 
     @cached_property
     def said(self) -> Deconstructed:
-        """The parsed answer."""
-        return self.said_of(self.answer)
+        """The parsed answer. Raises ``Skip``."""
+        text = self.answer
+        with decoding():
+            return self.said_of(text)
 
     @property
     def detections(self) -> list[Detection]:

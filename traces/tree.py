@@ -19,8 +19,20 @@ from inferences.models import Inference, InferencePayload, RegisteredModel
 from istore.models import Project
 from traces.models import Span, inference_id_of
 
-SPANS_MAX = 2000  # of one trace on a page
-SPANS_READ = 2_000  # of one trace by the API
+SPANS_MAX = 20_000  # of one trace
+# What is read of the metadata of spans: what their rows, tokens and costs are made of.
+FACTS = (
+    "status_message",
+    "service",
+    "conversation_id",
+    "user_id",
+    "model_version",
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "total_tokens",
+    "cost",
+)
 
 
 @dataclass(slots=True)
@@ -29,7 +41,7 @@ class Node:
 
     span: Span
     model: RegisteredModel
-    metadata: Mapping[str, Any]  # {key: [type, text]} of its inference
+    metadata: Mapping[str, Any]  # {key: [type, text]} of its inference, of FACTS
     depth: int = 0
     is_orphan: bool = False  # its parent is not in the trace
     children: list[Node] = field(default_factory=list)
@@ -65,7 +77,7 @@ class Trace:
 
     trace_id: str
     nodes: list[Node]
-    is_cut: bool  # there are more spans than are shown
+    is_cut: bool  # there are more spans than are read
 
     @property
     def started_at(self) -> datetime:
@@ -182,15 +194,18 @@ def _in_order(nodes: list[Node]) -> Iterator[Node]:
             waiting += [(child, depth + 1) for child in reversed(node.children)]
 
 
-# Served by span_by_trace, and by the primary keys of rows and payloads.
+# Served by span_by_trace, and by the primary keys of rows and payloads. The metadata of a span is
+# opened once for all facts, and what else it holds stays in the database.
 READ = f"""
 SELECT span.model_key, span_id, parent_id, span.id, kind, name, started_at, ended_at, is_error,
-       payload.metadata::text
+       jsonb_strip_nulls(to_jsonb(said))::text
 FROM {Span._meta.db_table} AS span
 JOIN {Inference._meta.db_table} AS row
      ON row.model_key = span.model_key AND row.id = span.id AND NOT row.deleted
 JOIN {InferencePayload._meta.db_table} AS payload
      ON payload.model_key = span.model_key AND payload.id = span.id
+CROSS JOIN LATERAL jsonb_to_record(payload.metadata)
+     AS said ({", ".join(f"{name} jsonb" for name in FACTS)})
 WHERE span.project_key = %(project)s AND span.trace_id = %(trace)s
 ORDER BY started_at, ended_at DESC, span_id LIMIT %(most)s
 """

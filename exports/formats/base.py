@@ -16,7 +16,7 @@ from exports.archives import Archive
 from exports.export_report import Receipt
 from exports.formats import geometry
 from exports.formats.labels import LabelNumbers
-from exports.members import DAMAGED, DELETED, Batch, Member, Skip, ahead
+from exports.members import DELETED, Batch, Member, Skip, ahead
 from inferences.models import LabelName, RegisteredModel
 from inferences.predictions.geometry import is_upright_already
 from inferences.predictions.parsers import Detection, Mask
@@ -26,11 +26,6 @@ from inferences.previews.pictures import Measure
 log = logging.getLogger(__name__)
 
 FLAGS = ("include_inferences_as_annotations", "include_custom_metadata")
-
-
-# What content that nobody foresaw makes readers raise. A full disk and a storage that is away are
-# no such thing: they end the attempt.
-UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +103,23 @@ class Format:
         """Prepare the archive; called before the first member."""
 
     def add_batch(self, batch: Batch) -> None:
-        """Add each member. A member whose ``add`` raises ``Skip`` is left out and counted."""
+        """Add each member. A member whose ``add`` raises ``Skip`` is left out and counted.
+
+        Whatever else ``add`` raises is a fault of the format or of a service, and ends the attempt.
+        """
         for name in batch.deleted:
             self.receipt.skip(name, DELETED)
         for member in ahead(batch.members(), self.receipt.tick):
             try:
                 self.add(member)
             except Skip as why:
+                if why.__cause__:  # content that its decoder did not foresee
+                    log.warning(
+                        "The member %s could not be decoded",
+                        member.inference_id,
+                        exc_info=why,
+                    )
                 self.receipt.skip(member.inference_id, str(why))
-            except UNREADABLE:
-                log.exception("The member %s could not be read", member.inference_id)
-                self.receipt.skip(member.inference_id, DAMAGED)
             else:
                 self.receipt.written += 1
             finally:

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from exports.formats.base import Format
-from exports.formats.native import natives
+from exports.formats.native import natives, to_strict_json
 from exports.members import DAMAGED, Member, Skip
 from inferences.predictions.geometry import geometry_of
 from inferences.predictions.parsers import Box, Detection, Mask, OrientedBox, Polygons
@@ -45,7 +43,7 @@ class Chariot(Format):
                 self.receipt.warn("no-annotations")
         if self.options.include_custom_metadata:
             line["metadata"] = natives(member)
-        self.lines.write(orjson.dumps(line) + b"\n")
+        self.lines.write(to_strict_json(line) + b"\n")
 
     def finish(self) -> None:
         self.archive.add_file("annotations.jsonl", self.lines)

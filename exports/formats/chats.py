@@ -19,6 +19,7 @@ from typing import IO, Any, ClassVar
 import orjson
 
 from exports.formats.base import Format
+from exports.formats.native import to_strict_json
 from exports.members import (
     NO_ANSWER,
     NO_CONVERSATION,
@@ -27,6 +28,7 @@ from exports.members import (
     TOO_LARGE,
     Member,
     Skip,
+    decoding,
 )
 from inferences.store.answer_text import named_text
 from inferences.store.stored_requests import NoRequestText, Reason
@@ -41,7 +43,6 @@ from protocols.conversations import (
 )
 from protocols.json_text import parse
 
-LINE = orjson.OPT_APPEND_NEWLINE
 Message = dict[str, Any]
 FIRST_SPLIT = "train"
 GPT, FUNCTION_CALL = "gpt", "function_call"
@@ -70,7 +71,7 @@ class ChatFormat(Format):
         split = member.split or FIRST_SPLIT
         if split not in self.files:
             self.files[split] = self.archive.scratch()
-        self.files[split].write(orjson.dumps(line, option=LINE))
+        self.files[split].write(to_strict_json(line) + b"\n")
 
     def finish(self) -> None:
         for split, file in (
@@ -120,7 +121,7 @@ class ShareGpt(ChatFormat):
         said = [each for turn in turns for each in _said(turn)]
         line: dict[str, Any] = {"id": member.inference_id, "conversations": said}
         if tools := _tools_of(conversation):
-            line["tools"] = orjson.dumps(tools).decode()
+            line["tools"] = to_strict_json(tools).decode()
         return line
 
 
@@ -141,7 +142,7 @@ class HuggingFaceChat(ChatFormat):
         tools = _tools_of(conversation)
         beside = {
             "inference_id": member.inference_id,
-            "tools": orjson.dumps(tools).decode() if tools else None,
+            "tools": to_strict_json(tools).decode() if tools else None,
         }
         if self.option("form") == "messages":
             return {"messages": messages, **beside}
@@ -157,7 +158,8 @@ def wanted_conversation(member: Member, wanted: Wanted) -> Conversation:
     Raises ``Skip`` if there is no request that can be read, or no such answer.
     """
     request, answer = _request_of(member), _parsed(member.answer)
-    conversation = read_conversation(request, answer)
+    with decoding():
+        conversation = read_conversation(request, answer)
     if conversation is None or not any(map(turn_text, conversation.turns)):
         raise Skip(NO_CONVERSATION)
     truth = None if wanted is Wanted.ANSWER else (member.truth or {}).get("text")
@@ -188,7 +190,8 @@ def _parsed(text: str) -> Any:
 
     Objects and lists are read as pages read them, also with NaN.
     """
-    value = parse(text)
+    with decoding():
+        value = parse(text)
     if not isinstance(value, str):
         return value
     try:
@@ -236,7 +239,7 @@ def _said(turn: Turn) -> Iterator[dict[str, str]]:
         yield {"from": FROM.get(role, role), "value": text}
     for part in calls:
         call = {"name": part.name, "arguments": _parsed(part.arguments or "{}")}
-        yield {"from": FUNCTION_CALL, "value": orjson.dumps(call).decode()}
+        yield {"from": FUNCTION_CALL, "value": to_strict_json(call).decode()}
 
 
 def _typed_messages(turn: Turn) -> Iterator[Message]:

@@ -16,7 +16,7 @@ import orjson
 from exports.archives import CHUNK
 from exports.formats import geometry
 from exports.formats.base import Format
-from exports.formats.native import natives
+from exports.formats.native import natives, to_strict_json
 from exports.members import Member
 from inferences.predictions.parsers import Detection, Mask
 from inferences.previews.pictures import Measure
@@ -125,7 +125,7 @@ class _Items:
         self.count = 0
 
     def write(self, value: dict[str, Any]) -> None:
-        self.file.write((b",\n" if self.count else b"") + orjson.dumps(value))
+        self.file.write((b",\n" if self.count else b"") + to_strict_json(value))
         self.count += 1
 
     def copy_as(self, name: str, target: IO[bytes]) -> None:

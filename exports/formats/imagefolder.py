@@ -11,11 +11,9 @@ from __future__ import annotations
 
 from typing import IO, Any
 
-import orjson
-
 from exports.formats import geometry
 from exports.formats.base import Drawing, Format
-from exports.formats.native import texts
+from exports.formats.native import texts, to_strict_json
 from exports.members import Member
 from inferences.predictions.model_types import type_of
 
@@ -48,7 +46,7 @@ class ImageFolder(Format):
             row["metadata"] = texts(member)
         if split not in self.rows:
             self.rows[split] = self.archive.scratch()
-        self.rows[split].write(orjson.dumps(row) + b"\n")
+        self.rows[split].write(to_strict_json(row) + b"\n")
 
     def _annotations(self, drawing: Drawing) -> dict[str, Any]:
         if type_of(self.model.task_type).is_one_class:

@@ -15,11 +15,9 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-import orjson
-
 from exports.formats import geometry
 from exports.formats.base import Drawing, Format
-from exports.formats.native import natives
+from exports.formats.native import natives, to_strict_json
 from exports.formats.voc import storable
 from exports.members import Member
 from inferences.predictions.parsers import Detection, Mask, OrientedBox, Polygons
@@ -57,7 +55,7 @@ class LabelStudio(Format):
         task: dict[str, Any] = {"id": member.number, "data": data}
         if member.is_deconstructed:
             self._add_results(task, member, drawing)
-        self.tasks.write((b",\n" if self.count else b"[\n") + orjson.dumps(task))
+        self.tasks.write((b",\n" if self.count else b"[\n") + to_strict_json(task))
         self.count += 1
 
     def _add_results(

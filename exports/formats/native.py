@@ -7,12 +7,15 @@ from typing import Any
 
 import orjson
 
-from exports.members import Member
+from exports.members import Damaged, Member, decoding
+
+NO_TYPE = "Type is not JSON serializable"  # orjson tells it by its message alone
 
 
 def natives(member: Member) -> dict[str, Any]:
     """Return the metadata as JSON values by key."""
-    return {key: plain(value.native) for key, value in member.metadata.items()}
+    with decoding():
+        return {key: plain(value.native) for key, value in member.metadata.items()}
 
 
 def texts(member: Member) -> list[dict[str, str]]:
@@ -24,11 +27,31 @@ def texts(member: Member) -> list[dict[str, str]]:
 
 
 def to_json(value: Any) -> bytes:
-    """Return the value as JSON, including integers beyond 64 bits."""
+    """Return the value as JSON, including integers beyond 64 bits.
+
+    Raises ``Damaged`` for what no JSON holds: half a surrogate pair, or too many levels.
+    """
     try:
         return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value, ensure_ascii=False).encode()
+    except orjson.JSONEncodeError:
+        try:
+            return json.dumps(value, ensure_ascii=False).encode()
+        except (RecursionError, UnicodeEncodeError) as error:
+            raise Damaged from error
+
+
+def to_strict_json(value: Any) -> bytes:
+    """Return the value as JSON within the range of other readers.
+
+    Raises ``Damaged`` for content beyond it: integers beyond 64 bits, half a surrogate pair, or
+    too many levels. A value of a type that JSON does not have is a fault of its caller.
+    """
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        if NO_TYPE in str(error):
+            raise
+        raise Damaged from error
 
 
 def plain(value: Any) -> Any:

@@ -16,13 +16,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import orjson
 from django.conf import settings
 
 from exports import scratch
 from exports.archives import TarArchive
 from exports.formats.base import Format
-from exports.formats.native import natives
+from exports.formats.native import natives, to_strict_json
 from exports.members import Member
 from inferences.predictions.geometry import geometry_of
 from inferences.predictions.parsers import Box, OrientedBox
@@ -61,7 +60,7 @@ class WebDataset(Format):
         shard = self.shards[group]
         name = f"{member.number:06d}"
         shard.tar.add_file(f"{name}.{extension}", member.open())
-        shard.tar.add(f"{name}.json", orjson.dumps(self._facts(member)))
+        shard.tar.add(f"{name}.json", to_strict_json(self._facts(member)))
         shard.count += 1
         self.check_input(member)
 
@@ -92,9 +91,9 @@ class WebDataset(Format):
                 for one in member.detections
             ]
             known = rows if member.is_deconstructed else None
-            facts["annotations"] = orjson.dumps(known).decode()
+            facts["annotations"] = to_strict_json(known).decode()
         if self.options.include_custom_metadata:
-            facts["metadata"] = orjson.dumps(natives(member)).decode()
+            facts["metadata"] = to_strict_json(natives(member)).decode()
         return facts
 
     def _close(self, group: Group) -> None:

@@ -7,7 +7,9 @@ import json
 
 import pytest
 
+from exports import members
 from exports.formats import FORMATS
+from exports.formats.native import to_strict_json
 from exports.tests.conftest import opened, png
 from inferences.models import InferencePayload, TaskType
 from istore import blobs
@@ -104,3 +106,50 @@ def test_tables_and_chats_skip_damaged_requests_and_answers(
             assert reasons.keys() == {"spoiled"}
             (told,) = report["warnings"]
             assert (told["code"], told["count"]) == ("request-too-large", 1)
+
+
+def test_a_fault_of_a_format_ends_the_attempt(
+    model, make_stored, exported, monkeypatch
+):
+    make_stored(png(), SHIP)
+
+    def add(self, member):
+        raise TypeError("a fault of ours")
+
+    monkeypatch.setattr(FORMATS["coco"], "add", add)
+    task = exported("coco")
+    task.refresh_from_db()
+    assert task.reason == "Broke off: TypeError."  # and is tried again, then failed
+    assert not task.archive_key
+
+
+def test_content_that_its_decoder_did_not_foresee_costs_one_member(
+    model, make_stored, exported, monkeypatch
+):
+    make_stored(png(), SHIP, inference_id="good")
+    make_stored(png(), SHIP, inference_id="strange")
+    read = members.deconstructed
+    answers = iter([read, None])
+
+    def deconstructed(of, text):
+        chosen = next(answers)
+        if chosen is None:
+            raise ValueError("nobody foresaw this")
+        return chosen(of, text)
+
+    monkeypatch.setattr(members, "deconstructed", deconstructed)
+    options = {"include_inferences_as_annotations": True}
+    report = exported("coco", options=options).receipt
+    assert (report["written"], report["skipped"]) == (1, 1)
+    assert report["first_skips"][0]["reason"] == "damaged-input"
+
+
+def test_json_tells_content_from_faults():
+    deep = []
+    for _ in range(2000):
+        deep = [deep]
+    for content in (2**70, "\ud800", deep):
+        with pytest.raises(members.Damaged):
+            to_strict_json(content)
+    with pytest.raises(TypeError):
+        to_strict_json(object())

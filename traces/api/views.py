@@ -22,7 +22,7 @@ from traces.api.serializers import (
 )
 from traces.api.trace_json import trace_to_json
 from traces.listing import ERROR, OK, TraceQuery, list_traces
-from traces.tree import SPANS_READ, read_trace
+from traces.tree import read_trace
 
 DESCRIPTIONS = {
     "start": "Traces that began then or later: a day, a time, or `24h`.",
@@ -70,7 +70,7 @@ class TracesView(ProjectView):
 
 
 class TraceView(ProjectView):
-    """One trace with its spans, depth first; the first 2,000 of them by time."""
+    """One trace with its spans, depth first; the first 20,000 of them by time."""
 
     @extend_schema(
         operation_id="get_trace", responses={200: TraceSerializer, **PROBLEMS}
@@ -78,7 +78,7 @@ class TraceView(ProjectView):
     def get(self, request: Request, project_id: str, trace_id: str) -> HttpResponse:
         project = self.project(project_id)
         with statement_timeout():
-            trace = read_trace(project, bytes.fromhex(trace_id), SPANS_READ)
+            trace = read_trace(project, bytes.fromhex(trace_id))
         if trace is None:
             raise Http404
         return self.respond(trace_to_json(trace, prices_for(project)))

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferences.models import RegisteredModel, TokenPrice
-from istore.models import Membership, Role
+from istore.models import Membership, Project, Role
 from traces.costs import Cost, costs_of, sums_of
 from traces.models import Span
 from traces.templatetags.traces import money
 from traces.tests.builders import OPENINFERENCE, SECOND, TRACE, request_of
-from traces.tree import Node, Trace, _in_order
+from traces.tree import FACTS, Node, Trace, _in_order, read_trace
+from traces.web import parts
 from traces.web.waterfall import Waterfall
 
 LLM = {"attributes": OPENINFERENCE}
@@ -150,6 +151,33 @@ class TestPage:
         assert "1 error" in content
         assert "indent-2" in content
         assert "gpt-4o" in content
+
+    def test_a_long_trace_is_shown_whole_in_parts(self, send, person, monkeypatch):
+        monkeypatch.setattr(parts, "SPANS_SHOWN", 2)
+        at = {"start": 1_780_000_000 * SECOND}
+        send(request_of(*(LLM | {"id": n} | at for n in range(1, 6))))
+
+        def shown(query: str) -> list[int]:
+            content = person().get(ADDRESS + query).content.decode()
+            assert "80</span>" in content  # the tokens of all spans
+            return [n for n in range(1, 6) if f'id="span-{n:016x}"' in content]
+
+        assert [shown(f"?part={n}") for n in (1, 2, 3)] == [[1, 2], [3, 4], [5]]
+        assert shown(f"?span={5:016x}") == [5]
+        for strange in ("0", "4", "-1", "9" * 500, "\u0663", "x"):
+            assert shown(f"?part={strange}") == [1, 2]
+
+    def test_only_facts_of_the_metadata_are_read(self, send, person):
+        more = {f"note.{n}": "x" * 1000 for n in range(5)}
+        attributes = OPENINFERENCE | more
+        send(request_of({"attributes": attributes, "error": "late"}))
+        project = Project.objects.get(project_id="harbour")
+        (only,) = read_trace(project, TRACE).nodes
+        assert set(only.metadata) <= set(FACTS)
+        assert only.number("prompt_tokens") == 12
+        assert only.fact("conversation_id") == "s-1"
+        assert only.fact("status_message") == "late"
+        assert only.fact("service") == "shop"
 
     def test_names_are_escaped(self, send, person):
         send(request_of(LLM | {"name": "<script>alert(1)</script>", "error": "<b>"}))

@@ -18,6 +18,7 @@ from istore.web.pages import render_page, visible_project
 from traces.listing import list_traces
 from traces.tree import SPANS_MAX, read_trace
 from traces.web.forms import TraceForm
+from traces.web.parts import Part
 from traces.web.waterfall import Waterfall
 
 
@@ -62,17 +63,19 @@ def traces(request: HttpRequest, project_id: str) -> HttpResponse:
 @login_required
 @require_safe
 def trace(request: HttpRequest, project_id: str, trace_id: str) -> HttpResponse:
-    """Render the spans of a trace, by time and by who called whom."""
+    """Render the spans of a trace, by time and by who called whom, some at a time."""
     project = visible_project(request, project_id)
-    found = read_trace(project, bytes.fromhex(trace_id))
+    with statement_timeout():
+        found = read_trace(project, bytes.fromhex(trace_id))
     if found is None:
         raise Http404
+    marked = request.GET.get("span", "")
+    part = Part.of(found, request.GET.get("part", ""), marked)
     context = {
         "project": project,
         "trace": found,
-        "waterfall": Waterfall.of(
-            found, request.GET.get("span", ""), prices_for(project)
-        ),
+        "part": part,
+        "waterfall": Waterfall.of(found, marked, prices_for(project), part),
         "most": SPANS_MAX,
     }
     return render(request, "traces/trace.html", context)

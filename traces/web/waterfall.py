@@ -10,6 +10,7 @@ from typing import Self
 from inferences.models import TokenPrice
 from traces.costs import Cost, costs_of, sums_of
 from traces.tree import Node, Trace
+from traces.web.parts import Part
 
 LEAST_WIDTH = 0.4  # percent: a shorter bar could not be seen
 DEPTH_SHOWN = 12  # deeper spans are indented no further
@@ -73,13 +74,20 @@ class Waterfall:
 
     @classmethod
     def of(
-        cls, trace: Trace, marked: str = "", prices: Sequence[TokenPrice] = ()
+        cls,
+        trace: Trace,
+        marked: str = "",
+        prices: Sequence[TokenPrice] = (),
+        part: Part | None = None,
     ) -> Self:
-        """Return the waterfall of a trace; the span with the id ``marked`` is the one come from."""
+        """Return the waterfall of a trace, with the bars of a part of it; the sums are of all.
+
+        The span with the id ``marked`` is the one come from.
+        """
         costs = costs_of(trace.nodes, prices)
         start, whole = trace.started_at, trace.took.total_seconds() or 1.0
         bars = []
-        for node in trace.nodes:
+        for node in trace.nodes[part.slice] if part else trace.nodes:
             offset = node.span.started_at - start
             x = 100 * offset.total_seconds() / whole
             width = max(100 * node.took.total_seconds() / whole, LEAST_WIDTH)
