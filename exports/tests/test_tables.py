@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from datetime import UTC, datetime
 
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -240,3 +241,13 @@ def test_actions_and_sources_are_words(model, make_inference, exported):
 
     assert row[":tag.str:action"] == "predict_proba"
     assert row[":tag.str:source"] == "quay, 3"
+
+
+def test_an_error_amid_the_rows_of_a_copy_is_raised(model, make_inference):
+    ids = [make_inference({"n": n}, latitude=float(n)).id for n in range(3)]
+    inverse = reading.Source("inverse", "1 / (row.latitude - 2)", pa.float64())
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        reading.read(model, ids, [inverse])
+
+    assert reading.read(model, ids[:2], [inverse])["inverse"].to_pylist() == [-0.5, -1]
