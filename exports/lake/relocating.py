@@ -105,7 +105,7 @@ def _moved_manifest(
         metadata.specs()[manifest.partition_spec_id],
         metadata.schema(),
         io.new_output(f"{_here(metadata.location)}/metadata/{uuid4()}-m0.avro"),
-        manifest.added_snapshot_id,
+        manifest.added_snapshot_id or 0,  # required by the format
         "deflate",
     ) as writer:
         for entry in manifest.fetch_manifest_entry(io, discard_deleted=True):

@@ -33,7 +33,7 @@ class Unneeded:
 
 
 if __name__ == "__main__":
-    sys.meta_path.insert(0, Unneeded)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Unneeded)
 
 import duckdb  # noqa: E402
 import pyarrow as pa  # noqa: E402
