@@ -16,7 +16,7 @@ from exports.archives import Archive
 from exports.export_report import Receipt
 from exports.formats import geometry
 from exports.formats.labels import LabelNumbers
-from exports.members import DELETED, Batch, Member, Skip, ahead
+from exports.members import DELETED, Batch, Member, Skip, ahead, decoding
 from inferences.models import LabelName, RegisteredModel
 from inferences.predictions.geometry import is_upright_already
 from inferences.predictions.parsers import Detection, Mask
@@ -155,7 +155,9 @@ class Format:
     def _turned(self, picture: Measure, detections: list[Detection]) -> Drawing:
         upright = Measure(*picture.upright)
         shapes = [one.shape for one in detections]
-        if not is_upright_already(shapes, picture):
+        with decoding():
+            is_upright = is_upright_already(shapes, picture)
+        if not is_upright:
             detections = [
                 replace(one, shape=one.shape and geometry.turn(one.shape, picture))
                 for one in detections

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as coco
 
+from exports.members import decoding
 from inferences.predictions.geometry import contours_of, upright
 from inferences.predictions.mask_outlines import pixels_of, runs_of, trace
 from inferences.predictions.parsers import Box, Mask, OrientedBox, Polygons
@@ -57,11 +58,13 @@ class Bounds(NamedTuple):
         return all(abs(a - b) <= EDGE for a, b in zip(self, other, strict=True))
 
 
+@decoding()
 def contours(shape: Shape, picture: Measure) -> list[list[Point]]:
     """Return the closed contours of a shape in pixels; an empty list for a mask."""
     return [] if isinstance(shape, Mask) else list(contours_of(shape, picture))
 
 
+@decoding()
 def outlines(shape: Shape, picture: Measure) -> list[list[Point]]:
     """Return closed contours in pixels; those of a mask follow the edges of its pixels."""
     return (
@@ -69,6 +72,7 @@ def outlines(shape: Shape, picture: Measure) -> list[list[Point]]:
     )
 
 
+@decoding()
 def bounds(shape: Shape, picture: Measure) -> Bounds | None:
     """Return the rectangle around a shape, or None for an empty shape."""
     if isinstance(shape, Mask):
@@ -80,6 +84,7 @@ def bounds(shape: Shape, picture: Measure) -> Bounds | None:
     return Bounds(min(xs), min(ys), max(xs), max(ys))
 
 
+@decoding()
 def area(contours: Sequence[Contour]) -> float:
     """Return the area of all parts without their holes (shoelace formula)."""
     sizes = (abs(_twice_area(contour)) / 2 for contour in contours)
@@ -87,11 +92,13 @@ def area(contours: Sequence[Contour]) -> float:
     return max(0.0, sum(-size if depth % 2 else size for size, depth in signed))
 
 
+@decoding()
 def depths(contours: Sequence[Contour]) -> list[int]:
     """Return for each contour how many others contain it; a hole has an odd number."""
     return [len(holder) for holder in _holders(contours)]
 
 
+@decoding()
 def parts(contours: Sequence[Contour]) -> list[list[Contour]]:
     """Return the outer contours, each with the holes that lie directly in it."""
     holders = _holders(contours)
@@ -109,6 +116,7 @@ def parts(contours: Sequence[Contour]) -> list[list[Contour]]:
     return list(found.values())
 
 
+@decoding()
 def join(contours: Sequence[Contour]) -> list[Point]:
     """Return one closed contour that fills as all of them do, for formats with only one.
 
@@ -181,6 +189,7 @@ def _twice_area(contour: Sequence[Point]) -> float:
     return sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairs)
 
 
+@decoding()
 def fill(contours: Sequence[Contour], picture: Measure) -> dict[str, Any]:
     """Return contours as COCO's compressed run lengths, with holes left open."""
     height, width = picture.height, picture.width
@@ -192,6 +201,7 @@ def fill(contours: Sequence[Contour], picture: Measure) -> dict[str, Any]:
     return {"size": [height, width], "counts": runs["counts"].decode()}
 
 
+@decoding()
 def turn(shape: Shape, picture: Measure) -> Shape:
     """Return the shape over the picture after EXIF's turn (``Measure.upright``)."""
     width, height = picture.width, picture.height
@@ -252,6 +262,7 @@ ANGLES = {
 }
 
 
+@decoding()
 def mask_area(mask: Mask) -> int:
     """Return the number of pixels of a mask."""
     return sum(end - start for start, end in runs_of(mask))

@@ -11,6 +11,7 @@ from exports import members
 from exports.formats import FORMATS
 from exports.formats.native import to_strict_json
 from exports.tests.conftest import opened, png
+from exports.tests.test_annotations_come_back import turned_jpeg
 from inferences.models import InferencePayload, TaskType
 from istore import blobs
 
@@ -70,6 +71,39 @@ def test_every_format_skips_what_is_damaged(
             assert reasons["spoiled"] == "damaged-input", (name, reasons)
         if name == "ndjson":
             assert reasons == {"spoiled": "damaged-input"}  # an answer warns
+
+
+HUGE, NAN = 1e308, float("nan")
+STRANGE_SHAPES = (
+    {"bbox": [NAN, 1, 9, 9]},
+    {"bbox": [-HUGE, -HUGE, HUGE, HUGE]},
+    {"bbox": [9, 9, 9, 9]},
+    {"oriented_bbox": [1, 1, 0, HUGE, NAN]},
+    {"segmentation": [[1, 1]]},
+    {"segmentation": [[1, 1, HUGE, NAN, 3, -HUGE]]},
+    {"segmentation": {"size": [8, 8], "counts": [-1, 65]}},
+    {"segmentation": {"size": [8, 8], "counts": [3, 99, 1]}},
+    {"segmentation": {"size": [0, 0], "counts": []}},
+    {"segmentation": {"size": [10**9, 10**9], "counts": [10**18]}},
+    {"segmentation": {"size": [8, 8], "counts": "\u00e9#!"}},
+)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_strange_shape_costs_one_member_at_most(make_stored, exported, turned):
+    picture = turned_jpeg(6) if turned else png()
+    for number, shape in enumerate(STRANGE_SHAPES):
+        answer = [{"label": "ship", "score": 0.9, **shape}]
+        make_stored(picture, answer, inference_id=f"strange-{number}")
+    make_stored(picture, SHIP, inference_id="good")
+    for name in FORMATS:
+        task = exported(name)
+        opened(task)
+        report = task.receipt
+        total = report["written"] + report["skipped"]
+        assert total == len(STRANGE_SHAPES) + 1, name
+        reasons = {each["inference_id"] for each in report["first_skips"]}
+        assert name in CHATS or "good" not in reasons, (name, reasons)
 
 
 def test_tables_and_chats_skip_damaged_requests_and_answers(
