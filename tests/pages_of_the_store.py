@@ -98,9 +98,9 @@ NO_PAGES = {
     *("revoke-left", "revoke", "change-member"),
     *(
         f"exports:{name}"
-        for name in ("start", "schedule-run", "schedule-delete", "stop", "retry")
+        for name in ("start", "schedule-run", "schedule-delete", "lake-drop")
     ),
-    *("exports:archive", "exports:manifest"),
+    *("exports:stop", "exports:retry", "exports:archive", "exports:manifest"),
     *(f"inferences:{name}" for name in ("storage", "pin", "activity", "tried")),
     *(f"inferences:{name}" for name in ("saved-views", "saved-view", "start-map")),
     *(f"inferences:{name}" for name in ("values", "facets", "one-key", "media")),
