@@ -28,10 +28,12 @@ class ReplicaServer:
 
     def __init__(self, primary: Home, root: Path) -> None:
         user = ServiceUser.for_home(primary.root)
-        self.primary = embedded.Postgres(primary, user, careless=True)
+        # Copies are of the primary's version alone.
+        major = os.environ.get("ISTORE_TEST_POSTGRES", embedded.POSTGRES_MAJOR)
+        self.primary = embedded.Postgres(primary, user, careless=True, major=major)
         self.home = Home(root)
         embedded.make_run_directory(self.home, user)
-        self.server = embedded.Postgres(self.home, user, careless=True)
+        self.server = embedded.Postgres(self.home, user, careless=True, major=major)
         self.journal = Journal(root / "replica.log", echo=False)
         self.child: Child | None = None
 

@@ -13,11 +13,10 @@ Fault = Callable[[bytes, bytes], tuple[bytes, bool]]
 
 
 class Relay:
-    """Stands before a server on a Unix socket. ``fault`` None passes all on."""
+    """Stands before a server. ``fault`` None passes all on."""
 
     def __init__(self, url: str) -> None:
-        self.path = unquote(urlsplit(url).path)
-        self.query = urlsplit(url).query
+        self.server = urlsplit(url)
         self.fault: Fault | None = None
         self.met: list[bytes] = []
         self.connections = 0
@@ -27,7 +26,10 @@ class Relay:
     @property
     def url(self) -> str:
         host, port = self._listening.getsockname()
-        return f"redis://{host}:{port}/?{self.query}"
+        if self.server.scheme == "unix":
+            return f"redis://{host}:{port}/?{self.server.query}"
+        user, at, _ = self.server.netloc.rpartition("@")
+        return self.server._replace(netloc=f"{user}{at}{host}:{port}").geturl()
 
     def stop(self) -> None:
         self._listening.close()
@@ -42,8 +44,7 @@ class Relay:
                 ).start()
 
     def _carry(self, client: socket.socket) -> None:
-        with suppress(OSError), socket.socket(socket.AF_UNIX) as server, client:
-            server.connect(self.path)
+        with suppress(OSError), self._connect() as server, client:
             while asked := client.recv(2**20):
                 server.sendall(asked)
                 reply = server.recv(2**20)
@@ -57,6 +58,13 @@ class Relay:
                     while client.recv(2**16):  # it stays open, and says no more
                         pass
                     return
+
+    def _connect(self) -> socket.socket:
+        if self.server.scheme != "unix":
+            return socket.create_connection((self.server.hostname, self.server.port))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(unquote(self.server.path))
+        return server
 
 
 def command_of(asked: bytes) -> bytes:
