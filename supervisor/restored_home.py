@@ -46,7 +46,7 @@ def restore_home(
         restore.begin()
         failpoint("restore.begun")
         names = restore.write_secrets()
-        announce(f"secrets restored: {', '.join(names)}")
+        announce(f"secrets restored: {', '.join(names) or 'the backup holds none'}")
         restore.put_blobs()
         if not external.database_is_given():
             # Whatever an interrupted restore has loaded, or what is to be replaced.

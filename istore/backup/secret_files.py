@@ -16,15 +16,19 @@ from istore.home import Home
 OF_THE_SERVER = {"pg_password", "pg_app_password"}
 
 
-def read(home: Home) -> bytes:
-    """Return the secrets of a home, by name, as JSON."""
+def held(home: Home) -> dict[str, str]:
+    """Return the secrets of a home that a backup holds, by name; none where all are given."""
     files = sorted(home.directory("secrets").iterdir())
-    found = {
+    return {
         path.name: path.read_text()
         for path in files
         if path.is_file() and path.name not in OF_THE_SERVER and path.name[0] != "."
     }
-    return json.dumps(found, indent=1).encode()
+
+
+def read(home: Home) -> bytes:
+    """Return the secrets of a home, by name, as JSON."""
+    return json.dumps(held(home), indent=1).encode()
 
 
 def write(home: Home, content: bytes) -> list[str]:

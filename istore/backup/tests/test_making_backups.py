@@ -16,7 +16,7 @@ from django.db import connection
 from inferences.models import InferencePayload
 from inferences.store import removal
 from istore import blobs
-from istore.backup import figures, hooks, layout, making, tasks
+from istore.backup import figures, hooks, layout, making, secret_files, tasks
 from istore.backup.layout import Manifest
 from istore.backup.targets import open_target, read_small
 from istore.backup.tests.builders import in_packs, with_objects
@@ -117,6 +117,13 @@ def test_only_what_is_new_is_copied_again(model, make_inference, target, monkeyp
     assert (first.copied, second.copied, second.blobs) == (3, 3, 6)
     assert len(read) == 3  # nor is anything else read
     assert len(objects(target)) == 6
+
+
+def test_a_backup_of_an_installation_whose_secrets_are_given_says_so(
+    model, target, monkeypatch
+):
+    monkeypatch.setattr(secret_files, "held", lambda home: {})
+    assert "The backup holds no secrets" in back_up(target, "--quiet")
 
 
 def test_a_home_that_has_lost_its_ledger_learns_from_the_last_backup(

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from istore.backup import layout, tasks
+from istore.backup import layout, secret_files, tasks
 from istore.backup.blob_copies import Counts
 from istore.backup.layout import Manifest
 from istore.backup.making import Outcome
@@ -18,6 +18,10 @@ from istore.management.store_command import StoreCommand
 SECRETS = (
     "The backup holds the secrets of this installation (keys of sessions, links and metrics): "
     "whoever reads it can act as anybody. Keep it as you keep the store."
+)
+NO_SECRETS = (
+    "The backup holds no secrets: this installation gets them by environment variables or "
+    "files. Keep a copy of them elsewhere."
 )
 LINE_SECONDS = 5.0
 
@@ -84,7 +88,8 @@ class Command(StoreCommand):
             f"{manifest.gone} gone meanwhile, {len(outcome.missing)} missing, "
             f"{len(outcome.damaged)} damaged; {len(outcome.pruned)} old backups removed."
         )
-        self.stdout.write(SECRETS)
+        held = secret_files.held(settings.ISTORE_HOME)
+        self.stdout.write(SECRETS if held else NO_SECRETS)
 
     def _list(self, target: str) -> None:
         storage = open_target(target)

@@ -6,17 +6,15 @@ import time
 from argparse import ArgumentParser
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-from django.core.files.storage import storages
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from istore.checks import health
-from supervisor import external, first_run
+from istore.errors import StoreError
+from supervisor import bucket, external, first_run
 from supervisor.stack import apply_migrations
 
 PAUSE_SECONDS = 0.5
-ATTEMPTS = 30  # to make a bucket
 
 
 class Command(BaseCommand):
@@ -46,7 +44,10 @@ class Command(BaseCommand):
         except DatabaseError as error:
             raise CommandError(f"migrate: {' '.join(str(error).split())}") from None
         if make_bucket:
-            self._make_bucket()
+            try:
+                bucket.make_bucket()
+            except StoreError as error:
+                raise CommandError(str(error)) from None
         for name, reason in health.failing(health.blob_stores).items():
             self.stdout.write(f"{name}: {reason}")
         try:
@@ -56,17 +57,3 @@ class Command(BaseCommand):
         for line in first_run.lines_about(secrets):
             self.stdout.write(line)
         self.stdout.write("Ready for the roles.")
-
-    def _make_bucket(self) -> None:
-        storage: Any = storages["default"]
-        if not hasattr(storage, "make_bucket"):
-            raise CommandError("--make-bucket: ISTORE_S3_BUCKET is missing.")
-        for attempt in range(ATTEMPTS):
-            try:
-                storage.make_bucket()
-                return
-            except (BotoCoreError, ClientError) as error:
-                if attempt == ATTEMPTS - 1:
-                    why = " ".join(str(error).split())
-                    raise CommandError(f"--make-bucket: {why}") from None
-            time.sleep(1)  # object stores take seconds to start

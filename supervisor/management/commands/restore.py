@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
@@ -15,9 +16,12 @@ from istore.backup import erasure_lists, restoring
 from istore.backup.restoring import Restore
 from istore.backup.targets import open_target
 from istore.errors import StoreError
+from supervisor import bucket
 from supervisor.restored_home import restore_home, unlisted_proofs
 
 LINE_SECONDS = 5.0
+# What ends a restore with one line: backup, home, database or bucket cannot be used.
+FAILURES = (StoreError, OSError, DatabaseError, BotoCoreError, ClientError)
 
 
 class Command(BaseCommand):
@@ -50,6 +54,9 @@ class Command(BaseCommand):
             help="reports of erasures, to tell which newer ones --erasures lacks",
         )
         parser.add_argument(
+            "--make-bucket", action="store_true", help="if ISTORE_S3_BUCKET is missing"
+        )
+        parser.add_argument(
             "--skip-verify",
             action="store_true",
             help="do not hash every blob at the end",
@@ -63,6 +70,7 @@ class Command(BaseCommand):
         replace: bool,
         erasures: Path | None,
         proofs: Path | None,
+        make_bucket: bool,
         skip_verify: bool,
         **options: Any,
     ) -> None:
@@ -78,6 +86,8 @@ class Command(BaseCommand):
             wanted = erasure_lists.read_list(erasures) if erasures else []
             reports = erasure_lists.read_proofs(proofs) if proofs else []
             unlisted = unlisted_proofs(restore, reports, wanted)
+            if make_bucket:
+                bucket.make_bucket()
             is_well = restore_home(
                 restore,
                 self._line,
@@ -85,7 +95,7 @@ class Command(BaseCommand):
                 erasures=wanted,
                 verify=not skip_verify,
             )
-        except (StoreError, OSError, DatabaseError) as error:
+        except FAILURES as error:
             text = " ".join(str(error).split())
             raise CommandError(text, returncode=2) from None
         for problem in restore.problems:
