@@ -269,7 +269,7 @@ WITH gone AS (
     RETURNING highest_id
 ), sums AS (
     DELETE FROM {GROUP} WHERE model_key = %(model)s
-    AND lowest_id <= (SELECT max(highest_id) FROM gone)
+    AND lowest_id <= (SELECT max(highest_id) + 1 FROM gone)
 )
 UPDATE {SEGMENT} SET lowest_id = {FIRST} WHERE model_key = %(model)s
 AND lowest_id = (SELECT max(highest_id) + 1 FROM gone)

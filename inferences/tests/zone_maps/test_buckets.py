@@ -217,6 +217,23 @@ def test_a_group_goes_when_one_of_its_segments_is_built_anew(model):
     assert set(SegmentGroup.objects.values_list("highest_id", flat=True)) == before
 
 
+def test_the_group_behind_removed_ones_is_made_again_from_the_first_id(model):
+    fill(model, Random(5), DRAWS["even"])
+    build.seal()
+    number = SegmentGroup.objects.count()
+    group = SegmentGroup.objects.order_by("highest_id").first()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM {build.ROW} WHERE model_key = %s AND id <= %s",
+            [model.pk, group.highest_id],
+        )
+
+    build.seal()
+    assert list(zone_map_checks.segments(replace(Scope(now()), deep=True))) == []
+    assert SegmentGroup.objects.count() == number - 1
+    assert SegmentGroup.objects.order_by("highest_id").first().lowest_id == build.FIRST
+
+
 def test_numbers_that_are_edges_are_erased(project, model):
     fill(model, Random(4), DRAWS["even"])
     build.seal()
