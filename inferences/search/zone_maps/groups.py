@@ -23,7 +23,7 @@ from inferences.models.zone_maps import (
     SegmentTouch,
 )
 from inferences.search.zone_maps.buckets import edges_of, ranks_of
-from inferences.search.zone_maps.counts import value_of
+from inferences.search.zone_maps.counts import LIVE_MOST, value_of
 from istore.db.advisory_lock import AdvisoryLock
 
 SIZE = 32  # segments of a group
@@ -35,7 +35,8 @@ Ids = tuple[int, int]  # of a segment, both ends included
 
 # The segments of no group, whether each could be in one, and whether a group begins behind it.
 FREE = f"""
-SELECT lowest_id, highest_id, built_at IS NOT NULL AND live IS NOT NULL AND NOT EXISTS (
+SELECT lowest_id, highest_id, built_at IS NOT NULL AND coalesce(live BETWEEN 0 AND {LIVE_MOST}, false)
+    AND NOT EXISTS (
     SELECT FROM {TOUCH} AS touch WHERE touch.model_key = %(model)s
     AND touch.lowest_id <= segment.highest_id AND touch.highest_id >= segment.lowest_id),
     EXISTS (SELECT FROM {GROUP} AS sums WHERE sums.model_key = %(model)s
@@ -99,7 +100,8 @@ def sums_of(model: str, low: str, high: str) -> str:
     """Return the SELECT of the sums of the segments in these ids, as columns of a group.
 
     The model and the two ids are SQL. There is no row unless the segments cover the ids, all of
-    them are built and none is touched.
+    them are built and none is touched. A number of live rows that no segment can have is damaged:
+    it is not added up, which could overflow.
     """
     edges = (
         f"{edges_of(slot, GROUP_BUCKETS)} AS {slot}_edges" for slot in NUMBER_SLOTS
@@ -117,7 +119,8 @@ def sums_of(model: str, low: str, high: str) -> str:
     )
     SELECT {", ".join(f"{value} AS {name}" for name, value in _SUMS.items())}
     FROM member
-    HAVING bool_and(built_at IS NOT NULL AND live IS NOT NULL)
+    HAVING bool_and(
+        built_at IS NOT NULL AND coalesce(live BETWEEN 0 AND {LIVE_MOST}, false))
     AND min(lowest_id) = {low} AND max(highest_id) = {high}
     AND sum(highest_id::numeric - lowest_id + 1) = {high}::numeric - {low} + 1
     AND NOT EXISTS (

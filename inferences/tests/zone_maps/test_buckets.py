@@ -194,6 +194,18 @@ def test_verify_names_a_wrong_group_and_a_repair_deletes_it(model):
     assert SegmentGroup.objects.count() == number
 
 
+def test_segments_with_impossible_numbers_are_in_no_group(model):
+    fill(model, Random(6), DRAWS["even"])
+    build.seal()
+    Segment.objects.update(live=2**31 - 1)
+
+    deep = replace(Scope(now()), deep=True)
+    found = {each.kind for each in zone_map_checks.segments(deep)}
+    assert found == {"segment-miscounts", "segment-group-miscounts"}
+    SegmentGroup.objects.all().delete()
+    assert build.group_built() == 0
+
+
 def test_a_group_goes_when_one_of_its_segments_is_built_anew(model):
     fill(model, Random(3), DRAWS["even"])
     build.seal()
