@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -53,17 +53,20 @@ def store(tmp_path, transactional_db, blob_variables):
         "ISTORE_CLIENT_BODY_SECONDS": "1",
     }
     argv = [GRANIAN, "--interface=asginl", f"--port={port}", "istore.asgi:application"]
-    log = open(tmp_path / "web.log", "wb")  # noqa: SIM115 closed below
-    process = subprocess.Popen(
-        argv, cwd=settings.BASE_DIR, env=env, stdout=log, stderr=log
-    )
-    try:
-        wait_until(lambda: is_live(port), 60)
-        yield Server(port, secret)
-    finally:
-        process.terminate()
-        process.wait(20)
-        log.close()
+    with (
+        open(tmp_path / "web.log", "wb") as log,
+        subprocess.Popen(
+            argv, cwd=settings.BASE_DIR, env=env, stdout=log, stderr=log
+        ) as process,
+    ):
+        try:
+            wait_until(lambda: is_live(port), 60)
+            yield Server(port, secret)
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(60)
+            process.kill()  # nothing, where it has ended
 
 
 def is_live(port: int) -> bool:

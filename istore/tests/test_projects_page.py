@@ -101,14 +101,14 @@ def test_the_rail_marks_the_place_and_keeps_the_project(member, model):
         ("/datasets", "Datasets"),
         ("/exports?project=harbour", "Exports"),
         ("/services", "Services"),
-        ("/projects", ""),
+        ("/projects", "Project"),
+        ("/projects/harbour/members", "Project"),
+        ("/projects/harbour/traces", "Traces"),
     ):
         response = member.get(address)
         assert response.status_code == 200, address
         rail = rail_of(response)
-        assert [t for t, (_, current) in rail.items() if current] == (
-            [title] if title else []
-        ), address
+        assert [t for t, (_, current) in rail.items() if current] == [title], address
         assert "Operations" not in rail
         is_of_one = "harbour" in address
         assert rail["Exports"][0] == (
