@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 def drop(actor: object, row: LakeTable) -> None:
     """Drop a table that no schedule writes any more. Raises ``Conflict`` for another."""
     held = LakeTable.objects.select_for_update(of=["self"]).get(pk=row.pk)
+    if held.dropped_at is not None:  # by another, a moment ago
+        return
     if held.schedule_id is not None:
         message = "A schedule writes this table: delete the schedule with table=drop."
         raise Conflict("lake-table-in-use", message)
@@ -51,11 +53,13 @@ def _notify() -> None:
 
 def finish_all() -> None:
     """Delete the files of every dropped table, unless a backup is made that may need them."""
-    if moves.BACKUP_LOCK.is_held():
-        return
     for row in LakeTable.objects.exclude(dropped_at=None).order_by("pk"):
         try:
-            finish(row)
+            # No backup may begin between the catalogue and the last file.
+            with moves.BACKUP_LOCK.try_hold() as is_free:
+                if not is_free:
+                    return
+                finish(row)
         except Exception:
             log.exception("the files of the dropped table %s could not be deleted", row)
 

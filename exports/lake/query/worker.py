@@ -14,6 +14,7 @@ import decimal
 import json
 import math
 import resource
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -93,11 +94,13 @@ def send(answer: dict[str, Any]) -> None:
 
 
 def limit(job: dict[str, Any]) -> None:
-    """Bound memory and processor time; no file may be written."""
+    """Bound memory, processor time and time; no file may be written."""
     memory = MEMORY_BASE + job["memory_bytes"]
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     seconds = job["seconds"] * job["threads"] + 5
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    # The parent ends what is late; this ends it where the parent has gone.
+    signal.setitimer(signal.ITIMER_REAL, job["seconds"] + 30)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
