@@ -120,7 +120,7 @@ class Damaged(Skip):
 
 
 @contextmanager
-def decoding() -> Iterator[None]:
+def decoding(raises: tuple[type[Exception], ...] = UNDECODABLE) -> Iterator[None]:
     """Raise ``Damaged`` for what decoders of stored content raise.
 
     Put nothing but such a decoder inside: a fault of a format must fail the export, and not look
@@ -128,7 +128,7 @@ def decoding() -> Iterator[None]:
     """
     try:
         yield
-    except UNDECODABLE as error:
+    except raises as error:
         raise Damaged from error
 
 

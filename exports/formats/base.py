@@ -155,7 +155,7 @@ class Format:
     def _turned(self, picture: Measure, detections: list[Detection]) -> Drawing:
         upright = Measure(*picture.upright)
         shapes = [one.shape for one in detections]
-        with decoding():
+        with decoding(geometry.ODD_SHAPE):
             is_upright = is_upright_already(shapes, picture)
         if not is_upright:
             detections = [
@@ -180,12 +180,15 @@ class Format:
                 self.receipt.warn("clipped" if self.cuts_at_edges else "beyond")
             yield one
 
-    def add_input(self, member: Member, directory: str = "data") -> str:
-        """Add the input as ``<directory>/<8 digits>.<ext>``, and return that path."""
-        path = f"{directory}/{member.number:08d}.{member.extension}"
+    def path_of(self, member: Member, directory: str = "data") -> str:
+        """Return where the input goes, ``<directory>/<8 digits>.<ext>``. Raises ``Skip`` without one."""
+        _ = member.content
+        return f"{directory}/{member.number:08d}.{member.extension}"
+
+    def add_input(self, member: Member, path: str) -> None:
+        """Add the input. Call it when nothing more can leave the member out: it would stay."""
         self.archive.add_file(path, member.open())
         self.check_input(member)
-        return path
 
     def check_input(self, member: Member) -> None:
         """Count an input that differs from its ``data_hash`` or ends early."""

@@ -30,10 +30,8 @@ class Chariot(Format):
         self.lines = self.archive.scratch()
 
     def add(self, member: Member) -> None:
-        line: dict[str, Any] = {
-            "path": self.add_input(member),
-            "inference_id": member.inference_id,
-        }
+        path = self.path_of(member)
+        line: dict[str, Any] = {"path": path, "inference_id": member.inference_id}
         if self.options.include_inferences_as_annotations:
             if member.is_deconstructed:
                 line["annotations"] = [
@@ -43,7 +41,9 @@ class Chariot(Format):
                 self.receipt.warn("no-annotations")
         if self.options.include_custom_metadata:
             line["metadata"] = natives(member)
-        self.lines.write(to_strict_json(line) + b"\n")
+        content = to_strict_json(line) + b"\n"
+        self.add_input(member, path)
+        self.lines.write(content)
 
     def finish(self) -> None:
         self.archive.add_file("annotations.jsonl", self.lines)

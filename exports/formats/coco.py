@@ -9,6 +9,7 @@ segment with holes, which outlines would fill. The model's score is kept as ``sc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import IO, Any
 
 import orjson
@@ -37,7 +38,7 @@ class Coco(Format):
     def add(self, member: Member) -> None:
         drawing = self.drawn(member)
         picture = drawing.picture
-        path = self.add_input(member)
+        path = self.path_of(member)
         image: dict[str, Any] = {
             "id": member.number,
             "file_name": path,
@@ -49,19 +50,18 @@ class Coco(Format):
         if self.options.include_custom_metadata:
             image["metadata"] = natives(member)
         part = self._part(member.split)
-        part.images.write(image)
+        annotations: list[dict[str, Any]] = []
         for found in drawing.detections:
             annotation = self._annotation(found, picture)
             if annotation is None:
                 self.receipt.warn("no-shape")
                 continue
-            part.annotations.write(
-                {
-                    "id": part.annotations.count + 1,
-                    "image_id": member.number,
-                    **annotation,
-                }
-            )
+            number = part.annotations.count + len(annotations) + 1
+            annotations.append({"id": number, "image_id": member.number, **annotation})
+        lines = [to_strict_json(each) for each in (image, *annotations)]
+        self.add_input(member, path)
+        part.images.write(lines[:1])
+        part.annotations.write(lines[1:])
 
     def _part(self, split: str | None) -> _Part:
         if split not in self.parts:
@@ -124,9 +124,10 @@ class _Items:
         self.file = file
         self.count = 0
 
-    def write(self, value: dict[str, Any]) -> None:
-        self.file.write((b",\n" if self.count else b"") + to_strict_json(value))
-        self.count += 1
+    def write(self, values: Sequence[bytes]) -> None:
+        for value in values:
+            self.file.write((b",\n" if self.count else b"") + value)
+            self.count += 1
 
     def copy_as(self, name: str, target: IO[bytes]) -> None:
         target.write(f',\n"{name}": [\n'.encode())

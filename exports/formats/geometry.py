@@ -26,6 +26,8 @@ Contour = Sequence[Point]
 POINTS_LOOKED_AT = 8  # of a contour: a single point may lie on the other's border
 PAIRS_AT_ONCE = 2**20  # pairs of points or edges compared at once; bounds the memory
 EDGE = 1e-6  # pixels; tolerates the rounding of shares to pixels
+# What numbers of an answer make the functions here raise; a TypeError would be a fault of ours.
+ODD_SHAPE = (ValueError, ArithmeticError, LookupError)
 
 
 class Bounds(NamedTuple):
@@ -58,13 +60,13 @@ class Bounds(NamedTuple):
         return all(abs(a - b) <= EDGE for a, b in zip(self, other, strict=True))
 
 
-@decoding()
+@decoding(ODD_SHAPE)
 def contours(shape: Shape, picture: Measure) -> list[list[Point]]:
     """Return the closed contours of a shape in pixels; an empty list for a mask."""
     return [] if isinstance(shape, Mask) else list(contours_of(shape, picture))
 
 
-@decoding()
+@decoding(ODD_SHAPE)
 def outlines(shape: Shape, picture: Measure) -> list[list[Point]]:
     """Return closed contours in pixels; those of a mask follow the edges of its pixels."""
     return (
@@ -72,7 +74,7 @@ def outlines(shape: Shape, picture: Measure) -> list[list[Point]]:
     )
 
 
-@decoding()
+@decoding(ODD_SHAPE)
 def bounds(shape: Shape, picture: Measure) -> Bounds | None:
     """Return the rectangle around a shape, or None for an empty shape."""
     if isinstance(shape, Mask):
@@ -84,7 +86,7 @@ def bounds(shape: Shape, picture: Measure) -> Bounds | None:
     return Bounds(min(xs), min(ys), max(xs), max(ys))
 
 
-@decoding()
+@decoding(ODD_SHAPE)
 def area(contours: Sequence[Contour]) -> float:
     """Return the area of all parts without their holes (shoelace formula)."""
     sizes = (abs(_twice_area(contour)) / 2 for contour in contours)
@@ -92,13 +94,13 @@ def area(contours: Sequence[Contour]) -> float:
     return max(0.0, sum(-size if depth % 2 else size for size, depth in signed))
 
 
-@decoding()
+@decoding(ODD_SHAPE)
 def depths(contours: Sequence[Contour]) -> list[int]:
     """Return for each contour how many others contain it; a hole has an odd number."""
     return [len(holder) for holder in _holders(contours)]
 
 
-@decoding()
+@decoding(ODD_SHAPE)
 def parts(contours: Sequence[Contour]) -> list[list[Contour]]:
     """Return the outer contours, each with the holes that lie directly in it."""
     holders = _holders(contours)
@@ -116,7 +118,7 @@ def parts(contours: Sequence[Contour]) -> list[list[Contour]]:
     return list(found.values())
 
 
-@decoding()
+@decoding(ODD_SHAPE)
 def join(contours: Sequence[Contour]) -> list[Point]:
     """Return one closed contour that fills as all of them do, for formats with only one.
 
@@ -189,7 +191,7 @@ def _twice_area(contour: Sequence[Point]) -> float:
     return sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in pairs)
 
 
-@decoding()
+@decoding(ODD_SHAPE)
 def fill(contours: Sequence[Contour], picture: Measure) -> dict[str, Any]:
     """Return contours as COCO's compressed run lengths, with holes left open."""
     height, width = picture.height, picture.width
@@ -201,7 +203,7 @@ def fill(contours: Sequence[Contour], picture: Measure) -> dict[str, Any]:
     return {"size": [height, width], "counts": runs["counts"].decode()}
 
 
-@decoding()
+@decoding(ODD_SHAPE)
 def turn(shape: Shape, picture: Measure) -> Shape:
     """Return the shape over the picture after EXIF's turn (``Measure.upright``)."""
     width, height = picture.width, picture.height
@@ -262,7 +264,7 @@ ANGLES = {
 }
 
 
-@decoding()
+@decoding(ODD_SHAPE)
 def mask_area(mask: Mask) -> int:
     """Return the number of pixels of a mask."""
     return sum(end - start for start, end in runs_of(mask))

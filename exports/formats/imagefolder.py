@@ -34,7 +34,7 @@ class ImageFolder(Format):
     def add(self, member: Member) -> None:
         _ = member.picture  # raises Skip: readers accept only pictures
         split = member.split or WITHOUT_SPLIT
-        path = self.add_input(member, f"data/{split}")
+        path = self.path_of(member, f"data/{split}")
         row: dict[str, Any] = {
             "file_name": path.rpartition("/")[2],
             "inference_id": member.inference_id,
@@ -44,9 +44,11 @@ class ImageFolder(Format):
             row |= self._annotations(self.drawn(member))
         if self.options.include_custom_metadata:
             row["metadata"] = texts(member)
+        line = to_strict_json(row) + b"\n"
+        self.add_input(member, path)
         if split not in self.rows:
             self.rows[split] = self.archive.scratch()
-        self.rows[split].write(to_strict_json(row) + b"\n")
+        self.rows[split].write(line)
 
     def _annotations(self, drawing: Drawing) -> dict[str, Any]:
         if type_of(self.model.task_type).is_one_class:

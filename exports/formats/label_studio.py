@@ -41,7 +41,7 @@ class LabelStudio(Format):
 
     def add(self, member: Member) -> None:
         drawing = self.drawn(member)
-        path = self.add_input(member)
+        path = self.path_of(member)
         data: dict[str, Any] = {
             PICTURE: f"/data/local-files/?d={path}",
             "path": path,
@@ -55,7 +55,9 @@ class LabelStudio(Format):
         task: dict[str, Any] = {"id": member.number, "data": data}
         if member.is_deconstructed:
             self._add_results(task, member, drawing)
-        self.tasks.write((b",\n" if self.count else b"[\n") + to_strict_json(task))
+        line = to_strict_json(task)
+        self.add_input(member, path)
+        self.tasks.write((b",\n" if self.count else b"[\n") + line)
         self.count += 1
 
     def _add_results(

@@ -47,6 +47,7 @@ class Ndjson(Format):
         super().add_batch(batch)
 
     def add(self, member: Member) -> None:
+        path = self._input_path(member)
         line = {
             "record": RECORD,
             "project_id": self.model.project.project_id,
@@ -64,9 +65,12 @@ class Ndjson(Format):
             "metadata": texts(member),
             "embedding": member.embedding,
             **self._kept(member),
-            "input": self._input(member),
+            "input": path and {"path": path, "content_type": member.content_type},
         }
-        self.lines.write(to_json(line) + b"\n")
+        content = to_json(line) + b"\n"
+        if path:
+            self.add_input(member, path)
+        self.lines.write(content)
 
     def _kept(self, member: Member) -> dict[str, Any]:
         """Return the fields of a stored row; without a row, those that the answer gives."""
@@ -105,14 +109,13 @@ class Ndjson(Format):
         moment = _moment(found.set_at)
         return {"truth": found.truth, "set_by": found.actor, "set_at": moment}
 
-    def _input(self, member: Member) -> dict[str, str] | None:
+    def _input_path(self, member: Member) -> str | None:
         try:
-            path = self.add_input(member)
+            return self.path_of(member)
         except Skip as why:
             if str(why) == DAMAGED:
                 raise
             return None
-        return {"path": path, "content_type": member.content_type}
 
     def _answer(self, member: Member, key: str) -> dict[str, str] | None:
         if not key or member.open_answer is None:

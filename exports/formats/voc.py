@@ -33,7 +33,7 @@ class PascalVoc(Format):
     def add(self, member: Member) -> None:
         drawing = self.drawn(member)
         picture = drawing.picture
-        path = self.add_input(member, "JPEGImages")
+        path = self.path_of(member, "JPEGImages")
         name = path.rpartition("/")[2]
         stem = name.rpartition(".")[0]
         root = Element("annotation")
@@ -50,6 +50,7 @@ class PascalVoc(Format):
         for found in drawing.detections:
             self._add_object(root, found, picture)
         content = ElementTree.tostring(root, "utf-8", xml_declaration=True)
+        self.add_input(member, path)
         self.archive.add(f"Annotations/{stem}.xml", content)
         self._list(member.split or WITHOUT_SPLIT).write(f"{stem}\n".encode())
 

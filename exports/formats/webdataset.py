@@ -49,6 +49,7 @@ class WebDataset(Format):
 
     def add(self, member: Member) -> None:
         content = member.content
+        facts = to_strict_json(self._facts(member))
         extension = self._extension(member)
         group = member.split, extension
         shard = self.shards.get(group)
@@ -60,7 +61,7 @@ class WebDataset(Format):
         shard = self.shards[group]
         name = f"{member.number:06d}"
         shard.tar.add_file(f"{name}.{extension}", member.open())
-        shard.tar.add(f"{name}.json", to_strict_json(self._facts(member)))
+        shard.tar.add(f"{name}.json", facts)
         shard.count += 1
         self.check_input(member)
 

@@ -42,14 +42,15 @@ class Yolo(Format):
             raise Skip(NOT_READ)
         drawing = self.drawn(member)
         split = member.split or WITHOUT_SPLIT
-        path = self.add_input(member, f"images/{split}")
-        self.splits.add(split)
+        path = self.path_of(member, f"images/{split}")
         stem = path.removeprefix("images/").rpartition(".")[0]
         lines = [
             line
             for each in drawing.detections
             for line in self._line(each, drawing.picture)
         ]
+        self.add_input(member, path)
+        self.splits.add(split)
         self.archive.add(f"labels/{stem}.txt", "".join(lines).encode())
 
     def _line(self, found: Detection, picture: Measure) -> Iterator[str]:

@@ -18,6 +18,15 @@ from istore import blobs
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROOM = "1/1/2025/06/01/00/damaged/{}"
+OF_PICTURES = (
+    "coco",
+    "yolo",
+    "voc",
+    "imagefolder",
+    "chariot",
+    "label_studio",
+    "ndjson",
+)
 CHATS = ("openai_chat", "sharegpt", "huggingface_chat")
 SHIP = [{"label": "ship", "score": 0.9, "bbox": [1, 1, 9, 9]}]
 
@@ -86,6 +95,9 @@ STRANGE_SHAPES = (
     {"segmentation": {"size": [0, 0], "counts": []}},
     {"segmentation": {"size": [10**9, 10**9], "counts": [10**18]}},
     {"segmentation": {"size": [8, 8], "counts": "\u00e9#!"}},
+    # Legal runs, and more pixels than any memory holds.
+    {"segmentation": {"size": [2**31, 2**31], "counts": [0, 2**31]}},
+    {"segmentation": {"size": [40_000, 40_000], "counts": [0, 1_600_000_000]}},
 )
 
 
@@ -104,6 +116,10 @@ def test_a_strange_shape_costs_one_member_at_most(make_stored, exported, turned)
         assert total == len(STRANGE_SHAPES) + 1, name
         reasons = {each["inference_id"] for each in report["first_skips"]}
         assert name in CHATS or "good" not in reasons, (name, reasons)
+        if name in OF_PICTURES:
+            files = opened(task).namelist()
+            pictures = [each for each in files if each.endswith((".png", ".jpg"))]
+            assert len(pictures) == report["written"], (name, files)
 
 
 def test_tables_and_chats_skip_damaged_requests_and_answers(

@@ -8,6 +8,7 @@ import numpy as np
 
 from inferences.predictions.geometry import read_counts
 from inferences.predictions.parsers import Mask
+from inferences.predictions.parsers.pixel_masks import PIXELS_MAX
 from inferences.predictions.parsers.values import Point
 from inferences.previews.pictures import Measure
 
@@ -24,7 +25,12 @@ def runs_of(mask: Mask) -> Iterator[tuple[int, int]]:
 
 
 def pixels_of(mask: Mask) -> np.ndarray:
-    """Return the mask as an array of booleans, ``[height, width]``."""
+    """Return the mask as an array of booleans, ``[height, width]``.
+
+    Raises ``ValueError`` for one of more pixels than a picture may have: few runs can say any size.
+    """
+    if mask.height * mask.width > PIXELS_MAX:
+        raise ValueError(f"{mask.height} by {mask.width} pixels are too many.")
     flat = np.zeros(mask.height * mask.width, dtype=bool)
     for start, end in runs_of(mask):
         flat[start:end] = True
