@@ -59,7 +59,7 @@ def main() -> int:
     environment = Path(sys.argv[1])
     (packages,) = environment.glob("lib/python3*/site-packages")
     before = size_of(packages)
-    for path in sorted(found(packages)):
+    for path in sorted(list_unneeded(packages)):
         remove(path)
     for library in packages.rglob("*.so*"):
         if library.is_file() and not library.is_symlink():
@@ -72,7 +72,7 @@ def main() -> int:
     return bool(missing)
 
 
-def found(packages: Path) -> set[Path]:
+def list_unneeded(packages: Path) -> set[Path]:
     """Return what is not needed."""
     paths = {
         path

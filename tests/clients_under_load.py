@@ -89,7 +89,7 @@ def call(port: int, token: str, path: str, body: dict | None = None):
         connection.close()
 
 
-def stored(port: int, token: str) -> dict[str, dict]:
+def read_all_stored(port: int, token: str) -> dict[str, dict]:
     """Every inference of the model, by its id; none is there twice."""
     found: dict[str, dict] = {}
     cursor = None

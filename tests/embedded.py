@@ -79,7 +79,7 @@ def external_redis(root: Path) -> Iterator[str]:
     file = root / "redis.conf"  # a password is not for the list of processes
     file.write_text(
         f"bind 127.0.0.1\nport {port}\nrequirepass {password}\n"
-        f'dir {root}\nsave ""\nmaxmemory-policy noeviction\n'
+        f'dir {root}\nsave ""\nappendonly yes\nmaxmemory-policy noeviction\n'
     )
     with subprocess.Popen([program, str(file)], stdout=subprocess.DEVNULL) as server:
         try:

@@ -28,7 +28,7 @@ from istore.tests.running_store import (
     free_ports,
     wait_until,
 )
-from tests.clients_under_load import Clients, call, stored
+from tests.clients_under_load import Clients, call, read_all_stored
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="looks at processes by /proc"
@@ -112,10 +112,13 @@ def test_whatever_is_killed_recorded_inferences_are_stored_once(tmp_path, upstre
             wait_until(lambda: len(clients.recorded) > before + 30, AGAIN)
         wait_until(lambda: store.answers(), 60)
         wait_until(
-            lambda: clients.recorded.keys() <= stored(store.port, token).keys(), 90
+            lambda: (
+                clients.recorded.keys() <= read_all_stored(store.port, token).keys()
+            ),
+            90,
         )
 
-        found = stored(store.port, token)
+        found = read_all_stored(store.port, token)
         for name, (picture, answer) in clients.recorded.items():
             assert found[name]["data_hash"] == hashlib.sha256(picture).hexdigest()
             assert found[name]["data"].encode() == answer

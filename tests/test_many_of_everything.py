@@ -14,7 +14,7 @@ from io import BytesIO
 import pytest
 
 from istore.tests.running_store import free_ports, wait_until
-from tests.clients_under_load import Clients, call, stored
+from tests.clients_under_load import Clients, call, read_all_stored
 from tests.processes_of_a_store import ROOT, Host, servers
 
 pytestmark = pytest.mark.skipif(
@@ -83,9 +83,11 @@ def sent(clients: Clients, more: int) -> None:
 
 def check_all_stored(clients: Clients, port: int, token: str) -> None:
     try:
-        wait_until(lambda: clients.recorded.keys() <= stored(port, token).keys(), 60)
+        wait_until(
+            lambda: clients.recorded.keys() <= read_all_stored(port, token).keys(), 60
+        )
     finally:
-        found = stored(port, token)
+        found = read_all_stored(port, token)
         left = sorted(clients.recorded.keys() - found.keys())
         assert not left, f"{len(left)} of {len(clients.recorded)}: {left[:5]}"
     for name, (picture, answer) in clients.recorded.items():
@@ -111,7 +113,10 @@ def test_one_of_each_is_killed_under_load_and_each_recorded_call_is_stored_once(
         one.wait()
         sent(clients, 30)
     check_all_stored(clients, one.port, token)
-    assert stored(two.port, token).keys() == stored(one.port, token).keys()
+    assert (
+        read_all_stored(two.port, token).keys()
+        == read_all_stored(one.port, token).keys()
+    )
 
 
 def test_each_role_finishes_what_it_has_begun_when_it_is_told_to_stop(hosts, token):
@@ -149,7 +154,9 @@ def test_each_role_finishes_what_it_has_begun_when_it_is_told_to_stop(hosts, tok
     # The proxy took nothing with it: its spool is empty.
     assert not [*(host.home / "spool").glob("*.open")]
     assert not [*(host.home / "spool").glob("*.closed")]
-    wait_until(lambda: {"slow", "late"} <= stored(other.port, token).keys(), 30)
+    wait_until(
+        lambda: {"slow", "late"} <= read_all_stored(other.port, token).keys(), 30
+    )
     assert host.terminate("listener").wait(20) == 0
     assert host.terminate("worker").wait(30) == 0
     assert "Traceback" not in host.log("listener") + host.log("worker")
@@ -187,12 +194,15 @@ def test_the_last_release_runs_beside_this_one_on_the_new_schema(
             new.start("listener")
         check_all_stored(clients, new.port, token)
         # Either release reads what the other wrote.
-        assert stored(old.port, token).keys() == stored(new.port, token).keys()
+        assert (
+            read_all_stored(old.port, token).keys()
+            == read_all_stored(new.port, token).keys()
+        )
         for host in (old, new):
             path = "/api/v1/models/echo/inferences/count"
             status, _, answer = call(host.port, token, path, {})
             assert status == 200, answer
-            assert json.loads(answer)["count"] == len(stored(new.port, token))
+            assert json.loads(answer)["count"] == len(read_all_stored(new.port, token))
         for role in ("proxy", "web", "listener", "worker"):
             assert "Traceback" not in old.log(role), old.log(role)
             assert "Traceback" not in new.log(role), new.log(role)

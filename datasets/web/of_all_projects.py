@@ -9,8 +9,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from datasets.models import Dataset
-from istore.accounts.access import caller_of
-from istore.web.pages import visible_project
+from istore.web.pages import projects_in_view
 
 SHOWN = 200
 
@@ -19,10 +18,7 @@ SHOWN = 200
 @require_safe
 def overview(request: HttpRequest) -> HttpResponse:
     """List the datasets by project; of one project it is that project's own page."""
-    if project_id := request.GET.get("project", ""):
-        project = visible_project(request, project_id)
-        return redirect("datasets:datasets", project.project_id)
-    projects = list(caller_of(request).visible_projects())
+    projects = projects_in_view(request)
     if len(projects) == 1:
         return redirect("datasets:datasets", projects[0].project_id)
     live = Dataset.objects.live().filter(project__in=projects)

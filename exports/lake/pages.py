@@ -71,7 +71,9 @@ def drop(request: HttpRequest, name: str) -> HttpResponse:
         raise PermissionDenied
     try:
         dropping.drop(caller, row)
-        messages.success(request, f"The table {name} and its files are removed.")
+        messages.success(
+            request, f"The table {name} is dropped; its files are being removed."
+        )
     except Conflict as error:
         messages.error(request, str(error))
     return redirect("exports:lake")

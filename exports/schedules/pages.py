@@ -146,7 +146,7 @@ def _tell_fate(table: str | None, fate: lifecycle.TableFate) -> str:
     if table is None:
         return "Its files stay where they are."
     if fate is lifecycle.TableFate.DROP:
-        return f"The table {table} and its files are removed."
+        return f"The table {table} is dropped; its files are being removed."
     return f"The table {table} stays in the lake: ask it by SQL as before."
 
 

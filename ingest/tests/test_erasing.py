@@ -178,5 +178,7 @@ def test_a_transaction_is_open_only_while_members_of_packs_are_released(
 def test_letters_of_an_hour_are_found_by_an_index():
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
+    # Of no rows any index gives the order; of many the prefix decides.
     rows = DeadLetter.objects.filter(metadata_storage_key__startswith="1/2/2025/")
+    rows = rows.order_by()
     assert "set_aside_by_marker_prefix" in rows.explain()

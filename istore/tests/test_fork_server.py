@@ -122,7 +122,7 @@ def test_a_forked_process_has_what_an_executed_one_would(server, program):
         "directory": "/",
         "group": True,
         "inherited": "inherited",
-        "nice": 3,
+        "nice": os.nice(0) + 3,
         "is preloaded": True,
     }
     for each in (reading, inherited, told):

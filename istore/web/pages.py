@@ -70,6 +70,16 @@ def visible_project(
     return project
 
 
+def projects_in_view(request: HttpRequest) -> list[Project]:
+    """Return the project that ``?project=`` names, or all that the person sees.
+
+    Raises ``Http404`` for one that the person may not see.
+    """
+    if project_id := request.GET.get("project", ""):
+        return [visible_project(request, project_id)]
+    return list(caller_of(request).visible_projects())
+
+
 def require(caller: Caller, role: Role, project: Project) -> None:
     """Raise ``PermissionDenied`` unless the caller has the role in the project."""
     if role != Role.VIEWER and not caller.may(role, project):

@@ -82,7 +82,8 @@ def test_the_broker_keeps_what_it_is_given():
     with redis.Redis.from_url(settings.ISTORE_REDIS_URL, decode_responses=True) as one:
         assert one.config_get("appendonly") == {"appendonly": "yes"}
         assert one.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
-        assert one.config_get("port") == {"port": "0"}
+        if settings.ISTORE_REDIS_URL.startswith("unix:"):
+            assert one.config_get("port") == {"port": "0"}
 
 
 def test_servers_start_below_any_path(tmp_path):

@@ -51,7 +51,7 @@ def test_headers_services_and_translations_go_and_code_stays(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    for path in script().found(tmp_path):
+    for path in script().list_unneeded(tmp_path):
         script().remove(path)
     assert [name for name in gone if (tmp_path / name).exists()] == []
     assert [name for name in kept if not (tmp_path / name).exists()] == []

@@ -11,10 +11,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from inferences.store.token_prices import prices_for
-from istore.accounts.access import caller_of
 from istore.db.statement_timeout import statement_timeout
 from istore.errors import Invalid
-from istore.web.pages import render_page, visible_project
+from istore.web.pages import projects_in_view, render_page, visible_project
 from traces.listing import list_traces
 from traces.tree import SPANS_MAX, read_trace
 from traces.web.forms import TraceForm
@@ -26,10 +25,7 @@ from traces.web.waterfall import Waterfall
 @require_safe
 def overview(request: HttpRequest) -> HttpResponse:
     """Lead to the traces of one project; of several, to each."""
-    if project_id := request.GET.get("project", ""):
-        project = visible_project(request, project_id)
-        return redirect("traces:traces", project.project_id)
-    projects = list(caller_of(request).visible_projects())
+    projects = projects_in_view(request)
     if len(projects) == 1:
         return redirect("traces:traces", projects[0].project_id)
     return render(request, "traces/overview.html", {"projects": projects})
