@@ -1,7 +1,6 @@
 """Segments get buckets of numbers with many values, and the ids of every so-manieth live row.
 
-Columns without a default rewrite nothing. Every segment is built anew by the next runs of the
-builder; until then its rows are read.
+Columns without a default rewrite nothing. The next migration has every segment built anew.
 """
 
 from django.contrib.postgres.fields import ArrayField
@@ -25,8 +24,5 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             "segment", "marks", ArrayField(models.BigIntegerField(), null=True)
-        ),
-        migrations.RunSQL(
-            "UPDATE inferences_segment SET live = NULL", migrations.RunSQL.noop
         ),
     ]

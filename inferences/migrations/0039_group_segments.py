@@ -1,4 +1,9 @@
-"""Groups of segments: sums of consecutive ones, which the builder makes."""
+"""Groups of segments: sums of consecutive ones, which the builder makes.
+
+Every segment is built anew by the next runs of the builder, with the columns of the migration before;
+until then its rows are read. That update stands here, and first: behind the ALTER TABLE, in one
+transaction, each count would have to wait for it.
+"""
 
 import django.db.models.deletion
 from django.contrib.postgres.fields import ArrayField
@@ -30,6 +35,9 @@ class Migration(migrations.Migration):
     dependencies = [("inferences", "0038_bucket_numbers_of_segments")]
 
     operations = [
+        migrations.RunSQL(
+            "UPDATE inferences_segment SET live = NULL", migrations.RunSQL.noop
+        ),
         migrations.CreateModel(
             name="SegmentGroup",
             fields=[
@@ -42,6 +50,13 @@ class Migration(migrations.Migration):
                         editable=False,
                         primary_key=True,
                         serialize=False,
+                    ),
+                ),
+                ("segment_count", models.IntegerField()),
+                (
+                    "built_at",
+                    models.DateTimeField(
+                        help_text="When the newest of them was built."
                     ),
                 ),
                 ("lowest_id", models.BigIntegerField()),

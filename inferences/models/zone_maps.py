@@ -117,9 +117,15 @@ class Segment(Summary):
 
 
 class SegmentGroup(Summary):
-    """The sums of consecutive segments, all of which were built and untouched."""
+    """The sums of consecutive segments, all of which were built and untouched.
+
+    They hold while there are as many segments, and none was built later: who builds or removes one
+    deletes the group, but processes of an older release do not know of it.
+    """
 
     pk = models.CompositePrimaryKey("registered_model", "highest_id")
+    segment_count = models.IntegerField()
+    built_at = models.DateTimeField(help_text="When the newest of them was built.")
 
 
 class SegmentTouch(models.Model):

@@ -85,6 +85,14 @@ NEWEST = """
 GROUPS = """
     SELECT {fields} FROM {table}
     WHERE model_key = %s AND lowest_id >= %s AND highest_id <= %s {untouched}
+    AND {holds}
+"""
+# Of processes that know nothing of groups.
+HOLDS = f"""
+({GROUP}.segment_count, {GROUP}.built_at) = (
+    SELECT count(member.built_at), max(member.built_at) FROM {SEGMENT} AS member
+    WHERE member.model_key = {GROUP}.model_key
+    AND member.highest_id BETWEEN {GROUP}.lowest_id AND {GROUP}.highest_id)
 """
 # A group consists of whole segments, so those between two groups end and begin there.
 BETWEEN_GROUPS = """
@@ -471,6 +479,7 @@ def _write_out(
         "fields": ", ".join(_field(each, of_groups) for each in wanted),
         "most": str(GROUP_LIVE_MOST if of_groups else LIVE_MOST),
         "table": GROUP if of_groups else SEGMENT,
+        "holds": HOLDS,
         "number": number,
         "tallies": told,
         "beside": beside,

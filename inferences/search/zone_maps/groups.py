@@ -2,7 +2,8 @@
 
 A group is made of segments that are built and untouched, in one statement and so from one
 snapshot. Whoever builds one of them anew, or removes it, deletes the group in the same
-transaction, under the lock of the model's builder; the next run makes it again.
+transaction, under the lock of the model's builder; the next run makes it again. Processes of an older release do
+not: a group counts only while it ``HOLDS``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from inferences.models.zone_maps import (
     SegmentTouch,
 )
 from inferences.search.zone_maps.buckets import edges_of, ranks_of
-from inferences.search.zone_maps.counts import LIVE_MOST, value_of
+from inferences.search.zone_maps.counts import HOLDS, LIVE_MOST, value_of
 from istore.db.advisory_lock import AdvisoryLock
 
 SIZE = 32  # segments of a group
@@ -83,6 +84,8 @@ _FILLED = ", ".join(
 _SUMS = {
     **{f"{slot}_lowest": f"min({slot}_lowest)" for slot in NUMBER_SLOTS},
     **{f"{slot}_highest": f"max({slot}_highest)" for slot in NUMBER_SLOTS},
+    "segment_count": "count(*)::integer",
+    "built_at": "max(built_at)",
     "live": "sum(live)::integer",
     "filled": f"jsonb_build_object({_FILLED})",
     **{f"{c}_counts": f"(SELECT {c}_counts FROM counted)" for c in COUNTED},
@@ -139,8 +142,14 @@ WHERE NOT EXISTS (
 
 
 def group_segments(model_key: int) -> Iterator[Ids]:
-    """Make groups of the segments that are in none; yield the first and last id of each."""
+    """Make groups of the segments that are in none; yield the first and last id of each.
+
+    Groups whose segments an older release built or removed go before.
+    """
     with connection.cursor() as cursor:
+        cursor.execute(
+            f"DELETE FROM {GROUP} WHERE model_key = %s AND NOT {HOLDS}", [model_key]
+        )
         cursor.execute(FREE, {"model": model_key})
         free = cursor.fetchall()
     for low, high in _ranges(free):

@@ -229,6 +229,26 @@ def test_a_group_goes_when_one_of_its_segments_is_built_anew(model):
     assert set(SegmentGroup.objects.values_list("highest_id", flat=True)) == before
 
 
+@pytest.mark.django_db(transaction=True)  # the moments of builds differ
+def test_a_group_that_an_older_release_left_is_not_believed(model):
+    fill(model, Random(6), DRAWS["even"])
+    build.seal()
+    left = SegmentGroup.objects.order_by("highest_id").first()
+    some = model.inferences.filter(id__lte=left.highest_id).order_by("-id")[:9]
+    ids = list(some.values_list("id", flat=True))
+    model.inferences.filter(id__in=ids).delete()
+    segment_touches.touch(model, ids, keep_bounds=False)
+    for _ in build.build_segments(model.pk, left.highest_id):
+        pass
+    SegmentGroup.objects.bulk_create([left])  # its builder knew nothing of it
+
+    check(model, Random(6), by_buckets=False)
+    assert count_matching(model, text.parse("")).number == ROWS - 9
+    assert build.group_built() == 1
+    made = SegmentGroup.objects.get(highest_id=left.highest_id)
+    assert made.live == left.live - 9
+
+
 def test_the_group_behind_removed_ones_is_made_again_from_the_first_id(model):
     fill(model, Random(5), DRAWS["even"])
     build.seal()
