@@ -58,8 +58,8 @@ def list_tables(projects: Iterable[Project]) -> list[Listed]:
 
 
 def find_table(projects: Iterable[Project], name: str) -> LakeTable | None:
-    """Return the table ``namespace.name`` of these projects, or None."""
-    namespace, _, own = name.partition(".")
+    """Return the table ``namespace.name`` of these projects, or None. Quotes mean nothing."""
+    namespace, _, own = name.replace('"', "").partition(".")
     rows = LakeTable.objects.present().filter(model__project__in=list(projects))
     rows = rows.select_related("model__project", "schedule")
     return rows.filter(namespace=namespace, name=own).first()

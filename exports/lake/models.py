@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from django.db import models
 from django.db.models.functions import Now
 
+from exports.lake.words_of_sql import WORDS
 from exports.schedules.models import ExportSchedule
 from inferences.models import RegisteredModel
 from istore.db.advisory_lock import AdvisoryLock
@@ -70,7 +71,8 @@ class LakeTable(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.namespace}.{self.name}"
+        """The name as it stands in SQL."""
+        return ".".join(map(_quoted, self.identifier))
 
     @property
     def identifier(self) -> tuple[str, str]:
@@ -133,9 +135,15 @@ def _namespace(project: Project) -> str:
 
 
 def plain(name: str) -> str:
-    """Return a name of small letters, digits and ``_``."""
+    """Return a name of small letters, digits and ``_`` that SQL does not take for a word of its own."""
     found = NOT_PLAIN.sub("_", name.lower()).strip("_")[:NAME_CHARS]
-    return found if found and not found[0].isdigit() else f"t_{found}".rstrip("_")
+    is_plain = found and not found[0].isdigit() and found not in WORDS
+    return found if is_plain else f"t_{found}".rstrip("_")
+
+
+def _quoted(name: str) -> str:
+    """Return a name for SQL: some tables were called by a word of SQL before ``plain`` knew them."""
+    return f'"{name}"' if name in WORDS else name
 
 
 def free(name: str, taken: Container[str]) -> str:

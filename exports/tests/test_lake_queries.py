@@ -6,10 +6,12 @@ import sys
 from contextlib import suppress
 from datetime import timedelta
 
+import duckdb
 import pytest
 from inference_store import cli
 
-from exports.lake.models import LakeTable
+from exports.lake.doors import find_table, list_tables
+from exports.lake.models import LakeTable, plain
 from exports.lake.query import worker
 from exports.lake.query.running import query
 from exports.schedules import lifecycle
@@ -172,6 +174,27 @@ def test_the_api_answers_from_the_tables_that_a_caller_may_see(table, api_as):
         assert refused.status_code == 400, body
         assert name in refused.content.decode()
     assert api.get("/api/v1/lake/tables?project_id=other").status_code == 400
+
+
+def test_no_plain_name_is_a_word_of_sql():
+    words = "SELECT DISTINCT keyword_name FROM duckdb_keywords()"
+    config = {"python_enable_replacements": "false"}
+    with duckdb.connect(config=config) as database:
+        for (word,) in database.execute(words).fetchall():
+            name = plain(word)
+            with pytest.raises(duckdb.CatalogException):  # it was understood
+                database.execute(f"SELECT * FROM {name}.{name}, {name}")
+    assert plain("Default") == "t_default"
+
+
+def test_a_table_that_is_called_by_a_word_of_sql_is_listed_as_sql_names_it(
+    table, project
+):
+    LakeTable.objects.filter(pk=table.pk).update(namespace="default")
+    (listed,) = list_tables([project])
+    assert listed.name == f'"default".{table.name}'
+    for each in (listed.name, f"default.{table.name}"):
+        assert find_table([project], each) == table
 
 
 def test_the_page_shows_rows_and_what_is_wrong(table, person):
