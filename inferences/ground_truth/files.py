@@ -44,7 +44,7 @@ from inferences.ground_truth.references import (
     VALUE_MAX_BYTES,
     Reference,
 )
-from inferences.ground_truth.truths import FORMS, TRUTH_MAX_BYTES, read_truth
+from inferences.ground_truth.truths import FORMS, TRUTH_MAX_BYTES, allowed, read_truth
 from inferences.models import RegisteredModel
 from inferences.models.metadata_values import read_float
 from inferences.predictions.parsers.context import LABEL_CHARS
@@ -206,7 +206,8 @@ def read_actual(
         *(rest.pop(name, None) for name in (INFERENCE, HASH, METADATA))
     )
     if not any(rest.get(name) is not None for name in COLUMNS):
-        raise Invalid("It says no actual: its cells are empty or missing.")
+        fits = ", ".join(allowed(reading.task_type))
+        raise Invalid(f"It says no actual: one of {fits} is expected, and not empty.")
     truth = read_truth(rest, reading.task_type, reading.labels, is_typed=is_typed)
     return Actual(reference, truth, place)
 
