@@ -16,7 +16,7 @@ from istore.home import Home
 OF_THE_SERVER = {"pg_password", "pg_app_password"}
 
 
-def held(home: Home) -> dict[str, str]:
+def read_secrets(home: Home) -> dict[str, str]:
     """Return the secrets of a home that a backup holds, by name; none where all are given."""
     files = sorted(home.directory("secrets").iterdir())
     return {
@@ -28,7 +28,7 @@ def held(home: Home) -> dict[str, str]:
 
 def read(home: Home) -> bytes:
     """Return the secrets of a home, by name, as JSON."""
-    return json.dumps(held(home), indent=1).encode()
+    return json.dumps(read_secrets(home), indent=1).encode()
 
 
 def write(home: Home, content: bytes) -> list[str]:

@@ -122,7 +122,7 @@ def test_only_what_is_new_is_copied_again(model, make_inference, target, monkeyp
 def test_a_backup_of_an_installation_whose_secrets_are_given_says_so(
     model, target, monkeypatch
 ):
-    monkeypatch.setattr(secret_files, "held", lambda home: {})
+    monkeypatch.setattr(secret_files, "read_secrets", lambda home: {})
     assert "The backup holds no secrets" in back_up(target, "--quiet")
 
 

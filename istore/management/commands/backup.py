@@ -88,7 +88,7 @@ class Command(StoreCommand):
             f"{manifest.gone} gone meanwhile, {len(outcome.missing)} missing, "
             f"{len(outcome.damaged)} damaged; {len(outcome.pruned)} old backups removed."
         )
-        held = secret_files.held(settings.ISTORE_HOME)
+        held = secret_files.read_secrets(settings.ISTORE_HOME)
         self.stdout.write(SECRETS if held else NO_SECRETS)
 
     def _list(self, target: str) -> None:
