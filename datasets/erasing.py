@@ -7,9 +7,16 @@ from dataclasses import replace
 from django.db import transaction
 
 from datasets import shared_blobs
-from datasets.models import Dataset, DatasetArchive, DatasetEntry, DatasetVersion
+from datasets.models import (
+    AddingTask,
+    Dataset,
+    DatasetArchive,
+    DatasetEntry,
+    DatasetVersion,
+)
 from datasets.splitting import DIGEST_BYTES, Splitting
 from exports.cleanup import remove_archive
+from exports.erasing import FORGOTTEN, names_value, take_from_workers
 from inferences.erasure.matching_records import Carried
 from inferences.models import RegisteredModel
 from istore.models import Project
@@ -26,7 +33,24 @@ def of_records(model: RegisteredModel, row_ids: list[int]) -> int:
 
 
 def of_value(project: Project, carried: Carried) -> int:
-    """Remove entries that carry the value, even if their inference was removed or changed."""
+    """Remove entries that carry the value, even if their inference was removed or changed.
+
+    Selections that name it are forgotten. Return how many entries and selections that was.
+    """
+    return _forget_selections(project, carried) + _remove_entries(project, carried)
+
+
+def _forget_selections(project: Project, carried: Carried) -> int:
+    tasks = AddingTask.objects.filter(dataset__project=project)
+    named = [
+        task.pk for task in tasks.iterator(100) if names_value(task.selection, carried)
+    ]
+    asked = tasks.filter(pk__in=named)
+    take_from_workers(asked)
+    return asked.update(selection=FORGOTTEN)
+
+
+def _remove_entries(project: Project, carried: Carried) -> int:
     entries = DatasetEntry.objects.filter(dataset__project=project)
     if carried.is_source:
         of_source = entries.filter(data_source=carried.value)

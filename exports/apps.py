@@ -23,6 +23,7 @@ class ExportsConfig(AppConfig):
         from exports import erasing, quick, telemetry, verifying
         from exports.lake import doors as lake
         from exports.models import ExportTask
+        from exports.schedules import doors as schedules
         from exports.schedules import verifying as scheduled
         from inferences.erasure import TraceHolder, trace_holders
         from inferences.search.statistics import cold_ranges
@@ -37,6 +38,14 @@ class ExportsConfig(AppConfig):
         trace_holders.register(
             "exports",
             TraceHolder(erasing.of_records, erasing.of_value, erasing.of_leftovers),
+        )
+        trace_holders.register(
+            "files of schedules",
+            TraceHolder(
+                of_records=schedules.remove_records,
+                of_value=schedules.remove_value,
+                count_left=schedules.count_left,
+            ),
         )
         trace_holders.register(
             "lake",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from exports.cleanup import ROOT, orphans, remove_archive
@@ -29,7 +29,7 @@ def of_records(model: RegisteredModel, row_ids: list[int]) -> int:
     """Remove archives that hold any of these records; return how many."""
     parts = ExportPart.objects.filter(task__model=model, row_ids__overlap=row_ids)
     tasks = ExportTask.objects.filter(pk__in=parts.values("task"))
-    _start_over(tasks)
+    take_from_workers(tasks)
     return _remove(tasks)
 
 
@@ -40,9 +40,11 @@ def of_value(project: Project, carried: Carried) -> int:
     names the value.
     """
     tasks = ExportTask.objects.filter(model__project=project)
-    named = [task.pk for task in tasks.iterator(100) if _names(task.selection, carried)]
+    named = [
+        task.pk for task in tasks.iterator(100) if names_value(task.selection, carried)
+    ]
     asked = tasks.filter(pk__in=named)
-    _start_over(asked)
+    take_from_workers(asked)
     gone = _remove(asked) + _remove(
         tasks.filter(
             pk__in=[t.pk for t in tasks.exclude(archive_key="") if _is_stale(t)]
@@ -60,8 +62,8 @@ def of_leftovers(project: Project) -> int:
     return len(left)
 
 
-def _start_over(tasks: Any) -> None:
-    """Take running attempts from their workers, so that they publish nothing.
+def take_from_workers(tasks: QuerySet[Any]) -> None:
+    """Let running attempts at these tracked tasks start over, so that they publish nothing.
 
     Raising ``attempt`` makes the next ``record`` of the worker raise ``LeaseLost``.
     """
@@ -87,7 +89,7 @@ def _is_stale(task: ExportTask) -> bool:
     )
 
 
-def _names(selection: dict[str, Any], carried: Carried) -> bool:
+def names_value(selection: dict[str, Any], carried: Carried) -> bool:
     """Return whether the selection contains the value together with its key."""
     said = json.dumps(selection, ensure_ascii=False)
     quoted = json.dumps(carried.value, ensure_ascii=False)[1:-1]

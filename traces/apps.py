@@ -16,14 +16,18 @@ class TracesConfig(AppConfig):
 
     def ready(self) -> None:
         vacuum_settings.tables.register(self.label, VACUUM_SETTINGS)
+        from inferences.erasure import TraceHolder, trace_holders
         from inferences.search.filters import in_trace
         from inferences.store.side_tables import SideTable, side_tables
         from istore.web import finding, rail
-        from traces import found, membership
+        from traces import erasing, found, membership
         from traces.models import Span
 
         side_tables.register("span", SideTable(Span._meta.db_table, "id"))
         in_trace.lookups.register("traces", membership.rows_in)
+        trace_holders.register(
+            "sessions of spans", TraceHolder(of_value=erasing.forget_session)
+        )
         finding.sources.register("Traces", found.find_traces)
         place = rail.Place("branches", 15, rail.named("traces:overview"), ("traces",))
         rail.places.register("Traces", place)

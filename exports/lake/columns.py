@@ -25,13 +25,12 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from exports.formats.open_inference.layout import STANDING
+from exports.formats.open_inference.layout import key_of
 from exports.formats.open_inference.names import ColumnName
 from exports.lake.models import free
 
 NAME_CHARS = 120
 NOT_PLAIN = re.compile(r"[^A-Za-z0-9_]+")
-META = "meta."
 PRIMITIVES: dict[pa.DataType, IcebergType] = {
     pa.string(): StringType(),
     pa.float64(): DoubleType(),
@@ -133,18 +132,6 @@ def schema_of(new: Iterable[NewColumn]) -> Schema:
     return Schema(*fields)
 
 
-def key_of(doc: str | None) -> str | None:
-    """Return the metadata key whose values a column holds, or None."""
-    if not doc:
-        return None
-    column = ColumnName.parse(doc)
-    if column.category != "tag":
-        return None
-    if column.name.startswith(META):
-        return column.name.removeprefix(META)
-    return column.name if column.name in STANDING else None
-
-
 def fields_of_key(schema: Schema, key: str) -> list[NestedField]:
     """Return the columns that hold values of a metadata key, one for each type it has had."""
-    return [field for field in schema.fields if key_of(field.doc) == key]
+    return [f for f in schema.fields if f.doc and key_of(f.doc) == key]

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from exports.formats.open_inference.layout import key_of
 from exports.lake import tables, warehouse
 from exports.lake.catalog import open_catalog
-from exports.lake.columns import key_of
 from exports.lake.models import LakeTable
 from istore.models import Project
 
@@ -71,5 +71,7 @@ def describe(row: LakeTable) -> Listed:
         file_count=total("total-data-files"),
         size=total("total-files-size"),
         snapshot_count=len(list(table.snapshots())) if table else 0,
-        columns=[Column(f.name, str(f.field_type), key_of(f.doc)) for f in fields],
+        columns=[
+            Column(f.name, str(f.field_type), f.doc and key_of(f.doc)) for f in fields
+        ],
     )

@@ -5,7 +5,7 @@ Whoever calls these holds the lock of the table (``tables.writing``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import zip_longest
 
@@ -22,15 +22,13 @@ from exports.lake.data_files import (
     files_of,
     schema_in,
 )
+from exports.matching_rows import Matching
 from istore.blobs import moves
 from istore.failpoints import failpoint
 
-# Returns, for rows of a data file, which of them go: a boolean for each, never null.
-Going = Callable[[pa.RecordBatch], pa.Array]
-
 
 def remove_rows(
-    table: Table, going: Going, needs: Sequence[str], within: Iterable[DataFile]
+    table: Table, going: Matching, needs: Sequence[str], within: Iterable[DataFile]
 ) -> int:
     """Write the files again without the rows that go, in one commit; return how many went.
 
@@ -51,7 +49,7 @@ def remove_rows(
     return removed
 
 
-def _without(table: Table, file: DataFile, going: Going) -> DataFile:
+def _without(table: Table, file: DataFile, going: Matching) -> DataFile:
     model_id, day = file.partition[0], file.partition[1]
     written = OpenFile(table.metadata, model_id, day, schema_in(file))
     try:

@@ -82,6 +82,22 @@ class Destination:
         """Delete the object. A missing object counts as deleted."""
         self.storage.delete(key)
 
+    def open(self, key: str) -> IO[bytes]:
+        """Return the object, opened to be read. Raises ``FileNotFoundError``."""
+        found: IO[bytes] = self.storage.open(key)
+        return found
+
+    def erase(self, key: str) -> int:
+        """Delete the object with all its versions; return how many objects have versions left."""
+        self.storage.delete_all([key])
+        left: int = self.storage.count_old_versions([key])
+        return left
+
+    def forget_replaced(self, key: str) -> int:
+        """Delete the versions that the object replaced; return how many are left."""
+        left: int = self.storage.delete_replaced(key)
+        return left
+
     def holds_anything(self, prefix: str) -> bool:
         """Return whether any object lies below the prefix."""
         return next(self.storage.walk(f"{prefix}/"), None) is not None

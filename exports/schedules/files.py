@@ -26,6 +26,7 @@ from exports.formats.open_inference.table_format import about_of
 from exports.formats.open_inference.tables import Tables
 from exports.schedules.destinations import Destination
 from exports.schedules.models import ExportSchedule
+from inferences.models import RegisteredModel
 from inferences.models.row_ids import moment_of
 
 
@@ -112,11 +113,16 @@ def folder_of(schedule: ExportSchedule) -> str:
     Two projects may have a model of one id and share a destination, so the project is part of the
     path; except in schedules from when an id belonged to one project only.
     """
-    model = schedule.model
-    parts = [f"model={quote(model.model_id, '')}"]
-    if schedule.names_project:
-        parts.insert(0, f"project={quote(model.project.project_id, '')}")
-    return Destination(schedule.destination).key(schedule.prefix, *parts)
+    own = folder_of_model(schedule.model)
+    if not schedule.names_project:
+        own = own.partition("/")[2]
+    return Destination(schedule.destination).key(schedule.prefix, own)
+
+
+def folder_of_model(model: RegisteredModel) -> str:
+    """Return the folders that the path of a model's files goes through, whatever schedule it is."""
+    project_id, model_id = model.project.project_id, model.model_id
+    return f"project={quote(project_id, '')}/model={quote(model_id, '')}"
 
 
 def key_of(schedule: ExportSchedule, after: int, day: date) -> str:

@@ -158,6 +158,9 @@ def _open(schedule: ExportSchedule) -> ScheduledExport:
 
 
 def _audit(actor: object, act: str, schedule: ExportSchedule, **details: Any) -> None:
+    if "selection" in details:
+        # The filter may name metadata values, and audit entries are kept forever.
+        details["selection"] = "a filter" if details["selection"] else "everything"
     AuditEntry.write(
         actor,
         f"export_schedule.{act}",

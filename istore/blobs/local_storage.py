@@ -156,6 +156,10 @@ class LocalStorage(FileSystemStorage):
         """Return 0: a file that is deleted is gone."""
         return 0
 
+    def delete_replaced(self, name: str) -> int:
+        """Return 0: a file that is replaced is gone."""
+        return 0
+
     def trouble(self) -> str | None:
         """Return why files cannot be put here, as a sentence, or None."""
         directory = Path(self.location)

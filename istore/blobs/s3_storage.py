@@ -318,23 +318,43 @@ class S3Storage(BotoStorage):
 
         Credentials that may not do so leave the versions, and the log says it.
         """
-        client = self.bucket.meta.client
         try:
-            found = [each for key in keys for each in self._versions(key)]
-            for start in range(0, len(found), DELETE_AT_ONCE):
-                some = {"Objects": found[start : start + DELETE_AT_ONCE]}
-                answer = client.delete_objects(Bucket=self.bucket_name, Delete=some)
-                if errors := answer.get("Errors"):
-                    logger.error(OLD_VERSIONS_LEFT, len(errors), errors[0])
+            self._delete_these([each for key in keys for each in self._versions(key)])
         except ClientError as error:
             logger.error(OLD_VERSIONS_LEFT, len(keys), error)
 
-    def _versions(self, key: str) -> Iterator[dict[str, str]]:
+    def delete_replaced(self, name: str) -> int:
+        """Delete the versions of an object that later puts replaced; return how many are left.
+
+        Where the credentials may not ask, that counts as one.
+        """
+        if self.old_versions() is None:
+            return 0
+        key = self._normalize_name(name)
+        try:
+            self._delete_these(list(self._versions(key, only_replaced=True)))
+            return sum(1 for _ in self._versions(key, only_replaced=True))
+        except ClientError as error:
+            logger.error(OLD_VERSIONS_LEFT, 1, error)
+            return 1
+
+    def _delete_these(self, versions: list[dict[str, str]]) -> None:
+        for start in range(0, len(versions), DELETE_AT_ONCE):
+            answer = self.bucket.meta.client.delete_objects(
+                Bucket=self.bucket_name,
+                Delete={"Objects": versions[start : start + DELETE_AT_ONCE]},
+            )
+            if errors := answer.get("Errors"):
+                logger.error(OLD_VERSIONS_LEFT, len(errors), errors[0])
+
+    def _versions(
+        self, key: str, *, only_replaced: bool = False
+    ) -> Iterator[dict[str, str]]:
         """Yield key and id of each version, and delete marker, of one object."""
         pages = self.bucket.meta.client.get_paginator("list_object_versions")
         for page in pages.paginate(Bucket=self.bucket_name, Prefix=key):
             for each in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-                if each["Key"] == key:
+                if each["Key"] == key and not (only_replaced and each["IsLatest"]):
                     yield {"Key": key, "VersionId": each["VersionId"]}
 
     def old_versions(self) -> str | None:

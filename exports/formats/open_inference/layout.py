@@ -26,6 +26,7 @@ from inferences.predictions.model_types.base import Takes
 TEXT, REAL, WHOLE, FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 # Metadata that says where a record belongs; it keeps its name.
 STANDING = ("model_version", "environment", "conversation_id")
+META = "meta."  # before the name of any other key
 WORDS = {TEXT: "str", REAL: "float", WHOLE: "int", FLAG: "bool"}
 
 
@@ -54,13 +55,23 @@ class Key:
 
     @property
     def column(self) -> ColumnName:
-        plain = self.name if self.name in STANDING else f"meta.{self.name}"
+        plain = self.name if self.name in STANDING else f"{META}{self.name}"
         return tag(plain, self.type)
 
 
 def tag(plain: str, type_: pa.DataType, word: str = "") -> ColumnName:
     """Return the column name of a tag; ``word`` replaces the type's usual word."""
     return ColumnName("tag", word or WORDS[type_], "", plain)
+
+
+def key_of(column: str) -> str | None:
+    """Return the metadata key whose values a column of this name holds, or None."""
+    found = ColumnName.parse(column)
+    if found.category != "tag":
+        return None
+    if found.name.startswith(META):
+        return found.name.removeprefix(META)
+    return found.name if found.name in STANDING else None
 
 
 IDENTITY = ColumnName("id", "id")
