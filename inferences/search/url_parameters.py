@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import Any, ClassVar
 
 import django_filters
 from django import forms
@@ -104,6 +104,8 @@ def _field_of(parameter: Parameter) -> django_filters.Filter:
 class InferenceFilterSet(django_filters.FilterSet):
     """Parses the query string; ``inference_filter`` is the filter that it means."""
 
+    _form_class: ClassVar[type[forms.Form] | None] = None
+
     class Meta:
         model = Inference
         fields: list[str] = []
@@ -114,7 +116,12 @@ class InferenceFilterSet(django_filters.FilterSet):
         return {**found, "q": _field(TextQueryField, label="Query")}
 
     def get_form_class(self) -> type[forms.Form]:
-        return _WholeForm.made_of(super().get_form_class())
+        # The fields are the same for all; each form copies them.
+        made = type(self)._form_class
+        if made is None:
+            made = _WholeForm.made_of(super().get_form_class())
+            type(self)._form_class = made
+        return made
 
     @property
     def inference_filter(self) -> Filter:

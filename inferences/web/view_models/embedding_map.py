@@ -77,7 +77,7 @@ def points(
     most = settings.ISTORE_MAP_POINTS
     with statement_timeout(SECONDS):
         drawn = sample(model, filters, ("id", "inference_id", "labels", "scores"), most)
-        ids = [row.id for row in drawn.rows]
+        ids = drawn.ids
         places = _projected(model, basis, ids) if basis else _laid_out(model, ids)
         rows = [row for row in drawn.rows if row.id in places]
         names = _names(model, rows, colour)

@@ -10,10 +10,12 @@ says so if more match.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from operator import neg
 
 from django.db import OperationalError
 
@@ -123,23 +125,28 @@ def count_facets(model: RegisteredModel, question: Question) -> Facets:
     whole = newest()
     scored = newest("min_score", "max_score")
     placed = newest("near", "within")
+    labels = _labels(model, question, newest("label"), exact.get("label"))
+    sources = _sources(model, question, newest("source"), exact.get("source"))
+    actions = _actions(question, newest("action"), exact.get("action"))
+    scores = _scores(model, question, scored)
+    # After the others: they may have read the rows whole.
     points = [
         (row.longitude, row.latitude)
-        for row in placed.rows
+        for row in placed.places
         if row.latitude is not None and row.longitude is not None
     ]
     return Facets(
         whole,
         exact=[f"{name}s" for name in exact],
-        labels=_labels(model, question, newest("label"), exact.get("label")),
-        sources=_sources(model, question, newest("source"), exact.get("source")),
-        actions=_actions(question, newest("action"), exact.get("action")),
+        labels=labels,
+        sources=sources,
+        actions=actions,
         presets=_presets(question, newest("since", "until")),
         choosers=[
             _counted(model, each, newest(each.parameter.name))
             for each in choosers(question)
         ],
-        scores=_scores(model, question, scored),
+        scores=scores,
         volume=volume(model, question, whole),
         points=";".join(f"{x:.5g},{y:.5g}" for x, y in points[:POINTS_MAX]),
         placed=len(points),
@@ -254,8 +261,8 @@ def _presets(question: Question, drawn: Sample) -> list[Choice]:
     """
     found = []
     for value, title, _, is_on in question.presets:
-        since = question.beginning_of(value)
-        number = sum(row.id >= first_id_at(since) for row in drawn.rows)
+        first = first_id_at(question.beginning_of(value))
+        number = bisect_right(drawn.ids, -first, key=neg)  # newest first
         known = drawn.is_whole or number < len(drawn)
         found.append(Choice(title, number if known else None, is_on, value=value))
     return found

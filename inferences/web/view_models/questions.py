@@ -239,6 +239,8 @@ class Question:
         self, *names: str, key: tuple[str, str] | None = None
     ) -> Filter:
         """Return the filter without the parameters of one control, to count its choices."""
+        if key is None and not any(name in self.query for name in names):
+            return self.filters
         query = self.query.copy()
         for name in names:
             query.pop(name, None)

@@ -6,7 +6,8 @@ The number of rows read is bounded, however many match; the planner finds them l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from django.db import connection
@@ -24,6 +25,7 @@ from inferences.store.metadata_slots import SIDE_ROWS, SlotRef
 from inferences.store.recording import best_of
 
 SAMPLE = 5_000
+PLACES = ("id", "latitude", "longitude")
 COLUMNS = (
     "id",
     "labels",
@@ -35,15 +37,40 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sample:
-    """The sample: ``rows`` newest first; ``is_whole`` if there are no more matches."""
+    """The newest matches: their ``ids``, newest first; ``is_whole`` if there are no more.
 
-    rows: list[Any]
+    Their columns are read when they are asked for.
+    """
+
+    model: RegisteredModel
+    ids: list[int]
     is_whole: bool
+    columns: Sequence[str] = COLUMNS
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.ids)
+
+    @cached_property
+    def rows(self) -> list[Any]:
+        """The matches as named tuples of the columns."""
+        rows = self._read(self.columns)
+        if self.model.awaits_classes and {"labels", "scores"} & set(self.columns):
+            return [_with_the_best_alone(row) for row in rows]
+        return rows
+
+    @cached_property
+    def places(self) -> list[Any]:
+        """The matches with their coordinates; nothing is read again that ``rows`` has."""
+        return self.rows if "rows" in self.__dict__ else self._read(PLACES)
+
+    def _read(self, columns: Sequence[str]) -> list[Any]:
+        if not self.ids:
+            return []
+        rows = list(_rows_of(self.model, self.ids).values_list(*columns, named=True))
+        rows.sort(key=lambda row: -row.id)
+        return rows
 
 
 def sample(
@@ -52,15 +79,11 @@ def sample(
     columns: Sequence[str] = COLUMNS,
     most: int = SAMPLE,
 ) -> Sample:
-    """Return the newest matches as named tuples of these columns."""
+    """Return the newest matches; ``rows`` of them has these columns, ``id`` first."""
     part = PageSlice(newest_first=True, limit=most + 1)
     found = planner.places(model, filters, BY_TIME, part)
     ids = [place.row_id for place in found[:most]]
-    rows = list(_rows_of(model, ids).values_list(*columns, named=True)) if ids else []
-    rows.sort(key=lambda row: -row.id)
-    if model.awaits_classes and {"labels", "scores"} & set(columns):
-        rows = [_with_the_best_alone(row) for row in rows]
-    return Sample(rows, len(found) <= most)
+    return Sample(model, ids, len(found) <= most, columns)
 
 
 def _with_the_best_alone(row: Any) -> Any:
@@ -82,17 +105,16 @@ def values_at(
         return values, drawn.is_whole
     drawn = sample(model, filters, ("id",), most)
     beside = SIDE_ROWS[place.side].objects.beside(model).filter(key=place.key_id)
-    rows = beside.filter(_any_of("id", [row.id for row in drawn.rows]))
+    rows = beside.filter(_any_of("id", drawn.ids))
     return list(rows.values_list("value", flat=True)), drawn.is_whole
 
 
 def count_among(model: RegisteredModel, filters: Filter, drawn: Sample) -> int:
     """Return how many rows of a sample match the filter."""
-    if not drawn.rows:
+    if not drawn.ids:
         return 0
     table = Inference._meta.db_table
-    ids = [row.id for row in drawn.rows]
-    found = matching(model, filters).filter(_any_of(f"{table}.id", ids))
+    found = matching(model, filters).filter(_any_of(f"{table}.id", drawn.ids))
     return found.order_by().count()
 
 
@@ -105,7 +127,7 @@ def count_by_paths(
     few inferences have, such as warnings or a failure, costs next to nothing. A path that has more
     entries than the sample has rows is not read to its end.
     """
-    ids = {row.id for row in drawn.rows}
+    ids = set(drawn.ids)
     if not ids:
         return [0] * len(choices)
     window = Sql(" AND id BETWEEN %s AND %s", (min(ids), max(ids)))
@@ -138,8 +160,8 @@ def count_by_paths(
         here = ids.intersection(entries)
         counts[part] = None if len(entries) > len(ids) else len(here)
         if counts[part] and part in inexact:
-            few = [row for row in drawn.rows if row.id in here]
-            counts[part] = count_among(model, part, Sample(few, drawn.is_whole))
+            few = [row_id for row_id in drawn.ids if row_id in here]
+            counts[part] = count_among(model, part, replace(drawn, ids=few))
 
     def count(filters: Filter, part: Filter) -> int | None:
         number = counts.get(part)

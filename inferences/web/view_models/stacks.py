@@ -97,7 +97,7 @@ def _by_version(
         if rows is not None:
             return rows, True
     drawn = _draw(model, filters)
-    ids = [row.id for row in drawn.rows]
+    ids = drawn.ids
     if place.slot:
         found = model.inferences.filter(id__in=ids).values_list("id", place.slot)
     else:

@@ -163,7 +163,7 @@ def latencies(
     with statement_timeout(EACH_SECONDS):
         drawn = sample(model, filters, ("id",), TIMED)
         rows = InferencePayload.objects.beside(model)
-        notes = rows.filter(id__in=[row.id for row in drawn.rows])
+        notes = rows.filter(id__in=drawn.ids)
         found = [timeline(each) for each in notes.values_list("notes", flat=True)]
     took: dict[str, list[float]] = {name: [] for name in STEPS}
     timed = [each for each in found if each]

@@ -43,10 +43,10 @@ def window_of(
     given = question.values
     now = datetime.now(UTC)
     since, until = given["since"], given["until"]
-    if since is None and until is None and drawn and drawn.rows:
-        until = moment_of(drawn.rows[0].id)
+    if since is None and until is None and drawn and drawn.ids:
+        until = moment_of(drawn.ids[0])
         if drawn.is_whole:
-            since = moment_of(drawn.rows[-1].id)
+            since = moment_of(drawn.ids[-1])
     if since is None:
         # first_id is the low watermark: without it the scan would read all removed rows.
         live = model.inferences.live().filter(id__gte=model.first_id)
@@ -83,14 +83,14 @@ def volume(
     It covers only the sample if both exceed the timeout. None if nothing matches. Without a
     window it is that of ``window_of``.
     """
-    if not drawn.rows:
+    if not drawn.ids:
         return None
     since, until = widen(window or window_of(model, question, drawn))
     step = (until - since) / BUCKETS
     edges = [since + n * step for n in range(BUCKETS)] + [until]
     limits = [first_id_at(edge) for edge in edges]
     if drawn.is_whole:
-        counts = _place([row.id for row in drawn.rows], limits)
+        counts = _place(drawn.ids, limits)
         return Histogram(bins_of(edges, counts), since, until)
     try:
         with statement_timeout(VOLUME_SECONDS):
@@ -100,7 +100,7 @@ def volume(
         with statement_timeout(VOLUME_SECONDS):
             counts = estimate(model, question.filters, limits)
     except OperationalError:
-        counts = _place([row.id for row in drawn.rows], limits)
+        counts = _place(drawn.ids, limits)
         return Histogram(bins_of(edges, counts), since, until, is_whole=False)
     return Histogram(bins_of(edges, counts), since, until, is_estimate=True)
 
