@@ -13,8 +13,6 @@ from exports.formats import FORMATS, Format
 from exports.models import Container
 from exports.selections import IDS_MAX, Selection
 from exports.task_lifecycle import Wanted
-from inferences.search import text
-from inferences.search.filters import InferenceFilter
 from inferences.web.view_models.questions import Question, check_says_something
 
 PAGE_ONLY = ("inference_id", "exclude_inference_id", "everything", "query")
@@ -78,9 +76,8 @@ class Chosen:
 
     @property
     def written(self) -> str:
-        """The query as text; empty if it chooses everything."""
-        filters = self.question.filters
-        return "" if filters == InferenceFilter() else text.write(filters)
+        """The query as text, also if it cannot be read; empty if it chooses everything."""
+        return self.question.written
 
 
 def _once(given: QueryDict, name: str) -> tuple[str, ...]:
