@@ -104,7 +104,8 @@ def of_records(model: RegisteredModel, row_ids: list[int]) -> int:
     for file in _files(places):
         id_column = INFERENCE_ID if str(INFERENCE_ID) in file.columns else IDENTITY
         columns = [str(id_column), str(TIMESTAMP)]
-        removed += file.remove(columns, matching_rows.are_among(records, *columns))
+        if set(columns) <= set(file.columns):  # else it is a reader's own table
+            removed += file.remove(columns, matching_rows.are_among(records, *columns))
     return removed
 
 

@@ -6,12 +6,15 @@ import io
 from functools import partial
 from uuid import uuid4
 
+import pyarrow
 import pyarrow.parquet
 import pytest
+from django.contrib.auth.models import User
 from django.core.files.storage import default_storage, storages
 
 from exports.models import ExportSchedule
 from exports.schedules import lifecycle, runner
+from exports.schedules.erasing import NAMED_VALUE
 from exports.schedules.models import ExportedFile
 from exports.tests.schedules import DAY
 from exports.tests.test_export_erasing import PATIENT, erased
@@ -232,6 +235,35 @@ def test_a_bucket_that_is_no_destination_any_more_is_told(
     erase(task)
 
     assert "lake is no destination" in task.reason
+
+
+def test_a_schedule_without_its_filter_is_shown_and_can_get_another(
+    project, model, exported, client
+):
+    schedule = exported(selection={"query": 'meta.patient="Jane Doe"'})
+    erased(project)
+    client.force_login(User.objects.create_superuser("root"))
+
+    listed = client.get("/models/yolo-harbour/exports/schedules").content.decode()
+    page = f"/models/yolo-harbour/exports/schedules/{schedule.pk}"
+    shown = client.get(page).content.decode()
+    lifecycle.change("test", schedule, selection={"query": "label:ship"}, enabled=True)
+    run_again(schedule)
+
+    assert "a filter that was forgotten in an erasure" in listed
+    assert NAMED_VALUE in shown
+
+
+def test_a_table_of_its_readers_own_beside_the_files_stays(project, model, exported):
+    exported()
+    folder = ExportedFile.objects.order_by("key").first().key.rpartition("/")[0]
+    own = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), own)
+    blobs.put(f"{folder}/own.parquet", own.getvalue())
+
+    erased(project)
+
+    assert blobs.get(f"{folder}/own.parquet") == own.getvalue()
 
 
 def test_a_file_that_its_reader_took_away_is_no_fault(project, exported):

@@ -66,7 +66,10 @@ def tag(plain: str, type_: pa.DataType, word: str = "") -> ColumnName:
 
 def key_of(column: str) -> str | None:
     """Return the metadata key whose values a column of this name holds, or None."""
-    found = ColumnName.parse(column)
+    try:
+        found = ColumnName.parse(column)
+    except ValueError:  # a name of somebody else
+        return None
     if found.category != "tag":
         return None
     if found.name.startswith(META):
