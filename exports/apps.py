@@ -62,6 +62,11 @@ class ExportsConfig(AppConfig):
         # Not required: archives expire meanwhile, and can be made again.
         archives = f"SELECT archive_key FROM {ExportTask._meta.db_table}"
         hooks.named_keys.register("exports", hooks.NamedKeys(archives, required=False))
+        hooks.named_keys.register(
+            "files of schedules",
+            # Not required: readers may take files away.
+            hooks.NamedKeys(scheduled.NAMED, required=False),
+        )
         hooks.files_of_files.register("lake", hooks.FilesOfFiles(lake.files_for_backup))
         checks.register("archives", Check(verifying.archives))
         checks.register("leftovers of exports", Check(verifying.leftovers))

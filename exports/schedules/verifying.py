@@ -12,9 +12,16 @@ from io import BufferedIOBase
 from typing import cast
 
 from exports.schedules.destinations import DEFAULT, ROOT
-from exports.schedules.models import ExportedFile
+from exports.schedules.models import ExportedFile, ExportSchedule
 from istore import blobs
 from istore.checks.verification import Finding, Scope
+
+# The keys of the files in the default store, for backups.
+NAMED = (
+    f"SELECT file.key FROM {ExportedFile._meta.db_table} AS file "
+    f"JOIN {ExportSchedule._meta.db_table} AS schedule ON schedule.id = file.schedule_id "
+    f"WHERE file.committed_at IS NOT NULL AND schedule.destination = '{DEFAULT}'"
+)
 
 
 def files(scope: Scope) -> Iterator[Finding]:

@@ -22,7 +22,8 @@ from exports.tests.schedules import DAY, STEPS
 from inferences.models import RegisteredModel
 from inferences.store import removal
 from inferences.store.arrival_order import EARLIEST
-from istore import failpoints
+from istore import blobs, failpoints
+from istore.backup.making import make_backup
 from istore.checks.verification import Scope
 from istore.db import clock
 from istore.errors import Conflict
@@ -576,3 +577,22 @@ def test_the_admin_site_shows_schedules_runs_and_files(
         page = admin_client.get(f"/admin/exports/{name}/")
         assert page.status_code == 200
         assert "yolo-harbour" in page.content.decode()
+
+
+def test_a_backup_has_the_files_in_the_default_store(
+    model, make_inference, settings, tmp_path
+):
+    """Else a restored schedule would go on behind rows that its tree does not have."""
+    settings.ISTORE_RECONCILE_HOURS = -24  # nothing is young: files must be named
+    schedule = lifecycle.create("test", model, from_beginning=True, name="nightly")
+    make_inference(created_at=DAY)
+    make_inference(created_at=DAY + 24 * HOUR)
+    run_once(schedule)
+    target = tmp_path / "backup"
+
+    make_backup(str(target), keep=2)
+
+    written = [blobs.get(file.key) for file in schedule.exported_files.all()]
+    assert len(written) == 2
+    kept = [each.read_bytes() for each in (target / "objects").glob("*/*")]
+    assert all(each in kept for each in written)
