@@ -42,6 +42,8 @@ from istore.errors import Conflict
 from istore.failpoints import failpoint
 
 NAMED_IN_MANIFEST = 1000  # missing or damaged objects that a manifest names
+# Absent keys for which rows are asked by one statement. It reads all of them, as keys have no index.
+ASKED_AT_ONCE = 100_000
 TOLERANCE = timedelta(minutes=5)  # between the clocks of database and blob store
 
 log = logging.getLogger(__name__)
@@ -170,8 +172,17 @@ class _Making:
         Those are blobs that were moved, and blobs whose listing came too early.
         """
         self._follow_moves(at)
-        absent: list[str] = []
         gone, missing = 0, []
+        for absent in batches(self._find_absent(at), ASKED_AT_ONCE):
+            lost = _still_named(absent)
+            self._check_tables({*absent} - lost)
+            gone += len(absent) - len(lost)
+            missing += sorted(lost)
+            self._report()
+        return gone, missing
+
+    def _find_absent(self, at: datetime) -> Iterator[str]:
+        """Take what was not met and is there, and yield the required keys that are not."""
         for some in batches(self.ledger.named_and_not_taken()):
             required = {key for key, is_required in some if is_required}
             self.copier.take([each for key, _ in some if (each := _stat(key))])
@@ -183,13 +194,8 @@ class _Making:
             # A move that was committed after the last look is noted before its blob goes.
             if absent:
                 self._follow_moves(at)
-            absent = [key for key in absent if not self.ledger.has_moved_from(key)]
-            lost = _still_named(absent) if absent else set()
-            self._check_tables({*absent} - lost)
-            gone += len(absent) - len(lost)
-            missing += sorted(lost)
             self._report()
-        return gone, missing
+            yield from (key for key in absent if not self.ledger.has_moved_from(key))
 
     def _check_tables(self, absent: set[str]) -> None:
         """Raise ``Conflict`` if files of a table went that its snapshot in the dump needs."""

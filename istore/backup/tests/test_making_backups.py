@@ -189,6 +189,28 @@ def test_a_missing_object_is_told_by_name(model, make_inference, target, capsys)
     assert BackupTask.objects.get().missing_count == 1
 
 
+def test_rows_are_asked_once_for_many_missing_objects(model, target, monkeypatch):
+    """Each asking reads every row, so it must not go batch by batch."""
+    query = (
+        "SELECT '1/1/2025/absent-' || number FROM generate_series(1, 1200) AS number"
+    )
+    monkeypatch.setitem(hooks.named_keys, "absent", hooks.NamedKeys(query))
+    asked = []
+    ask = making.database.still_named
+    monkeypatch.setattr(
+        making.database,
+        "still_named",
+        lambda query, keys: asked.append((query, len(keys))) or ask(query, keys),
+    )
+
+    outcome = making.make_backup(target, keep=1)
+
+    assert len(outcome.missing) == 1200
+    assert asked.count((query, 1200)) == 1
+    required = [each for each in hooks.named_keys.values() if each.required]
+    assert len(asked) == len(required)
+
+
 def test_what_is_removed_meanwhile_is_gone_and_not_missing(
     model, make_inference, target, monkeypatch
 ):
