@@ -192,6 +192,7 @@ def _opened(place: Place) -> Iterator[_File | None]:
             ):
                 shutil.copyfileobj(content, copy)
         except FileNotFoundError:
+            _purge_versions(place)
             yield None
             return
         try:
@@ -227,9 +228,11 @@ class _File:
         Without any other row it is deleted.
         """
         found = self.count(columns, matching)
-        if found:
-            with _told_plainly(self._place.destination):
+        with _told_plainly(self._place.destination):
+            if found:
                 self._keep(self._parquet.metadata.num_rows - found, matching)
+            else:
+                _forget_replaced(self._place)
         return found
 
     def _keep(self, count: int, matching: Matching) -> None:
@@ -242,10 +245,10 @@ class _File:
             failpoint("schedules.erasure_noted")
             if count:
                 destination.put(key, fresh)
-                _check(key, destination.forget_replaced(key))
+                _forget_replaced(self._place)
             else:
                 _check(key, destination.erase(key))
-                self._strike()
+                _strike(self._place)
         failpoint("schedules.erasure_stored")
 
     def _write_without(self, matching: Matching, fresh: BufferedRandom) -> None:
@@ -270,15 +273,29 @@ class _File:
         row.sha256 = hashlib.file_digest(fresh, "sha256").hexdigest()
         row.save(update_fields=["row_count", "size", "sha256"])
 
-    @transaction.atomic
-    def _strike(self) -> None:
-        """Strike a file without rows from the files of its schedule."""
-        rows = ExportedFile.objects.filter(pk=self._place.pk)
-        for schedule in rows.values_list("schedule", flat=True):
-            ExportSchedule.objects.filter(pk=schedule).update(
-                file_count=F("file_count") - 1, updated_at=Now()
-            )
-        rows.delete()
+
+def _purge_versions(place: Place) -> None:
+    """Delete old versions of a file that is gone, by its reader or by an attempt that broke off."""
+    with _told_plainly(place.destination):
+        _check(place.key, Destination(place.destination).erase(place.key))
+    if ExportedFile.objects.filter(pk=place.pk, row_count=0).exists():
+        _strike(place)
+
+
+def _forget_replaced(place: Place) -> None:
+    """Delete the versions that a file replaced: an attempt that broke off may have left them."""
+    _check(place.key, Destination(place.destination).forget_replaced(place.key))
+
+
+@transaction.atomic
+def _strike(place: Place) -> None:
+    """Strike a file without rows from the files of its schedule."""
+    rows = ExportedFile.objects.filter(pk=place.pk)
+    for schedule in rows.values_list("schedule", flat=True):
+        ExportSchedule.objects.filter(pk=schedule).update(
+            file_count=F("file_count") - 1, updated_at=Now()
+        )
+    rows.delete()
 
 
 def _check(key: str, versions: int) -> None:

@@ -24,6 +24,7 @@ from inferences.models.metadata_values import MetadataValue
 from inferences.store import removal
 from inferences.store.metadata_edits import put_value
 from istore import blobs, failpoints
+from istore.blobs.s3_storage import S3Storage
 from istore.checks.verification import Scope, report
 from istore.db import clock
 from istore.models import AuditEntry
@@ -223,6 +224,24 @@ def test_a_bucket_keeps_no_version_with_her(project, exported, versioned):
     assert not found.get("DeleteMarkers")
     left = [found["Versions"][0]["Key"]]
     assert patients(left, storages["export:lake"]) == ["John Doe"]
+
+
+def test_versions_that_an_attempt_left_go_with_the_next(
+    project, exported, versioned, monkeypatch
+):
+    """Credentials that may not delete versions: the files are new, and the old ones still there."""
+    exported(destination="lake")
+    monkeypatch.setattr(S3Storage, "_delete_these", lambda storage, versions: None)
+    task = open_erasure("test", project, PATIENT, why="asked", dry_run=False)
+    erase(task)
+    assert "old versions" in task.reason
+    monkeypatch.undo()
+
+    erased(project)
+
+    found = versioned()
+    assert len(found["Versions"]) == 1
+    assert not found.get("DeleteMarkers")
 
 
 def test_a_bucket_that_is_no_destination_any_more_is_told(
